@@ -1,0 +1,72 @@
+"""The only tables of elements, charges, bonds, residues and atom names. Immutable; a copy travels in every checkpoint."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BOND_CLASSES = ("none", "single", "double", "triple", "aromatic")
+NONE, SINGLE, DOUBLE, TRIPLE, AROMATIC = range(5)
+
+RESIDUES = (
+    "ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE",
+    "LEU", "LYS", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL",
+    "OTHER",
+)  # fmt: skip
+ATOM_NAMES = (
+    "N", "CA", "C", "O", "CB", "CG", "CG1", "CG2", "CD", "CD1", "CD2", "CE", "CE1", "CE2", "CE3", "CZ", "CZ2", "CZ3",
+    "CH2", "SD", "SG", "OG", "OG1", "OD1", "OD2", "OE1", "OE2", "OH", "ND1", "ND2", "NE", "NE1", "NE2", "NH1", "NH2",
+    "NZ", "OXT", "OTHER",
+)  # fmt: skip
+BACKBONE_NAMES = frozenset({"N", "CA", "C", "O", "OXT"})
+CALPHA = ATOM_NAMES.index("CA")
+OTHER_RESIDUE = RESIDUES.index("OTHER")
+OTHER_ATOM = ATOM_NAMES.index("OTHER")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Classes that the networks read and predict.
+
+    Elements are atomic numbers in class order. `pocket_elements` ends with 0, the class of everything not listed.
+    """
+
+    ligand_elements: tuple[int, ...] = (6, 7, 8, 9, 15, 16, 17, 35, 53, 5)
+    charges: tuple[int, ...] = (-1, 0, 1)
+    max_hydrogens: int = 3
+    pocket_elements: tuple[int, ...] = (6, 7, 8, 16, 15, 34, 30, 12, 20, 26, 25, 11, 19, 29, 28, 27, 9, 17, 35, 53, 0)
+    residues: tuple[str, ...] = RESIDUES
+    atom_names: tuple[str, ...] = ATOM_NAMES
+    bonds: tuple[str, ...] = BOND_CLASSES
+
+    def ligand_element_classes(self, atomic_numbers: NDArray[Any]) -> NDArray[np.int64]:
+        """Atomic numbers [N] -> class indices [N]; raises ValueError naming an element that has no class."""
+        table = np.full(256, -1, dtype=np.int64)
+        table[list(self.ligand_elements)] = np.arange(len(self.ligand_elements))
+        classes = table[np.asarray(atomic_numbers, dtype=np.int64)]
+        if (classes < 0).any():
+            bad = sorted({int(z) for z in np.asarray(atomic_numbers)[classes < 0]})
+            raise ValueError(f"unknown ligand element: atomic number(s) {bad}; known: {list(self.ligand_elements)}")
+        return classes
+
+    def pocket_element_classes(self, atomic_numbers: NDArray[Any]) -> NDArray[np.int64]:
+        """Atomic numbers [M] -> class indices [M]; an unlisted element is the last class."""
+        table = np.full(256, len(self.pocket_elements) - 1, dtype=np.int64)
+        table[list(self.pocket_elements[:-1])] = np.arange(len(self.pocket_elements) - 1)
+        return table[np.asarray(atomic_numbers, dtype=np.int64)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, as stored in checkpoints and manifests."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Vocabulary":
+        """Inverse of `to_dict`."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+
+VOCABULARY = Vocabulary()
+ORIGIN_VOCABULARY = Vocabulary(
+    ligand_elements=(1, 6, 7, 8, 9, 15, 16, 17, 35, 53), pocket_elements=(1, 6, 7, 8, 9, 15, 16, 17, 35, 0)
+)
