@@ -12,12 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ligandsmith.errors import LigandsmithError as LigandsmithError
+
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
-
-
-class LigandsmithError(Exception):
-    """A failure that the user can mend. Its text is one line: what is wrong, where, what to do."""
 
 
 @dataclass(frozen=True)

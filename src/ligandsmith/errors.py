@@ -1,0 +1,5 @@
+"""The error that a user can mend. Apart from `types`, so that what never needs torch need not import it."""
+
+
+class LigandsmithError(Exception):
+    """A failure that the user can mend. Its text is one line: what is wrong, where, what to do."""
