@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ligandsmith.errors import LigandsmithError as LigandsmithError
+from ligandsmith.errors import LigandsmithError  # noqa: F401 (re-exported)
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
