@@ -1,0 +1,145 @@
+"""SDF files: atomic or appending writes, reads that keep every bad record with its reason. Never imports torch."""
+
+import gzip
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import numpy as np
+from rdkit import Chem, rdBase
+
+from ligandsmith.errors import LigandsmithError
+
+RECORD_END = "$$$$"
+Properties = Mapping[str, object]
+
+
+class SdfRecord(NamedTuple):
+    """One record: a sanitised molecule with its SD properties, or None and why."""
+
+    mol: Chem.Mol | None
+    reason: str
+    title: str
+
+
+def write_sdf(
+    path: str | os.PathLike[str], molecules: Iterable[tuple[Chem.Mol, Properties]], append: bool = False
+) -> int:
+    """Write (molecule, SD properties) pairs in order; returns how many. Property values are written as strings.
+
+    Streams: one molecule in memory at a time. A new file appears whole or not at all. With `append` each record is
+    flushed as it comes, after the complete records of an existing file; a record that an interruption cut short goes.
+    The title is the property `_Name` of the molecule. Raises LigandsmithError, naming the record, for a molecule
+    without finite 3D coordinates or a property that SDF cannot hold, and for a file that cannot be written.
+    """
+    target = Path(path)
+    written = target if append else target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        if append:
+            _cut_incomplete_record(target)
+        count = 0
+        with written.open("a" if append else "w", encoding="utf-8") as file:
+            for mol, properties in molecules:
+                count += 1
+                _write_record(file, mol, properties, f"record {count} of {target}")
+            os.fsync(file.fileno())
+        if not append:
+            os.replace(written, target)
+    except OSError as error:
+        raise LigandsmithError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        if not append:
+            written.unlink(missing_ok=True)
+    return count
+
+
+def _write_record(file: TextIO, mol: Chem.Mol, properties: Properties, place: str) -> None:
+    if mol is None or not mol.GetNumConformers():
+        raise LigandsmithError(f"{place}: no molecule with coordinates; a failed molecule belongs in samples.json")
+    if not np.isfinite(mol.GetConformer().GetPositions()).all():
+        raise LigandsmithError(f"{place}: coordinates are not finite")
+    lines = [Chem.MolToMolBlock(mol).rstrip("\n")]
+    for name, value in properties.items():
+        text = str(value)
+        if not name or re.search(r"[<>\r\n]", name):
+            raise LigandsmithError(
+                f"{place}: {name!r} cannot name an SD property; use no angle brackets or line breaks"
+            )
+        if any(not line.strip() or line.startswith(RECORD_END) for line in text.splitlines()):
+            raise LigandsmithError(
+                f"{place}: the value of {name!r} has an empty line or {RECORD_END}, which ends it in SDF"
+            )
+        lines += [f">  <{name}>", text, ""]
+    file.write("\n".join([*lines, RECORD_END, ""]))
+    file.flush()
+
+
+def _cut_incomplete_record(path: Path) -> None:
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    end = text.rfind(f"\n{RECORD_END}")
+    complete = text[: end + len(RECORD_END) + 1] + "\n" if end >= 0 else ""
+    if complete != text:
+        os.truncate(path, len(complete.encode("utf-8", errors="surrogateescape")))
+        if complete and not path.read_bytes().endswith(b"\n"):
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n")
+
+
+def read_sdf(path: str | os.PathLike[str]) -> list[SdfRecord]:
+    """All records of an SDF file (or .sdf.gz), in order; a bad one has `mol` None and a one-line reason.
+
+    Molecules are sanitised, hydrogens of the file kept, stereo taken from 3D coordinates. Raises LigandsmithError for a
+    file that is missing or unreadable; an empty file has no records.
+    """
+    with rdBase.BlockLogs():
+        return [_parse(block, complete) for block, complete in _split(_read_text(Path(path)))]
+
+
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+    except FileNotFoundError as error:
+        raise LigandsmithError(f"no such file: {path}; give an existing SDF file") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise LigandsmithError(f"cannot read {path}: {error}; is it a whole SDF or gzip file?") from error
+    return data.decode("utf-8", errors="replace").replace("\r\n", "\n")
+
+
+def _split(text: str) -> Iterator[tuple[str, bool]]:
+    """(record text, whether its end mark is there)."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if line.startswith(RECORD_END):
+            yield "\n".join(lines), True
+            lines = []
+        else:
+            lines.append(line)
+    if any(line.strip() for line in lines):
+        yield "\n".join(lines), False
+
+
+def _parse(block: str, complete: bool) -> SdfRecord:
+    title = block.split("\n", 1)[0].strip()
+    supplier = Chem.SDMolSupplier()
+    supplier.SetData(f"{block}\n{RECORD_END}\n", sanitize=False, removeHs=False)
+    mol = supplier[0] if len(supplier) else None
+    if mol is None:
+        return SdfRecord(None, "not a molfile record" if complete else "truncated record", title)
+    if not mol.GetNumAtoms():
+        return SdfRecord(None, "no atoms", title)
+    if not np.isfinite(mol.GetConformer().GetPositions()).all():
+        return SdfRecord(None, "non-finite coordinates", title)
+    try:
+        Chem.SanitizeMol(mol)
+    except (Chem.MolSanitizeException, ValueError, RuntimeError) as error:
+        return SdfRecord(None, f"RDKit refuses it: {' '.join(str(error).split())}", title)
+    if mol.GetConformer().Is3D():
+        Chem.AssignStereochemistryFrom3D(mol)
+    return SdfRecord(mol, "", title)
