@@ -148,6 +148,7 @@ class LossReport:
     terms: dict[str, Tensor]
     weights: dict[str, float] = field(default_factory=dict)
     per_molecule: Tensor | None = None  # [B]
+    objective: Tensor | None = None  # what is minimised where heads with losses of their own train beside; else total
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,150 @@
+"""list[Complex] -> ComplexBatch: padding, masks, classes; and the sampler that keeps padding small.
+
+The sampler gives every record exactly once per epoch. A global batch is the same set of records for any number of
+processes, so that N processes with batch size B/N see what one process with batch size B sees.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from ligandsmith.config import PocketConfig
+from ligandsmith.data.transforms import to_frame
+from ligandsmith.data.vocabulary import Vocabulary
+from ligandsmith.types import Complex, ComplexBatch, Ligand, LigandBatch, Pocket, PocketBatch
+
+CHUNK = 32  # global batches whose records are sorted by size together
+
+
+def _padded(arrays: Sequence[NDArray[Any]], size: int, dtype: torch.dtype = torch.long) -> Tensor:
+    out = torch.zeros((len(arrays), size, *arrays[0].shape[1:]), dtype=dtype)
+    for row, array in zip(out, arrays, strict=True):
+        row[: len(array)] = torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
+    return out
+
+
+def _mask(lengths: Sequence[int], size: int) -> Tensor:
+    return torch.arange(size).unsqueeze(0) < torch.tensor(lengths).unsqueeze(1)
+
+
+def collate_ligands(ligands: Sequence[Ligand], vocabulary: Vocabulary) -> LigandBatch:
+    """Ligands padded to the largest of the batch."""
+    lengths = [ligand.num_atoms for ligand in ligands]
+    size = max(lengths)
+    first_charge = {q: i for i, q in enumerate(vocabulary.charges)}
+    bonds = torch.zeros(len(ligands), size, size, dtype=torch.long)
+    for row, ligand in zip(bonds, ligands, strict=True):
+        i, j = torch.from_numpy(ligand.bond_index.astype(np.int64)).unbind(1)
+        order = torch.from_numpy(ligand.bond_type.astype(np.int64))
+        row[i, j] = order
+        row[j, i] = order
+    return LigandBatch(
+        x=_padded([m.x for m in ligands], size, torch.float32),
+        element=_padded([vocabulary.ligand_element_classes(m.element) for m in ligands], size),
+        charge=_padded([np.array([first_charge[int(q)] for q in m.charge]) for m in ligands], size),
+        aromatic=_padded([m.aromatic for m in ligands], size),
+        num_h=_padded([np.minimum(m.num_h, vocabulary.max_hydrogens) for m in ligands], size),
+        bonds=bonds,
+        mask=_mask(lengths, size),
+    )
+
+
+def collate_pockets(pockets: Sequence[Pocket | None], vocabulary: Vocabulary) -> PocketBatch | None:
+    """Pockets padded to the largest; a missing one is a row without atoms; None if all are missing."""
+    present = [p for p in pockets if p is not None]
+    if not present:
+        return None
+    nothing = np.zeros(0)
+    size = max(p.num_atoms for p in present)
+
+    def stack(read: Callable[[Pocket], NDArray[Any]]) -> Tensor:
+        return _padded([nothing if p is None else read(p) for p in pockets], size)
+
+    return PocketBatch(
+        x=_padded([np.zeros((0, 3)) if p is None else p.x for p in pockets], size, torch.float32),
+        element=stack(lambda p: vocabulary.pocket_element_classes(p.element)),
+        residue=stack(lambda p: p.residue),
+        atom_name=stack(lambda p: p.atom_name),
+        residue_index=stack(lambda p: p.residue_index),
+        mask=_mask([0 if p is None else p.num_atoms for p in pockets], size),
+    )
+
+
+def collate(records: Sequence[Complex], vocabulary: Vocabulary) -> ComplexBatch:
+    """Records already in their frames -> one batch."""
+    return ComplexBatch(
+        ligand=collate_ligands([r.ligand for r in records], vocabulary),
+        pocket=collate_pockets([r.pocket for r in records], vocabulary),
+        ids=tuple(r.id for r in records),
+    )
+
+
+class FramedDataset(torch.utils.data.Dataset[Complex]):
+    """A data set whose items are cut and centred. In training the variation depends on (seed, epoch, index) only."""
+
+    def __init__(self, base: Any, config: PocketConfig, seed: int | None) -> None:
+        self.base, self.config, self.seed, self.epoch = base, config, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __getitem__(self, key: tuple[int, int] | int) -> Complex:
+        """`key` is an index or (epoch, index): workers live longer than an epoch, so the sampler names it."""
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        rng = None if self.seed is None else np.random.default_rng((self.seed, epoch, index))
+        return to_frame(self.base[index], self.config, rng)
+
+
+class BucketSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index) of one rank, of similar sizes; the order depends on (seed, epoch) only.
+
+    `start` skips batches of the epoch (resuming). A rank left without a record in the last batch gets one whose
+    weight is zero (`shares`).
+    """
+
+    def __init__(
+        self, sizes: NDArray[Any], batch_size: int, *, seed: int, shuffle: bool, rank: int = 0, world: int = 1
+    ) -> None:
+        self.sizes, self.global_batch = np.asarray(sizes), batch_size * world
+        self.seed, self.shuffle, self.rank, self.world = seed, shuffle, rank, world
+        self.epoch, self.start = 0, 0
+        self._plan: tuple[int, list[NDArray[np.int64]]] | None = None
+
+    def __len__(self) -> int:
+        return -(-len(self.sizes) // self.global_batch)
+
+    def batches(self) -> list[NDArray[np.int64]]:
+        """All global batches of the epoch, in order."""
+        if self._plan is None or self._plan[0] != self.epoch:
+            self._plan = (self.epoch, self._draw())
+        return self._plan[1]
+
+    def _draw(self) -> list[NDArray[np.int64]]:
+        n, g = len(self.sizes), self.global_batch
+        if not self.shuffle:
+            order = np.argsort(self.sizes, kind="stable")
+            return [order[i : i + g] for i in range(0, n, g)]
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(n)
+        out: list[NDArray[np.int64]] = []
+        for begin in range(0, n, CHUNK * g):
+            chunk = order[begin : begin + CHUNK * g]
+            chunk = chunk[np.argsort(self.sizes[chunk], kind="stable")]
+            out += [chunk[i : i + g] for i in range(0, len(chunk), g)]
+        return [out[i] for i in rng.permutation(len(out))]
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for batch in self.batches()[self.start :]:
+            mine = batch[self.rank :: self.world]
+            chosen = mine if len(mine) else batch[:1]
+            yield [(self.epoch, int(i)) for i in chosen]
+
+    def shares(self, batch_number: int, count: int) -> Tensor:
+        """Weights [count] of this rank's molecules such that the mean over ranks of Σ weight·loss is the global mean."""
+        total = len(self.batches()[batch_number])
+        return torch.full((count,), self.world / total if self.rank < total else 0.0)

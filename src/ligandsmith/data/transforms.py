@@ -1,0 +1,86 @@
+"""What happens to a record between the data set and the batch: the cut of the pocket and the frame.
+
+The frame belongs to the pocket: its origin is the user's box centre or the mean of the pocket's C-alphas, never the
+ligand. In training (a generator is passed in) the cut and the origin vary, so that neither tells where the ligand is.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ligandsmith.config import PocketConfig
+from ligandsmith.data.vocabulary import CALPHA
+from ligandsmith.types import Complex, Ligand, Pocket
+
+NO_POCKET_SPREAD = 2.0  # Å per axis, s.d. of the ligand's centre around the origin where there is no pocket
+
+
+def select_atoms(pocket: Pocket, keep: NDArray[np.bool_]) -> Pocket:
+    """The pocket with the atoms marked in `keep` [M] only."""
+    return replace(
+        pocket,
+        element=pocket.element[keep],
+        residue=pocket.residue[keep],
+        atom_name=pocket.atom_name[keep],
+        residue_index=pocket.residue_index[keep],
+        x=pocket.x[keep],
+    )
+
+
+def crop_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig, radius: float | None = None) -> Pocket:
+    """Heavy atoms within `radius` (default: the config's) of any point of `around` [P, 3] Å, the C-alphas of the
+    shell beyond, and of these the nearest `max_atoms`."""
+    radius = config.radius if radius is None else radius
+    distance = nearest_distance(pocket.x, around)
+    keep = (distance <= radius) | ((pocket.atom_name == CALPHA) & (distance <= max(radius, config.calpha_radius)))
+    if keep.sum() > config.max_atoms:
+        keep &= distance <= np.partition(distance[keep], config.max_atoms - 1)[config.max_atoms - 1]
+    return select_atoms(pocket, keep)
+
+
+def nearest_distance(x: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distance (Å) of each x [M, 3] to the nearest of points [P, 3]."""
+    squared = (x**2).sum(1)[:, None] + (points**2).sum(1)[None] - 2 * x @ points.T
+    return np.sqrt(np.maximum(squared.min(1), 0)).astype(np.float32)
+
+
+def frame_origin(pocket: Pocket) -> NDArray[np.float32]:
+    """Origin [3] Å of the pocket's frame: the box centre, else the mean of the C-alphas, else of all atoms."""
+    if pocket.center is not None:
+        return pocket.center
+    calphas = pocket.x[pocket.atom_name == CALPHA]
+    return (calphas if len(calphas) else pocket.x).mean(0)
+
+
+def shift(record: Complex, origin: NDArray[np.float32]) -> Complex:
+    """The record with `origin` moved to zero."""
+    ligand = replace(record.ligand, x=(record.ligand.x - origin).astype(np.float32))
+    pocket = record.pocket
+    if pocket is not None:
+        pocket = replace(pocket, x=(pocket.x - origin).astype(np.float32), center=None)
+    return replace(record, ligand=ligand, pocket=pocket)
+
+
+def to_frame(record: Complex, config: PocketConfig, rng: np.random.Generator | None = None) -> Complex:
+    """Cut and centre a record. Without `rng` (validation) nothing is random."""
+    if record.pocket is None:
+        spread = np.zeros(3) if rng is None else rng.normal(0, NO_POCKET_SPREAD, 3)
+        return shift(record, (record.ligand.x.mean(0) + spread).astype(np.float32))
+    if rng is None:
+        pocket = crop_pocket(record.pocket, record.ligand.x, config)
+        return shift(replace(record, pocket=pocket), frame_origin(pocket))
+    pocket = _varied(record.pocket, record.ligand, config, rng)
+    jitter = rng.normal(0, config.center_jitter, 3).astype(np.float32)
+    return shift(replace(record, pocket=pocket), frame_origin(pocket) + jitter)
+
+
+def _varied(pocket: Pocket, ligand: Ligand, config: PocketConfig, rng: np.random.Generator) -> Pocket:
+    """A random cut: another radius, and some residues of the rim missing."""
+    radius = rng.uniform(config.min_training_radius, config.calpha_radius)
+    rim = nearest_distance(pocket.x, ligand.x) > config.min_training_radius
+    inner = np.unique(pocket.residue_index[~rim])
+    residues = np.unique(pocket.residue_index)
+    dropped = residues[(rng.random(len(residues)) < config.rim_dropout) & ~np.isin(residues, inner)]
+    kept = select_atoms(pocket, ~np.isin(pocket.residue_index, dropped))
+    return crop_pocket(kept, ligand.x, config, radius)

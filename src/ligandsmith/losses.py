@@ -1,0 +1,90 @@
+"""Losses. One code path in train and eval mode; every error is divided by the molecule's own size, never the padding.
+
+Shapes: see `types.py`. `weight` [B] is the share of each molecule in the mean over the global batch.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ligandsmith.types import LigandBatch, LigandPrediction, LossReport, Posterior
+
+
+def per_atom_mean(value: Tensor, mask: Tensor) -> Tensor:
+    """Mean over a molecule's real atoms: value [B, N], mask [B, N] -> [B]."""
+    return (value * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+
+
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """[..., classes], [...] -> [...] nats."""
+    return F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none").view(target.shape)
+
+
+def gaussian_kl(posterior: Posterior) -> Tensor:
+    """KL(q(z_h) ‖ N(0, I)) per atom and dimension, nats: [B, N, Z]."""
+    return 0.5 * (posterior.mean_h.square() + posterior.logvar_h.exp() - 1 - posterior.logvar_h)
+
+
+def distance_error(x: Tensor, target: Tensor, pairs: Tensor) -> Tensor:
+    """Mean squared error (Å²) of the distances over the pairs marked in `pairs` [B, N, N]: -> [B]."""
+    predicted = ((x.unsqueeze(1) - x.unsqueeze(2)).square().sum(-1) + 1e-8).sqrt()
+    true = ((target.unsqueeze(1) - target.unsqueeze(2)).square().sum(-1) + 1e-8).sqrt()
+    return ((predicted - true).square() * pairs).sum((1, 2)) / pairs.sum((1, 2)).clamp(min=1)
+
+
+def bonded_pairs(bonds: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks [B, N, N] of the bonded and of the 1-3 pairs, from bond classes [B, N, N]."""
+    bonded = bonds > 0
+    two = torch.bmm(bonded.float(), bonded.float()) > 0
+    eye = torch.eye(bonds.shape[1], dtype=torch.bool, device=bonds.device)
+    return bonded, two & ~bonded & ~eye
+
+
+def vae_loss(
+    prediction: LigandPrediction, ligand: LigandBatch, posterior: Posterior, weights: dict[str, float], share: Tensor
+) -> LossReport:
+    """Ligand VAE loss. Coordinates in Å² per axis, classes in nats per atom, bonds in nats per atom, KL in nats per atom.
+
+    `weights` has x, element, charge, aromatic, num_h, bond, distance, kl; `share` [B] sums to 1 over the global batch.
+    """
+    mask = ligand.mask
+    bonded, one_three = bonded_pairs(ligand.bonds)
+    upper = torch.triu(mask.unsqueeze(1) & mask.unsqueeze(2), diagonal=1)
+    bond_nats = (_cross_entropy(prediction.bonds, ligand.bonds) * upper).sum((1, 2)) / mask.sum(-1).clamp(min=1)
+    aromatic = F.binary_cross_entropy_with_logits(prediction.aromatic, ligand.aromatic.float(), reduction="none")
+    terms = {
+        "x": per_atom_mean((prediction.x - ligand.x).square().mean(-1), mask),
+        "element": per_atom_mean(_cross_entropy(prediction.element, ligand.element), mask),
+        "charge": per_atom_mean(_cross_entropy(prediction.charge, ligand.charge), mask),
+        "aromatic": per_atom_mean(aromatic, mask),
+        "num_h": per_atom_mean(_cross_entropy(prediction.num_h, ligand.num_h), mask),
+        "bond": bond_nats,
+        "distance": distance_error(prediction.x, ligand.x, bonded) + distance_error(prediction.x, ligand.x, one_three),
+        "kl": per_atom_mean(gaussian_kl(posterior).sum(-1), mask),
+    }
+    return weighted_report(terms, weights, share)
+
+
+def weighted_report(terms: dict[str, Tensor], weights: dict[str, float], share: Tensor) -> LossReport:
+    """Per-molecule terms [B] -> report: total = Σ_b share_b Σ_k weight_k term_k."""
+    per_molecule = torch.stack([weights[name] * value for name, value in terms.items()]).sum(0)
+    means = {name: (value * share).sum() for name, value in terms.items()}
+    return LossReport((per_molecule * share).sum(), means, weights, per_molecule)
+
+
+def denoising_loss(
+    errors: dict[str, Tensor], widths: dict[str, int], share: Tensor, auxiliary: dict[str, Tensor] | None = None
+) -> LossReport:
+    """Mean squared error of the network's target over all dimensions of a molecule's latents.
+
+    `errors` maps a modality to its per-molecule mean squared error [B] (1.0 for predicting nothing), `widths` to its
+    dimensions per atom; the total is Σ error · width / Σ width, i.e. the squared error divided by
+    (n_dims + in_node_nf) · n_nodes. `auxiliary` losses [B] train heads of their own and do not enter the total.
+    """
+    scale = sum(widths.values())
+    report = weighted_report(errors, {name: width / scale for name, width in widths.items()}, share)
+    if not auxiliary:
+        return report
+    extra = {name: (value * share).sum() for name, value in auxiliary.items()}
+    objective = report.total + torch.stack(list(extra.values())).sum()
+    return LossReport(report.total, {**report.terms, **extra}, report.weights, report.per_molecule, objective)

@@ -1,0 +1,305 @@
+"""The shared equivariant blocks. Every network of the project is built from these.
+
+A block reads scalars of the query atoms, keys (the same atoms, or a pocket encoded once), the edges between them and
+an edge state; it returns new scalars, a coordinate move and the new edge state. Edge networks use one projection per
+node and add (A u_i + B u_j), never a concatenation of pairs: cost N² E instead of N² 2D.
+
+Shapes: B batch, Q query atoms, S key atoms, K neighbours per query (K = S when dense), D width, E edge width,
+C vector channels, H heads.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPS = 1e-6  # Å², keeps the gradient of the distance finite at zero
+
+
+@dataclass(frozen=True)
+class BlockConfig:
+    width: int
+    edge_width: int
+    heads: int = 4
+    channels: int = 8
+    condition_width: int = 0  # 0: no adaptive normalisation
+    moves: bool = True
+    chiral: bool = True
+    max_move: float = 1.5  # Å, soft limit of one block's move
+
+
+class Edges(NamedTuple):
+    """Directed edges query <- key. `index` is None for a dense graph (all keys, K = S)."""
+
+    vector: Tensor  # [B, Q, K, 3] Å, x_query - x_key
+    distance: Tensor  # [B, Q, K] Å
+    mask: Tensor  # [B, Q, K] bool
+    index: Tensor | None = None  # [B, Q, K] long
+
+
+class Keys(NamedTuple):
+    """Per-node projections of the keys; for a pocket they are computed once and cached."""
+
+    edge: Tensor  # [B', S, E]
+    attention: Tensor  # [B', S, D]
+    value: Tensor  # [B', S, D]
+
+
+def dense_edges(x: Tensor, mask: Tensor) -> Edges:
+    """All ordered pairs of distinct real atoms. x [B, N, 3] Å, mask [B, N]."""
+    vector = x.unsqueeze(2) - x.unsqueeze(1)
+    distance = (vector.square().sum(-1) + EPS).sqrt()
+    eye = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+    pair = mask.unsqueeze(2) & mask.unsqueeze(1) & ~eye
+    return Edges(vector, distance, pair)
+
+
+def gathered_edges(x: Tensor, keys_x: Tensor, index: Tensor, mask: Tensor) -> Edges:
+    """Edges to listed keys. x [B, Q, 3], keys_x [B', S, 3], index and mask [B, Q, K]; B is a multiple of B'."""
+    vector = x.unsqueeze(2) - gather_nodes(keys_x, index)
+    distance = (vector.square().sum(-1) + EPS).sqrt()
+    return Edges(vector, distance, mask, index)
+
+
+def gather_nodes(nodes: Tensor, index: Tensor) -> Tensor:
+    """nodes [B', S, C], index [B, Q, K] -> [B, Q, K, C]; row b reads node set b // (B / B'): draws share a pocket."""
+    sets, size = nodes.shape[:2]
+    batch = index.shape[0]
+    base = torch.arange(batch, device=index.device).div(batch // sets, rounding_mode="floor") * size
+    flat = (index + base.view(-1, 1, 1)).reshape(-1)
+    return nodes.reshape(sets * size, -1).index_select(0, flat).view(*index.shape, -1)
+
+
+def nearest(x: Tensor, mask: Tensor, keys_x: Tensor, keys_mask: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Index and mask [B, Q, K] of the k nearest keys of each query, self included. keys [B', S, ·], B a multiple of B'."""
+    repeats = x.shape[0] // keys_x.shape[0]
+    with torch.no_grad():
+        keys = keys_x.repeat_interleave(repeats, 0) if repeats > 1 else keys_x
+        allowed = keys_mask.repeat_interleave(repeats, 0) if repeats > 1 else keys_mask
+        squared = (x.unsqueeze(2) - keys.unsqueeze(1)).square().sum(-1)
+        squared = squared.masked_fill(~allowed.unsqueeze(1), math.inf)
+        value, index = squared.topk(min(k, keys.shape[1]), dim=-1, largest=False, sorted=False)
+    return index, torch.isfinite(value) & mask.unsqueeze(-1)
+
+
+class RadialBasis(nn.Module):
+    """Two-resolution Gaussians of a distance in Å, [...] -> [..., SIZE]: fine over bond lengths, coarse beyond."""
+
+    SIZE = 43
+    centers: Tensor
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        fine, coarse = torch.linspace(0.8, 3.2, 25), torch.linspace(3.6, 10.0, 17)
+        self.register_buffer("centers", torch.cat([fine, coarse]), persistent=False)
+        width = torch.cat([torch.full((25,), 0.1), torch.full((17,), 0.4)])
+        self.register_buffer("scale", math.sqrt(0.5) / width, persistent=False)
+
+    def forward(self, distance: Tensor) -> Tensor:
+        distance = distance.float().unsqueeze(-1)
+        return torch.cat([torch.exp(-((distance - self.centers) * self.scale).square()), distance * 0.1], -1)
+
+
+class FourierTime(nn.Module):
+    """Fourier features of a time in [0, 1], [...] -> [..., size]."""
+
+    frequencies: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", torch.logspace(0, 2.5, size // 2), persistent=False)
+
+    def forward(self, t: Tensor) -> Tensor:
+        angle = t.float().unsqueeze(-1) * self.frequencies
+        return torch.cat([angle.sin(), angle.cos()], -1)
+
+
+class AdaptiveNorm(nn.Module):
+    """LayerNorm whose gain, shift and output gate come from a condition (zero at the start); plain without one."""
+
+    def __init__(self, width: int, condition_width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.modulation = nn.Linear(condition_width, 3 * width) if condition_width else None
+        if self.modulation is not None:
+            nn.init.zeros_(self.modulation.weight)
+            nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, s: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | float]:
+        """s [B, Q, D], condition [B, 1 or Q, ·] -> (normalised [B, Q, D], gate of the residual branch)."""
+        u = self.norm(s)
+        if self.modulation is None or condition is None:
+            return u, 1.0
+        gain, shift, gate = self.modulation(condition).chunk(3, -1)
+        return u * (1 + gain) + shift, 1 + gate
+
+
+class EqAttnBlock(nn.Module):
+    """Equivariant attention: scalar attention with pair features, kept edge state, bounded moves along edges.
+
+    The sums of weighted unit vectors (C channels) move the atoms; their lengths, and with `chiral` the determinant of
+    three of them (which changes sign under reflection), go back into the scalars.
+    """
+
+    def __init__(self, config: BlockConfig) -> None:
+        super().__init__()
+        d, e, c = config.width, config.edge_width, config.channels
+        self.config = config
+        self.norm = AdaptiveNorm(d, config.condition_width)
+        self.edge_basis = nn.Linear(RadialBasis.SIZE, e, bias=False)
+        self.edge_state = nn.Linear(e, e, bias=False)
+        self.edge_query = nn.Linear(d, e)
+        self.edge_key = nn.Linear(d, e, bias=False)
+        self.edge_out = nn.Linear(e, e)
+        self.query = nn.Linear(d, d, bias=False)
+        self.key = nn.Linear(d, d, bias=False)
+        self.value = nn.Linear(d, d, bias=False)
+        self.bias_and_channels = nn.Linear(e, config.heads + c)
+        self.edge_value = nn.Linear(config.heads * e, d, bias=False)
+        self.out = nn.Linear(d, d)
+        self.ffn_norm = AdaptiveNorm(d, config.condition_width)
+        self.ffn_in = nn.Linear(d + c + int(config.chiral), 2 * d)
+        self.ffn_out = nn.Linear(2 * d, d)
+        self.gates = nn.Linear(d, c) if config.moves else None
+        if self.gates is not None:
+            nn.init.normal_(self.gates.weight, std=0.02)
+            nn.init.normal_(self.gates.bias, std=0.1)
+
+    def keys(self, nodes: Tensor) -> Keys:
+        """Projections of normalised key nodes [B', S, D]."""
+        return Keys(self.edge_key(nodes), self.key(nodes), self.value(nodes))
+
+    def forward(
+        self, s: Tensor, keys: Keys | None, edges: Edges, basis: Tensor, pair: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """s [B, Q, D], basis [B, Q, K, RadialBasis.SIZE], pair [B, Q, K, E] -> (s, move [B, Q, 3] Å, pair).
+
+        `keys=None` means self-attention over a dense graph or over `edges.index` of the same atoms.
+        """
+        u, gate = self.norm(s, condition)
+        keys = self.keys(u) if keys is None else keys
+        edge = self.edge_query(u).unsqueeze(2) + self._spread(keys.edge, edges)
+        edge = accumulate(edge, (basis, self.edge_basis.weight), (pair, self.edge_state.weight))
+        edge = F.silu(self.edge_out(F.silu(edge)))
+        pair = pair + edge
+        bias, coefficients = self.bias_and_channels(edge).split([self.config.heads, self.config.channels], -1)
+        s = s + gate * self.out(self._attend(u, keys, edges, edge, bias))
+        vectors = self._vectors(coefficients, edges)
+        u, gate = self.ffn_norm(s, condition)
+        s = s + gate * self.ffn_out(F.silu(self.ffn_in(torch.cat([u, *self._invariants(vectors)], -1))))
+        return s, self._move(u, vectors), pair
+
+    def _spread(self, nodes: Tensor, edges: Edges) -> Tensor:
+        """Per-key features on the edges: broadcast when dense, gathered otherwise."""
+        return nodes.unsqueeze(1) if edges.index is None else gather_nodes(nodes, edges.index)
+
+    def _attend(self, u: Tensor, keys: Keys, edges: Edges, edge: Tensor, bias: Tensor) -> Tensor:
+        """Multi-head attention over nodes and edges; a query without any neighbour receives zero. -> [B, Q, D]."""
+        b, q, d = u.shape
+        h = self.config.heads
+        query = self.query(u).view(b, q, h, d // h)
+        key, value = keys.attention, keys.value
+        if edges.index is None:
+            logits = torch.einsum("bqhc,bkhc->bqkh", query, key.view(b, -1, h, d // h))
+        else:
+            logits = torch.einsum("bqhc,bqkhc->bqkh", query, gather_nodes(key, edges.index).view(b, q, -1, h, d // h))
+        logits = (logits * (d // h) ** -0.5 + bias).float()
+        logits = logits.masked_fill(~edges.mask.unsqueeze(-1), torch.finfo(logits.dtype).min / 2)
+        weights = (logits.softmax(2) * edges.mask.unsqueeze(-1)).to(u.dtype)  # [B, Q, K, H]
+        if edges.index is None:
+            mixed = torch.einsum("bqkh,bkhc->bqhc", weights, value.view(b, -1, h, d // h)).reshape(b, q, d)
+        else:
+            spread = gather_nodes(value, edges.index).view(b, q, -1, h, d // h)
+            mixed = torch.einsum("bqkh,bqkhc->bqhc", weights, spread).reshape(b, q, d)
+        pooled = weights.transpose(2, 3) @ edge  # [B, Q, H, E]
+        return mixed + self.edge_value(pooled.reshape(b, q, -1))
+
+    def _vectors(self, coefficients: Tensor, edges: Edges) -> Tensor:
+        """Weighted sums of unit vectors, [B, Q, C, 3], divided by the root of the number of neighbours; fp32."""
+        with torch.autocast(coefficients.device.type, enabled=False):
+            weight = torch.tanh(coefficients.float()) * edges.mask.unsqueeze(-1)
+            unit = edges.vector / edges.distance.unsqueeze(-1)
+            count = edges.mask.sum(-1).clamp(min=1).to(unit.dtype)
+            return (weight.transpose(2, 3) @ unit) * count.rsqrt()[..., None, None]
+
+    def _invariants(self, vectors: Tensor) -> list[Tensor]:
+        """Lengths [B, Q, C] and, if chiral, the pseudo-scalar [B, Q, 1]."""
+        lengths = (vectors.square().sum(-1) + EPS).sqrt()
+        if not self.config.chiral:
+            return [lengths]
+        a, b, c = vectors[..., 0, :], vectors[..., 1, :], vectors[..., 2, :]
+        triple = (torch.linalg.cross(a, b) * c).sum(-1, keepdim=True)
+        return [lengths, torch.tanh(10 * triple)]
+
+    def _move(self, u: Tensor, vectors: Tensor) -> Tensor:
+        if self.gates is None:
+            return torch.zeros_like(vectors[..., 0, :])
+        with torch.autocast(u.device.type, enabled=False):
+            return soft_clip((self.gates(u.float()).unsqueeze(-1) * vectors).sum(-2), self.config.max_move)
+
+
+class EGNNBlock(nn.Module):
+    """EGNN with bounded arithmetic: RBF distances, LayerNorm, mean aggregation, soft-clipped moves, no edge state."""
+
+    def __init__(self, config: BlockConfig) -> None:
+        super().__init__()
+        d, e = config.width, config.edge_width
+        self.config = config
+        self.norm = AdaptiveNorm(d, config.condition_width)
+        self.edge_basis = nn.Linear(RadialBasis.SIZE, e, bias=False)
+        self.edge_state = nn.Linear(e, e, bias=False)
+        self.edge_query = nn.Linear(d, e)
+        self.edge_key = nn.Linear(d, e, bias=False)
+        self.edge_out = nn.Linear(e, e)
+        self.gate = nn.Linear(e, 1)
+        self.node = nn.Sequential(nn.Linear(d + e, d), nn.SiLU(), nn.Linear(d, d))
+        self.coordinate = nn.Linear(e, 1, bias=False) if config.moves else None
+        if self.coordinate is not None:
+            nn.init.xavier_uniform_(self.coordinate.weight, gain=0.01)
+
+    def keys(self, nodes: Tensor) -> Keys:
+        """Projections of normalised key nodes [B', S, D]; EGNN reads only the edge part."""
+        edge = self.edge_key(nodes)
+        return Keys(edge, edge, edge)
+
+    def forward(
+        self, s: Tensor, keys: Keys | None, edges: Edges, basis: Tensor, pair: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `EqAttnBlock.forward`; the edge state passes through unchanged."""
+        u, gate = self.norm(s, condition)
+        keys = self.keys(u) if keys is None else keys
+        spread = keys.edge.unsqueeze(1) if edges.index is None else gather_nodes(keys.edge, edges.index)
+        message = self.edge_query(u).unsqueeze(2) + spread
+        message = accumulate(message, (basis, self.edge_basis.weight), (pair, self.edge_state.weight))
+        message = F.silu(self.edge_out(F.silu(message)))
+        mask = edges.mask.unsqueeze(-1)
+        count = mask.sum(2).clamp(min=1)
+        pooled = (message * torch.sigmoid(self.gate(message)) * mask).sum(2) / count
+        s = s + gate * self.node(torch.cat([u, pooled], -1))
+        if self.coordinate is None:
+            return s, torch.zeros_like(edges.vector[:, :, 0]), pair
+        with torch.autocast(u.device.type, enabled=False):
+            weight = torch.tanh(self.coordinate(message.float())) * mask
+            move = (weight * edges.vector / (edges.distance.unsqueeze(-1) + 1)).sum(2) * count.rsqrt()
+        return s, soft_clip(15 * move, self.config.max_move), pair
+
+
+def accumulate(start: Tensor, *products: tuple[Tensor, Tensor]) -> Tensor:
+    """start + Σ x Wᵀ over (x [..., I], W [O, I]): one pass over memory per product, where a sum of layers takes two."""
+    total = start.flatten(0, -2)
+    for x, weight in products:
+        total = torch.addmm(total, x.flatten(0, -2), weight.t())
+    return total.view(start.shape)
+
+
+def soft_clip(move: Tensor, limit: float) -> Tensor:
+    """move · limit / (limit + |move|): identity for small moves, never longer than `limit` Å."""
+    length = (move.square().sum(-1, keepdim=True) + EPS).sqrt()
+    return move * (limit / (limit + length))
+
+
+BLOCKS: dict[str, type[EqAttnBlock] | type[EGNNBlock]] = {"eqattn": EqAttnBlock, "egnn": EGNNBlock}

@@ -1,0 +1,97 @@
+"""Ligand variational autoencoder: latents per heavy atom (anchored coordinates + learned chemistry), and back."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ligandsmith.config import LigandVAEConfig
+from ligandsmith.data.vocabulary import Vocabulary
+from ligandsmith.models.layers import BLOCKS, BlockConfig, Edges, RadialBasis, dense_edges
+from ligandsmith.types import LigandBatch, LigandPrediction, Posterior
+
+LOGVAR_RANGE = (-8.0, 2.0)
+DECODER_MAX_MOVE = 0.5  # Å per block
+
+
+MAX_DEGREE = 6  # bonds of one atom that the encoder reads
+
+
+def bonded_edges(ligand: LigandBatch) -> tuple[Edges, Tensor]:
+    """Edges along bonds, and their classes [B, N, K]. No distances: the encoder reads the graph."""
+    order, index = ligand.bonds.sort(dim=-1, descending=True, stable=True)
+    order, index = order[..., :MAX_DEGREE], index[..., :MAX_DEGREE]
+    one = torch.ones_like(order, dtype=torch.float32)  # a constant for the distance that is not read
+    vector = torch.zeros(*order.shape, 3, device=one.device)
+    return Edges(vector, one, (order > 0) & ligand.mask.unsqueeze(-1), index), order
+
+
+class LigandVAE(nn.Module):
+    """encode(LigandBatch) -> Posterior, decode(z_x, z_h, mask) -> LigandPrediction.
+
+    The encoder reads the molecular graph only, one bond per layer, so that an atom's latent depends on what lies
+    within `encoder_layers` bonds of it. The decoder reads noisy latents and returns atoms, bonds and refined
+    coordinates.
+    """
+
+    def __init__(self, config: LigandVAEConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.config, self.vocabulary = config, vocabulary
+        d, e, z = config.width, config.edge_width, config.latent_width
+        self.sizes = (len(vocabulary.ligand_elements), len(vocabulary.charges), 2, vocabulary.max_hydrogens + 1)
+        self.atom_embedding = nn.Linear(sum(self.sizes), d)
+        self.bond_embedding = nn.Embedding(len(vocabulary.bonds), e)
+        self.encoder = nn.ModuleList(self._block(moves=False) for _ in range(config.encoder_layers))
+        self.posterior = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 2 * z))
+        self.latent_embedding = nn.Linear(z + 1, d)
+        self.pair_embedding = nn.Linear(RadialBasis.SIZE, e)
+        self.decoder = nn.ModuleList(self._block(moves=True) for _ in range(config.decoder_layers))
+        self.atom_head = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d), nn.SiLU(), nn.Linear(d, sum(self.sizes) - 1))
+        self.bond_atom = nn.Linear(d, e)
+        self.bond_pair = nn.Linear(e + RadialBasis.SIZE, e)
+        self.bond_head = nn.Sequential(nn.SiLU(), nn.Linear(e, e), nn.SiLU(), nn.Linear(e, len(vocabulary.bonds)))
+        self.basis = RadialBasis()
+
+    def _block(self, moves: bool) -> nn.Module:
+        c = self.config
+        return BLOCKS[c.backbone](
+            BlockConfig(c.width, c.edge_width, c.heads, c.channels, moves=moves, chiral=moves, max_move=DECODER_MAX_MOVE)
+        )
+
+    def encode(self, ligand: LigandBatch) -> Posterior:
+        """Posterior of the latents; the mean of z_x is the coordinates themselves (Å)."""
+        atoms = [
+            F.one_hot(value, size)
+            for value, size in zip(
+                (ligand.element, ligand.charge, ligand.aromatic, ligand.num_h), self.sizes, strict=True
+            )
+        ]
+        s = self.atom_embedding(torch.cat(atoms, -1).to(self.atom_embedding.weight.dtype))
+        edges, bonds = bonded_edges(ligand)
+        basis = self.basis(edges.distance)
+        pair = self.bond_embedding(bonds)
+        for block in self.encoder:
+            s, _, pair = block(s, None, edges, basis, pair)
+        mean, logvar = (self.posterior(s) * ligand.mask.unsqueeze(-1)).float().chunk(2, -1)
+        sigma = torch.full((), self.config.sigma_x, device=mean.device)
+        return Posterior(ligand.x, sigma, mean, logvar.clamp(*LOGVAR_RANGE), ligand.mask)
+
+    def decode(self, z_x: Tensor, z_h: Tensor, mask: Tensor, noise: Tensor | None = None) -> LigandPrediction:
+        """z_x [B, N, 3] Å, z_h [B, N, Z]; `noise` [B] Å is the s.d. believed to be on z_x (default: the posterior's)."""
+        if noise is None:
+            noise = z_x.new_full((len(z_x),), self.config.sigma_x)
+        level = (noise / self.config.sigma_x).view(-1, 1, 1).expand(*mask.shape, 1)
+        s = self.latent_embedding(torch.cat([z_h, level], -1))
+        x = z_x.float()
+        edges = dense_edges(x, mask)
+        basis = self.basis(edges.distance)
+        pair = self.pair_embedding(basis)
+        for block in self.decoder:
+            s, move, pair = block(s, None, edges, basis, pair)
+            x = x + move * mask.unsqueeze(-1)
+            edges = dense_edges(x, mask)
+            basis = self.basis(edges.distance)
+        heads = self.atom_head(s).float().split([*self.sizes[:2], 1, self.sizes[3]], -1)
+        p = self.bond_atom(s)
+        joint = self.bond_pair(torch.cat([pair + pair.transpose(1, 2), basis], -1)) + p.unsqueeze(1) + p.unsqueeze(2)
+        bonds = self.bond_head(joint).float()
+        return LigandPrediction(x, heads[0], heads[1], heads[2].squeeze(-1), heads[3], bonds, mask)
