@@ -1,0 +1,225 @@
+"""A prepared data set: a folder of shards, `splits.json` and `manifest.json`, read by split with O(1) random access."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ligandsmith.data import vocabulary as vocab
+from ligandsmith.data.shards import FORMAT_VERSION, ShardReader
+from ligandsmith.types import Complex, LigandsmithError, Rejection
+
+MANIFEST = "manifest.json"
+SPLITS = "splits.json"
+SHIPPED = "crystal"
+DatasetKind = Literal["complexes", "ligands"]
+KINDS: tuple[DatasetKind, ...] = ("complexes", "ligands")
+
+
+class Split(StrEnum):
+    """The three parts of a data set. Training reads the first, selects checkpoints on the second, never opens the third."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a data set holds, what was refused and why, and the hashes that show that it is whole."""
+
+    counts: dict[str, int]  # records by kind and, as "complexes/train", by kind and split
+    files: dict[str, str]  # shard name -> sha256
+    rejections: tuple[Rejection, ...] = ()
+    format_version: int = FORMAT_VERSION
+    package_version: str = ""
+    vocabulary: dict[str, Any] = field(default_factory=vocab.VOCABULARY.to_dict)
+
+    def rejection_counts(self) -> dict[str, int]:
+        """Number of rejections by reason, most frequent first."""
+        return dict(Counter(r.reason for r in self.rejections).most_common())
+
+    def save(self, folder: Path) -> None:
+        """Write `manifest.json` atomically."""
+        data = asdict(self) | {"rejection_counts": self.rejection_counts()}
+        write_json(folder / MANIFEST, data)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Read `manifest.json`; raises LigandsmithError if it is missing, damaged or of another format."""
+        data = _read_json(folder / MANIFEST)
+        version = data.get("format_version")
+        if version != FORMAT_VERSION:
+            raise LigandsmithError(
+                f"{folder / MANIFEST}: format version {version}, but this program reads {FORMAT_VERSION}; prepare the data again"
+            )
+        try:
+            return cls(
+                counts=data["counts"],
+                files=data["files"],
+                rejections=tuple(Rejection(**r) for r in data["rejections"]),
+                package_version=data["package_version"],
+                vocabulary=data["vocabulary"],
+            )
+        except (KeyError, TypeError) as error:
+            raise LigandsmithError(f"{folder / MANIFEST}: not a manifest ({error}); prepare the data again") from None
+
+
+def write_manifest(folder: Path, splits: Mapping[str, Sequence[str]], rejections: Sequence[Rejection]) -> Manifest:
+    """Complete a folder of finished shards with `splits.json` and `manifest.json`."""
+    counts: dict[str, int] = {}
+    split_of = {id: split for split, ids in splits.items() for id in ids}
+    for kind in KINDS:
+        paths = shard_paths(folder, kind)
+        ids = ShardReader(paths).index()["id"] if paths else np.array([])
+        counts[kind] = len(ids)
+        by_split = Counter(split_of.get(str(id), "none") for id in ids)
+        counts |= {f"{kind}/{split}": n for split, n in sorted(by_split.items())}
+    write_json(folder / SPLITS, {str(split): list(splits.get(split, ())) for split in Split})
+    files = {p.name: file_hash(p) for kind in KINDS for p in shard_paths(folder, kind)}
+    manifest = Manifest(counts, files, tuple(rejections), package_version=metadata.version("ligandsmith"))
+    manifest.save(folder)
+    return manifest
+
+
+def read_splits(folder: Path) -> dict[str, list[str]]:
+    """The ids of each split. Raises LigandsmithError for a damaged file or an id in two splits."""
+    splits = _read_json(Path(folder) / SPLITS)
+    seen: dict[str, str] = {}
+    for split, ids in splits.items():
+        for id in ids:
+            if id in seen:
+                where = f"in {seen[id]} and in {split}" if seen[id] != split else f"twice in {split}"
+                raise LigandsmithError(f"{Path(folder) / SPLITS}: {id} is {where}; an id belongs to one split, once")
+            seen[id] = split
+    return splits
+
+
+def shard_paths(folder: Path, kind: DatasetKind) -> list[Path]:
+    """The shards of one kind, in order."""
+    return sorted(Path(folder).glob(f"{kind}-*.parquet"))
+
+
+def open_dataset(path: Path | None = None) -> Path:
+    """The folder of a prepared data set; the one that comes with the package for None. Raises LigandsmithError."""
+    folder = Path(str(resources.files("ligandsmith") / "datasets" / SHIPPED)) if path is None else Path(path)
+    if not folder.is_dir():
+        raise LigandsmithError(
+            f"{folder}: no such data set folder; make one with `ligandsmith prepare DIR --out {folder}`"
+        )
+    if not (folder / MANIFEST).is_file():
+        raise LigandsmithError(f"{folder}: no {MANIFEST} in it, so not a data set; make one with `ligandsmith prepare`")
+    return folder
+
+
+class ComplexDataset:
+    """The records of one kind in one split, in the order of `splits.json`. Picklable; a worker reopens the files.
+
+    `kind` is "complexes" (ligand and pocket) or "ligands" (no pocket). The test split opens only with
+    `allow_test=True`, which no training code passes. Raises LigandsmithError for a missing folder, another format, a
+    shard that differs from its hash, an empty split and an id without a record.
+    """
+
+    def __init__(
+        self, path: Path | None, split: Split | str, kind: DatasetKind = "complexes", allow_test: bool = False
+    ) -> None:
+        self.folder = open_dataset(path)
+        self.split = _known_split(split)
+        self.kind = kind
+        if self.split is Split.TEST and not allow_test:
+            raise LigandsmithError(
+                "the test split is for the final evaluation; train on `train`, select on `validation`"
+            )
+        self.manifest = Manifest.load(self.folder)
+        paths = _verified(self.folder, self.manifest, kind)
+        self._reader = ShardReader(paths)
+        self._rows, self._index = self._select(read_splits(self.folder))
+        self.ids: list[str] = [str(id) for id in self._index["id"]]
+
+    def _select(self, splits: Mapping[str, Sequence[str]]) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+        """Rows of the shards that are in the split, and the index columns of those rows."""
+        index = self._reader.index()
+        row_of = {id: row for row, id in enumerate(index["id"])}
+        rows = np.array([row_of[id] for id in splits.get(self.split, ()) if id in row_of], dtype=np.int64)
+        if not len(rows):
+            raise LigandsmithError(f"{self.folder}: no {self.kind} in the split {self.split}; see {SPLITS}")
+        return rows, {name: column[rows] for name, column in index.items()}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, i: int) -> Complex:
+        """Record number `i` of the split; negative numbers count from the end."""
+        return self._reader.read(int(self._rows[i]))
+
+    def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Heavy atoms of the ligands [n] and of the pockets [n] (0 without one), without reading the records."""
+        return self._index["num_ligand"].astype(np.int64), self._index["num_pocket"].astype(np.int64)
+
+    @property
+    def clusters(self) -> NDArray[np.int64]:
+        """Sequence cluster of each record [n]; -1 where it is unknown."""
+        return self._index["cluster"].astype(np.int64)
+
+
+def _known_split(split: Split | str) -> Split:
+    try:
+        return Split(split)
+    except ValueError:
+        raise LigandsmithError(f"no split {split!r}; there are {', '.join(Split)}") from None
+
+
+def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]:
+    """The shards of a kind after comparing their hashes and the meaning of their class indices."""
+    names = sorted(name for name in manifest.files if name.startswith(f"{kind}-"))
+    if not names:
+        raise LigandsmithError(f"{folder}: it has no {kind}; it has {manifest.counts}")
+    for table in ("residues", "atom_names", "bonds"):
+        if list(manifest.vocabulary.get(table, ())) != vocab.VOCABULARY.to_dict()[table]:
+            raise LigandsmithError(
+                f"{folder / MANIFEST}: another table of {table} than this program's; prepare the data again"
+            )
+    for name in names:
+        if not (folder / name).is_file():
+            raise LigandsmithError(
+                f"{folder / name}: the manifest names this shard but it is missing; copy the data again"
+            )
+        if file_hash(folder / name) != manifest.files[name]:
+            raise LigandsmithError(
+                f"{folder / name}: differs from its hash in {MANIFEST}; copy or prepare the data again"
+            )
+    return [folder / name for name in names]
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, as hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON with a line per entry of the outer two levels' lists, atomically."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LigandsmithError(f"{path}: no such file; is its folder a prepared data set?") from None
+    except ValueError as error:
+        raise LigandsmithError(f"{path}: not JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise LigandsmithError(f"{path}: a JSON object was expected")
+    return data
