@@ -14,8 +14,8 @@ TRUSTED_BOND = 0.9  # all bonds of an over-valent atom at least this probable: i
 MAX_KEKULE_TRIALS = 128
 LOWER_CLASSES = {SINGLE: (NONE,), DOUBLE: (SINGLE, NONE), TRIPLE: (DOUBLE, SINGLE, NONE), AROMATIC: (SINGLE, NONE)}
 # charges that an over-valent atom may take instead of losing a bond; a decoded oxonium or sulfonium is likelier to be
-# a spurious bond than chemistry, so oxygen and sulfur may only lose a charge
-POSSIBLE_CHARGES = {5: (0, -1), 6: (0,), 7: (0, 1), 8: (0,), 15: (0, 1), 16: (0,)}
+# a spurious bond than chemistry, so elements not listed may only lose a charge
+POSSIBLE_CHARGES = {5: (0, -1), 7: (0, 1), 15: (0, 1)}
 
 
 def repair_valence(graph: MolecularGraph) -> list[str]:
@@ -41,7 +41,7 @@ def _fix_charge(graph: MolecularGraph, over: NDArray[np.int64], recharged: set[i
         bonded = graph.orders[i] != NONE
         trusted = graph.bond_probability()[i, bonded].min() >= TRUSTED_BOND
         before = int(graph.charge[i])
-        for charge in POSSIBLE_CHARGES.get(int(graph.element[i]), ()):
+        for charge in POSSIBLE_CHARGES.get(int(graph.element[i]), (0,)):
             if charge == before or i in recharged or not trusted:
                 continue
             graph.charge[i] = charge
