@@ -37,18 +37,19 @@ PDB_COPIES = "mixed copies of Protein Data Bank entries"
 LICENCE_OF_SET = {"schrodinger_fep": "MIT", "unifep": "Apache-2.0"}
 PROVENANCE = """# Provenance of this data set
 
-Complexes and ligands for training and examples, processed by `scripts/build_dataset.py`. `provenance.csv` counts the records by
-source and licence; every record carries both as well.
+Complexes and ligands for training and examples, processed by `scripts/build_dataset.py`. `provenance.csv` counts the
+records by source and licence; every record carries both as well.
 
-- **Complexes** ({complexes} records, {train} train and {validation} validation): ligand and whole protein residues within 10 Å,
-  heavy atoms, as deposited in the Protein Data Bank (CC0-1.0), or as modelled in benchmarks of openly licensed repositories
-  (named with their commit). At most {per_series} complexes of one modelled series per protein cluster. `cluster` is the protein's
-  cluster at 90 % sequence identity. No 30 % cluster and no PDB entry is in both splits.
-- **Ligands** ({ligands} records): bound conformations of small molecules from the Protein Data Bank (CC0-1.0), without their
-  proteins. About {percent:g} % are the validation split, chosen by Murcko scaffold: no scaffold is in both splits.
+- **Complexes** ({complexes} records, {train} train and {validation} validation): ligand and whole protein residues
+  within 10 Å, heavy atoms, as deposited in the Protein Data Bank (CC0-1.0), or as modelled in benchmarks of openly
+  licensed repositories (named with their commit). At most {per_series} complexes of one modelled series per protein
+  cluster. `cluster` is the protein's cluster at 90 % sequence identity. No 30 % cluster and no PDB entry is in both
+  splits.
+- **Ligands** ({ligands} records): bound conformations of small molecules from the Protein Data Bank (CC0-1.0), without
+  their proteins. About {percent:g} % of the scaffolds are the validation split: no Murcko scaffold is in both splits.
 
-Left out, and listed one by one in `manifest.json`: cofactors and lipids as ligands, series beyond the cap, sources that state no licence
-for coordinates of their own, and records that fail a check.
+Left out, and listed one by one in `manifest.json`: cofactors and lipids as ligands, series beyond the cap, sources that
+state no licence for coordinates of their own, and records that fail a check.
 
 | reason | records |
 |---|---|

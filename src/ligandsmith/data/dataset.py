@@ -26,7 +26,7 @@ KINDS: tuple[DatasetKind, ...] = ("complexes", "ligands")
 
 
 class Split(StrEnum):
-    """The three parts of a data set. Training reads the first, selects checkpoints on the second, never opens the third."""
+    """The parts of a data set: training learns from the first, selects on the second, never opens the third."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -60,7 +60,8 @@ class Manifest:
         version = data.get("format_version")
         if version != FORMAT_VERSION:
             raise LigandsmithError(
-                f"{folder / MANIFEST}: format version {version}, but this program reads {FORMAT_VERSION}; prepare the data again"
+                f"{folder / MANIFEST}: format version {version}, but this program reads {FORMAT_VERSION}; "
+                "prepare the data again"
             )
         try:
             return cls(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -28,11 +29,13 @@ RESIDUE_ALIASES = {
     "ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "MSE": "MET",
 }  # fmt: skip
 WATERS = frozenset({"HOH", "DOD", "WAT", "H2O", "TIP", "TIP3", "TP3", "SOL", "SPC"})
-COFACTORS = frozenset(
-    "HEM HEC HEA HEB HAS NAD NAI NAP NDP FAD FDA FMN FNR SAM SAH SFG COA ACO CAA PLP PMP PLR TPP TDP TDL BTN B12 CNC H4B "
-    "BH4 THF C2F FFO MGD MTE PCD SF4 FES F3S CLA BCL BPH PHO CHL BCR HDD PQQ U10 GSH LPA LIP ATP ADP AMP ANP ACP AGS "
-    "GTP GDP GMP GNP GCP GSP UTP UDP CTP CDP APC A3P PAP".split()
-)
+COFACTORS = frozenset({
+    "HEM", "HEC", "HEA", "HEB", "HAS", "NAD", "NAI", "NAP", "NDP", "FAD", "FDA", "FMN", "FNR", "SAM", "SAH", "SFG",
+    "COA", "ACO", "CAA", "PLP", "PMP", "PLR", "TPP", "TDP", "TDL", "BTN", "B12", "CNC", "H4B", "BH4", "THF", "C2F",
+    "FFO", "MGD", "MTE", "PCD", "SF4", "FES", "F3S", "CLA", "BCL", "BPH", "PHO", "CHL", "BCR", "HDD", "PQQ", "U10",
+    "GSH", "LPA", "LIP", "ATP", "ADP", "AMP", "ANP", "ACP", "AGS", "GTP", "GDP", "GMP", "GNP", "GCP", "GSP", "UTP",
+    "UDP", "CTP", "CDP", "APC", "A3P", "PAP",
+})  # fmt: skip
 CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
 RESIDUE_CLASS = {name: i for i, name in enumerate(vocab.RESIDUES)} | {
     alias: vocab.RESIDUES.index(name) for alias, name in RESIDUE_ALIASES.items()
@@ -112,87 +115,120 @@ def read_protein(path: Path) -> Protein:
     return protein_from_structure(structure, path)
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """The atoms of a structure as NumPy columns, each [A]."""
+
+    element: NDArray[np.uint8]
+    serial: NDArray[np.int32]
+    atom: NDArray[np.str_]
+    residue: NDArray[np.str_]
+    chain: NDArray[np.str_]
+    number: NDArray[np.int32]
+    insertion: NDArray[np.int8]  # character code
+    altloc: NDArray[np.int8]  # character code
+    occupancy: NDArray[np.float32]
+    x: NDArray[np.float64]  # [A, 3] Å
+
+    @classmethod
+    def of(cls, structure: gemmi.Structure) -> "_Columns":
+        flat = gemmi.FlatStructure(structure)
+        return cls(
+            element=np.asarray(flat.elements),
+            serial=np.asarray(flat.serials),
+            atom=_strings(np.asarray(flat.atom_names)),
+            residue=_strings(np.asarray(flat.residue_names)),
+            chain=_strings(np.asarray(flat.chain_ids)),
+            number=np.asarray(flat.resnums),
+            insertion=np.asarray(flat.icodes),
+            altloc=np.asarray(flat.altlocs),
+            occupancy=np.asarray(flat.occ),
+            x=np.asarray(flat.pos),
+        )
+
+    @property
+    def place(self) -> tuple[NDArray[Any], ...]:
+        """The columns that say where a residue is, without its name."""
+        return self.chain, self.number, self.insertion
+
+
 def protein_from_structure(structure: gemmi.Structure, path: Path) -> Protein:
     """The arrays of a gemmi structure's first model. `path` names it in messages. Raises UnreadableFile."""
-    dropped = {"models": len(structure) - 1}
+    more_models = len(structure) - 1
     while len(structure) > 1:
         del structure[-1]
-    flat = gemmi.FlatStructure(structure)
-    if not np.isfinite(flat.pos).all():
-        serial = int(flat.serials[np.argwhere(~np.isfinite(flat.pos))[0, 0]])
+    atoms = _Columns.of(structure)
+    if not np.isfinite(atoms.x).all():
+        serial = int(atoms.serial[np.argwhere(~np.isfinite(atoms.x))[0, 0]])
         raise UnreadableFile("non-finite coordinates", f"{path}: atom {serial} has a coordinate that is not a number")
-    names, chains = _strings(flat.residue_names), _strings(flat.chain_ids)
-    unique_names, name_of = np.unique(names, return_inverse=True)
-    keep = np.ones(len(names), dtype=bool)
-    filters = {
-        "waters": np.array([n in WATERS or _tabulated(n).is_water() for n in unique_names])[name_of],
-        "hydrogens": flat.elements == 1,
-        "atoms of unknown element": flat.elements == 0,
-        "atoms of zero occupancy": _zero_occupancy(flat.occ),
-    }
-    for what, mask in filters.items():
-        dropped[what] = int((keep & mask).sum())
-        keep &= ~mask
-    place = [chains, flat.resnums, flat.icodes]
-    dropped["alternate locations"] = _keep_one_conformer(keep, place, flat.altlocs, flat.occ)
+    keep, dropped = _filter(atoms)
+    if more_models:
+        dropped["further models"] = more_models
     if not keep.any():
         raise UnreadableFile("not a structure", f"{path}: no heavy atoms besides waters")
     rows = np.flatnonzero(keep)
     new = np.ones(len(rows), dtype=bool)
-    new[1:] = np.any([column[rows][1:] != column[rows][:-1] for column in [names, *place]], axis=0)
+    new[1:] = np.any([column[rows][1:] != column[rows][:-1] for column in (atoms.residue, *atoms.place)], axis=0)
     residue_of = np.cumsum(new) - 1
-    residues = _residues(structure, flat, rows, np.flatnonzero(new))
+    modified = {record.res_id.name for record in structure.mod_residues}
+    residues = tuple(_residue(atoms, r, modified) for r in np.split(rows, np.flatnonzero(new)[1:]))
     return Protein(
         name=path.name.removesuffix(".gz").rsplit(".", 1)[0],
-        element=flat.elements[rows].astype(np.uint8),
+        element=atoms.element[rows].astype(np.uint8),
         residue=np.array([RESIDUE_CLASS.get(r.name, vocab.OTHER_RESIDUE) for r in residues], np.uint8)[residue_of],
-        atom_name=_atom_classes(flat.atom_names[rows]),
+        atom_name=_atom_classes(atoms.atom[rows]),
         residue_of=residue_of,
         kind=np.array([r.kind for r in residues], np.uint8)[residue_of],
-        x=flat.pos[rows].astype(np.float32),
+        x=atoms.x[rows].astype(np.float32),
         residues=residues,
-        dropped={what: n for what, n in dropped.items() if n},
+        dropped=dropped,
     )
 
 
-def _residues(
-    structure: gemmi.Structure, flat: gemmi.FlatStructure, rows: NDArray[np.int64], starts: NDArray[np.int64]
-) -> tuple[Residue, ...]:
-    """The residues of the kept atoms `rows`, whose first atoms are at `starts`."""
-    names, chains = _strings(flat.residue_names), _strings(flat.chain_ids)
-    ends = [*starts[1:].tolist(), len(rows)]
-    modified = {record.res_id.name for record in structure.mod_residues}
-    residues = []
-    for start, end in zip(starts.tolist(), ends, strict=True):
-        first = rows[start]
-        name = str(names[first])
-        atoms = rows[start:end]
-        residues.append(
-            Residue(
-                chain=str(chains[first]),
-                number=int(flat.resnums[first]),
-                insertion=chr(flat.icodes[first]).strip("\0 "),
-                name=name,
-                kind=_kind(name, flat, atoms, name in modified),
-            )
-        )
-    return tuple(residues)
+def _filter(atoms: _Columns) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Which atoms [A] a pocket may contain, and how many are left out for each cause."""
+    names, name_of = np.unique(atoms.residue, return_inverse=True)
+    causes = {
+        "atoms of waters": np.array([_is_water(str(name)) for name in names], dtype=bool)[name_of],
+        "hydrogens": atoms.element == 1,
+        "atoms of unknown element": atoms.element == 0,
+        "atoms of zero occupancy": _zero_occupancy(atoms.occupancy),
+    }
+    keep = np.ones(len(atoms.element), dtype=bool)
+    dropped = {}
+    for cause, mask in causes.items():
+        dropped[cause] = int((keep & mask).sum())
+        keep &= ~mask
+    other = _other_conformers(atoms, keep)
+    keep[other] = False
+    dropped["atoms in alternate locations"] = len(other)
+    return keep, {cause: n for cause, n in dropped.items() if n}
 
 
-def _kind(name: str, flat: gemmi.FlatStructure, atoms: NDArray[np.int64], modified: bool) -> Kind:
-    if name in RESIDUE_CLASS or name in CAPS or modified:
+def _residue(atoms: _Columns, rows: NDArray[np.int64], modified: set[str]) -> Residue:
+    first = rows[0]
+    name = str(atoms.residue[first])
+    return Residue(
+        chain=str(atoms.chain[first]),
+        number=int(atoms.number[first]),
+        insertion=chr(atoms.insertion[first]).strip("\0 "),
+        name=name,
+        kind=Kind.POLYMER if name in modified else _kind(name, atoms, rows),
+    )
+
+
+def _kind(name: str, atoms: _Columns, rows: NDArray[np.int64]) -> Kind:
+    if name in RESIDUE_CLASS or name in CAPS:
         return Kind.POLYMER
-    if len(atoms) == 1 and gemmi.Element(int(flat.elements[atoms[0]])).is_metal:
+    if len(rows) == 1 and gemmi.Element(int(atoms.element[rows[0]])).is_metal:
         return Kind.METAL
     if name in COFACTORS:
         return Kind.COFACTOR
-    info = _tabulated(name)
-    if info.is_nucleic_acid():
+    if _tabulated(name).is_nucleic_acid():
         return Kind.POLYMER
-    # A modified amino acid has the backbone; a free one (a ligand) is written as HETATM with both carboxyl oxygens.
-    labels = set(_strings(flat.atom_names[atoms]).tolist())
-    backbone = {"N", "CA", "C", "O"} <= labels
-    return Kind.POLYMER if backbone and "OXT" not in labels else Kind.LIGAND
+    # A modified amino acid of a chain has the backbone; a free one, a ligand, has both carboxyl oxygens as well.
+    labels = set(atoms.atom[rows].tolist())
+    return Kind.POLYMER if {"N", "CA", "C", "O"} <= labels and "OXT" not in labels else Kind.LIGAND
 
 
 @lru_cache(maxsize=4096)
@@ -206,9 +242,13 @@ def _strings(padded: NDArray[np.int8]) -> NDArray[np.str_]:
     return np.ascontiguousarray(padded).view(f"S{width}").ravel().astype(f"U{width}")
 
 
-def _atom_classes(padded: NDArray[np.int8]) -> NDArray[np.uint8]:
-    names, index = np.unique(_strings(padded), return_inverse=True)
-    return np.array([ATOM_CLASS.get(str(n), vocab.OTHER_ATOM) for n in names], np.uint8)[index]
+def _is_water(name: str) -> bool:
+    return name in WATERS or _tabulated(name).is_water()
+
+
+def _atom_classes(names: NDArray[np.str_]) -> NDArray[np.uint8]:
+    unique, index = np.unique(names, return_inverse=True)
+    return np.array([ATOM_CLASS.get(str(n), vocab.OTHER_ATOM) for n in unique], np.uint8)[index]
 
 
 def _zero_occupancy(occupancy: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -217,27 +257,18 @@ def _zero_occupancy(occupancy: NDArray[np.float32]) -> NDArray[np.bool_]:
     return zero & ~zero.all()
 
 
-def _keep_one_conformer(
-    keep: NDArray[np.bool_],
-    place: list[NDArray[np.generic]],
-    altlocs: NDArray[np.int8],
-    occupancy: NDArray[np.float32],
-) -> int:
-    """Clear in `keep` all but one conformer of each residue: highest summed occupancy, then the first.
+def _other_conformers(atoms: _Columns, keep: NDArray[np.bool_]) -> list[int]:
+    """Rows of all but one conformer of each residue; the one with the highest mean occupancy stays, else the first.
 
-    `place` are the columns (each [A]) that say where a residue is, without its name: two amino acids sharing one
-    place are conformers as well. Returns the number of atoms cleared.
+    Two residues of different names at one place are conformers as well.
     """
-    alternate = np.flatnonzero(keep & (altlocs != 0) & (altlocs != ord(" ")))
-    groups: dict[tuple[object, ...], dict[int, list[int]]] = {}
+    alternate = np.flatnonzero(keep & (atoms.altloc != 0) & (atoms.altloc != ord(" ")))
+    places: dict[tuple[Any, ...], dict[int, list[int]]] = {}
     for row in alternate.tolist():
-        key = tuple(column[row] for column in place)
-        groups.setdefault(key, {}).setdefault(int(altlocs[row]), []).append(row)
-    cleared = 0
-    for conformers in groups.values():
-        best = max(conformers, key=lambda c: (float(occupancy[conformers[c]].mean()), len(conformers[c])))
-        for label, rows in conformers.items():
-            if label != best:
-                keep[rows] = False
-                cleared += len(rows)
-    return cleared
+        key = tuple(column[row] for column in atoms.place)
+        places.setdefault(key, {}).setdefault(int(atoms.altloc[row]), []).append(row)
+    others: list[int] = []
+    for conformers in places.values():
+        best = max(conformers, key=lambda label: float(atoms.occupancy[conformers[label]].mean()))
+        others += [row for label, rows in conformers.items() if label != best for row in rows]
+    return others

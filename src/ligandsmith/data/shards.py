@@ -1,8 +1,8 @@
 """Parquet shards of complexes: how a record is laid out on disk, written and read back one row at a time.
 
 One row is one `Complex`. Arrays are little-endian binary columns; coordinates are int16 thousandths of an ångström
-relative to `origin`, a float32 point per record, so they come back to within 0.5e-3 Å. A record whose atoms lie further than
-32.767 Å from their common centre along an axis does not fit and is rejected. The pocket columns are null in a
+relative to `origin`, a float32 point per record, so they come back to within 0.5e-3 Å. A record whose atoms lie further
+than 32.767 Å from their common centre along an axis does not fit and is rejected. The pocket columns are null in a
 ligand-only record. Row groups are small: reading one record decodes one row group.
 """
 
@@ -233,7 +233,7 @@ def _part(path: Path) -> Path:
 class ShardReader:
     """Random access to the records of several shards, numbered through in order.
 
-    The last `cached_groups` row groups stay in memory, so a data set of up to `cached_groups * 64` records is read from disk once.
+    The last `cached_groups` row groups stay in memory: a data set of up to `cached_groups * 64` records is read once.
     """
 
     def __init__(self, paths: Sequence[Path], cached_groups: int = 512) -> None:
@@ -313,7 +313,7 @@ def read_record(path: Path, row: int) -> Complex:
 def write_shards(
     folder: Path, prefix: str, records: Iterable[Complex | Rejection]
 ) -> tuple[list[str], list[Rejection]]:
-    """Write all records; returns the ids written, in order, and all rejections (those passed in and those of the format)."""
+    """Write all records; returns the ids written, in order, and all rejections, those passed in and the format's."""
     ids: list[str] = []
     rejections: list[Rejection] = []
     with ShardWriter(folder, prefix) as writer:
