@@ -1,0 +1,158 @@
+"""The ligand in its pocket: protein loading and cropping, clashes, PoseBusters. Never imports torch."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gemmi
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem, rdBase
+from scipy.spatial import cKDTree
+from tqdm import tqdm
+
+from ligandsmith.errors import LigandsmithError
+
+CROP_RADIUS = 12.0  # Å; PoseBusters looks at protein atoms within 5 Å (contact) and 6 Å (overlap)
+CLASH_RATIO = 0.75  # of the sum of the van der Waals radii, the threshold of PoseBusters
+LARGEST_VDW_RADIUS = 2.5  # Å, of any element in a protein file or a ligand
+SAME_PLACE = 0.5  # Å, between atoms of the reference ligand and of its own copy in the protein file
+POSEBUSTERS_MISSING = "posebusters is not installed: pip install 'ligandsmith[evaluate]'"
+
+PoseChecks = dict[str, bool | None]  # None: the check could not decide
+
+
+@dataclass(frozen=True)
+class Protein:
+    """Heavy atoms of the first model, without waters, alternative locations and the bound reference ligand."""
+
+    path: str
+    residues: tuple[tuple[str, str, int, bool], ...]  # chain, name, number, is a het group; one for each residue
+    residue_index: NDArray[np.int64]  # [P] into `residues`
+    name: tuple[str, ...]  # [P]
+    element: NDArray[np.int64]  # [P] atomic numbers
+    x: NDArray[np.float64]  # [P, 3] Å
+    removed: tuple[str, ...] = ()  # what was left out, for the summary
+
+    def crop(self, x: NDArray[Any], radius: float = CROP_RADIUS) -> Chem.Mol:
+        """Whole residues with an atom within `radius` Å of any of x [N, 3], bondless, with PDB residue information.
+
+        Where no residue is that near, the nearest one, so that a ligand outside the protein is judged and not skipped.
+        """
+        distance, _ = cKDTree(x).query(self.x)
+        near = np.unique(self.residue_index[distance <= max(radius, float(distance.min()))])
+        mol = Chem.RWMol()
+        kept = np.flatnonzero(np.isin(self.residue_index, near))
+        for i in kept.tolist():
+            chain, residue, number, het = self.residues[self.residue_index[i]]
+            atom = Chem.Atom(int(self.element[i]))
+            atom.SetNoImplicit(True)
+            info = Chem.AtomPDBResidueInfo(self.name[i].ljust(4), i + 1, "", residue, number, chain)
+            info.SetIsHeteroAtom(het)
+            atom.SetMonomerInfo(info)
+            mol.AddAtom(atom)
+        conformer = Chem.Conformer(len(kept))
+        conformer.SetPositions(self.x[kept])
+        mol.AddConformer(conformer, assignId=True)
+        return mol.GetMol()
+
+
+def load_protein(path: str | os.PathLike[str], reference: Chem.Mol | None = None) -> Protein:
+    """Read PDB or mmCIF (or .gz). A het group at the place of `reference` is its bound copy and goes, as do waters.
+
+    Raises LigandsmithError for a file that is missing, unreadable or without atoms.
+    """
+    if not Path(path).is_file():
+        raise LigandsmithError(f"no such protein file: {path}; give a PDB or mmCIF file")
+    try:
+        structure = gemmi.read_structure(str(path), format=gemmi.CoorFormat.Detect)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise LigandsmithError(f"cannot read protein {path}: {' '.join(str(error).split())}") from error
+    bound = None if reference is None else cKDTree(reference.GetConformer().GetPositions())
+    waters, dropped = 0, []
+    residues: list[tuple[str, str, int, bool]] = []
+    index, names, elements, positions = [], [], [], []
+    for chain, residue in ((c, r) for model in list(structure)[:1] for c in model for r in c):
+        if residue.is_water():
+            waters += 1
+            continue
+        # the first of alternative locations wins
+        atoms = {a.name: a for a in reversed(list(residue)) if a.element.atomic_number > 1}
+        if not atoms:
+            continue
+        het = residue.het_flag == "H"
+        places = [a.pos.tolist() for a in atoms.values()]
+        if het and bound is not None and np.mean(bound.query(places)[0] < SAME_PLACE) > 0.5:
+            dropped.append(f"{residue.name} {chain.name}{residue.seqid}, the reference ligand")
+            continue
+        index += [len(residues)] * len(atoms)
+        residues.append((chain.name, residue.name, residue.seqid.num or 0, het))
+        names += list(atoms)
+        elements += [a.element.atomic_number for a in atoms.values()]
+        positions += places
+    if not residues:
+        raise LigandsmithError(f"no protein atoms in {path}; is it a PDB or mmCIF file?")
+    return Protein(
+        path=str(path),
+        residues=tuple(residues),
+        residue_index=np.array(index),
+        name=tuple(names),
+        element=np.array(elements),
+        x=np.array(positions),
+        removed=tuple(([f"{waters} waters"] if waters else []) + dropped),
+    )
+
+
+@cache
+def _vdw_radius(element: int) -> float:
+    return float(Chem.GetPeriodicTable().GetRvdw(element))
+
+
+def count_clashes(mol: Chem.Mol, protein: Protein) -> int:
+    """Pairs of ligand and protein heavy atoms closer than 0.75 times the sum of their van der Waals radii."""
+    heavy = np.array([a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() > 1])
+    x = mol.GetConformer().GetPositions()[heavy]
+    neighbours = cKDTree(protein.x).query_ball_point(x, 2 * LARGEST_VDW_RADIUS * CLASH_RATIO)
+    count = 0
+    for atom, place, near in zip(heavy.tolist(), x, neighbours, strict=True):
+        if near:
+            radius = _vdw_radius(mol.GetAtomWithIdx(atom).GetAtomicNum())
+            limits = np.array([radius + _vdw_radius(int(z)) for z in protein.element[near]]) * CLASH_RATIO
+            count += int((np.linalg.norm(protein.x[near] - place, axis=1) < limits).sum())
+    return count
+
+
+def posebusters_available() -> bool:
+    """Whether PoseBusters can be imported."""
+    return importlib.util.find_spec("posebusters") is not None
+
+
+def run_posebusters(mols: Sequence[Chem.Mol | None], protein: Protein | None) -> list[PoseChecks | str | None]:
+    """PoseBusters' checks by name for each molecule: suite `dock` with a protein, else `mol`.
+
+    The protein is cropped around each ligand first. None stays None; a molecule at which PoseBusters itself fails gets
+    the message. Raises LigandsmithError where PoseBusters is not installed.
+    """
+    if not posebusters_available():
+        raise LigandsmithError(POSEBUSTERS_MISSING)
+    from posebusters import PoseBusters  # noqa: PLC0415 (optional, and slow to import)
+
+    buster = PoseBusters(config="mol" if protein is None else "dock", max_workers=0)
+    with rdBase.BlockLogs():
+        progress = tqdm(mols, desc="PoseBusters", unit="mol", disable=None)
+        return [None if mol is None else _bust(buster, mol, protein) for mol in progress]
+
+
+def _bust(buster: Any, mol: Chem.Mol, protein: Protein | None) -> PoseChecks | str:
+    around = None if protein is None else protein.crop(mol.GetConformer().GetPositions())
+    try:
+        table = buster.bust(mol, None, around)
+    except (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError) as error:
+        return f"PoseBusters failed: {' '.join(str(error).split())}"
+    row = table.iloc[0]
+    # a check is True, False, or a missing value (NaN, NA), which equals neither
+    return {str(name): bool(value) if isinstance(value, bool | np.bool_) else None for name, value in row.items()}

@@ -1,0 +1,97 @@
+"""Protein files, crops, clashes and PoseBusters on a real complex."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from ligandsmith.chem.sdf import read_sdf
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.poses import count_clashes, load_protein, run_posebusters
+
+COMPLEX = Path(__file__).parents[1] / "data_files/3ehy"
+
+
+@pytest.fixture
+def ligand() -> Chem.Mol:
+    mol = read_sdf(COMPLEX / "ligand.sdf")[0].mol
+    assert mol is not None
+    return mol
+
+
+def moved(mol: Chem.Mol, shift: tuple[float, float, float]) -> Chem.Mol:
+    copy = Chem.Mol(mol)
+    copy.GetConformer().SetPositions(mol.GetConformer().GetPositions() + np.array(shift))
+    return copy
+
+
+def hetatm(number: int, element: str, residue: str, xyz: Sequence[float], name: str = "") -> str:
+    x, y, z = xyz
+    place = f"HETATM{number:5d} {name or element:>4} {residue:>3} B{number:4d}    {x:8.3f}{y:8.3f}{z:8.3f}"
+    return f"{place}  1.00  0.00          {element:>2}\n"
+
+
+def test_the_crop_is_every_whole_residue_in_reach(ligand: Chem.Mol) -> None:
+    protein = load_protein(COMPLEX / "pocket.pdb")
+    x = ligand.GetConformer().GetPositions()
+    crop = protein.crop(x, radius=5.0)
+    distance = np.linalg.norm(protein.x[:, None] - x[None], axis=-1).min(1)
+    residues = set(protein.residue_index[distance <= 5.0].tolist())
+    assert crop.GetNumAtoms() == sum(int(r) in residues for r in protein.residue_index)
+    assert 0 < len(residues) < len(protein.residues)
+    assert crop.GetAtomWithIdx(0).GetPDBResidueInfo().GetResidueName() in {name for _, name, _, _ in protein.residues}
+    assert protein.crop(x + 500.0).GetNumAtoms() > 0
+
+
+def test_waters_hydrogens_alternatives_and_the_bound_ligand_are_left_out(ligand: Chem.Mol, tmp_path: Path) -> None:
+    plain = load_protein(COMPLEX / "pocket.pdb")
+    text = (COMPLEX / "pocket.pdb").read_text().replace("END\n", "")
+    extra = [hetatm(900, "O", "HOH", (0, 0, 0)), hetatm(901, "ZN", "ZN", (1, 2, 3)), hetatm(902, "H", "ZN", (1, 2, 4))]
+    copies = [
+        hetatm(950, atom.GetSymbol(), "LIG", position, name=f"{atom.GetSymbol()}{atom.GetIdx()}")
+        for atom, position in zip(ligand.GetAtoms(), ligand.GetConformer().GetPositions(), strict=True)
+    ]
+    first = next(line for line in text.splitlines() if line.startswith("ATOM"))
+    alternative = first[:16] + "B" + first[17:30] + "  99.000" + first[38:]
+    path = tmp_path / "raw.pdb"
+    path.write_text(text + alternative + "\n" + "".join(extra + copies) + "END\n")
+    assert len(load_protein(path).x) == len(plain.x) + 1 + ligand.GetNumAtoms()
+    cleaned = load_protein(path, reference=ligand)
+    assert len(cleaned.x) == len(plain.x) + 1
+    assert cleaned.removed == ("1 waters", "LIG B950, the reference ligand")
+
+
+def test_clashes_are_pairs_too_close_to_be_real(ligand: Chem.Mol) -> None:
+    protein = load_protein(COMPLEX / "pocket.pdb")
+    assert count_clashes(ligand, protein) == 0
+    assert count_clashes(moved(ligand, (0.0, 0.0, 4.0)), protein) > 3
+    assert count_clashes(moved(ligand, (300.0, 0.0, 0.0)), protein) == 0
+
+
+def test_posebusters_accepts_the_crystal_pose_and_names_what_is_wrong_with_others(ligand: Chem.Mol) -> None:
+    pytest.importorskip("posebusters")
+    protein = load_protein(COMPLEX / "pocket.pdb")
+    squeezed = Chem.Mol(ligand)
+    squeezed.GetConformer().SetPositions(ligand.GetConformer().GetPositions() * 0.7)
+    crystal, absent, far = run_posebusters([ligand, None, moved(ligand, (200.0, 0.0, 0.0))], protein)
+    (alone,) = run_posebusters([squeezed], None)
+    assert isinstance(crystal, dict)
+    assert all(v is True for v in crystal.values())
+    assert absent is None
+    assert isinstance(far, dict)
+    assert [name for name, v in far.items() if not v] == ["protein-ligand_maximum_distance"]
+    assert isinstance(alone, dict)
+    assert alone["bond_lengths"] is False
+    assert alone["all_atoms_connected"] is True
+
+
+@pytest.mark.parametrize(("name", "text"), [("x.pdb", "hello\n"), ("x.cif", "data_x\n"), ("y.cif", "{}")])
+def test_unusable_protein_files_are_one_line_errors(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(LigandsmithError, match=name) as caught:
+        load_protein(tmp_path / name)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(LigandsmithError, match="no such protein file"):
+        load_protein(tmp_path / "none.pdb")
