@@ -28,6 +28,9 @@ RECORD: dict[str, Any] = {
     "byte_names": np.array([b"CA", b"N"]),
     "number": np.float32(1.25),
     "list": ["N", "CA", None, 3, 2.5, True, b"x"],
+    "bytearray": bytearray(b"abc"),
+    "complex": 1 + 2j,
+    "expanded": torch.ones(1).expand(5),
     "nested": {1: [2, 3], "t": (1, 2), "s": {4, 5}},
     "ordered": OrderedDict([("a", 1), ("b", 2)]),
 }
@@ -99,7 +102,14 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused() -> None:
     storage = torch.storage.TypedStorage(
         wrap_storage=torch.arange(4.0).untyped_storage(), dtype=torch.float32, _internal=True
     )
-    for offset, size, stride in ((0, (5,), (1,)), (2, (3,), (1,)), (0, (2, 2), (4, 1)), (-1, (2,), (1,))):
+    far = 1 << 40
+    for offset, size, stride in (
+        (0, (far,), (0,)),
+        (0, (5,), (1,)),
+        (2, (3,), (1,)),
+        (0, (2, 2), (4, 1)),
+        (-1, (2,), (1,)),
+    ):
         rebuilt = Payload(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, OrderedDict())
         with pytest.raises(LigandsmithError, match="larger than its storage"):
             restricted_loads(pickle.dumps(rebuilt))
@@ -108,6 +118,12 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused() -> None:
 def test_an_object_array_is_refused() -> None:
     with pytest.raises(LigandsmithError, match="dtype"):
         restricted_loads(pickle.dumps(np.array([{}, []], dtype=object)))
+
+
+def test_a_number_of_bytes_to_allocate_is_refused() -> None:
+    for kind in (bytes, bytearray):
+        with pytest.raises(LigandsmithError):
+            restricted_loads(pickle.dumps(Payload(kind, 1 << 40)))
 
 
 def test_every_truncation_of_a_pickle_is_one_clear_error() -> None:

@@ -5,9 +5,12 @@ name is looked up in one fixed table of harmless rebuilders; a name outside the 
 """
 
 import io
+import math
 import pickle
+import struct
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +21,19 @@ from numpy.typing import NDArray
 
 from ligandsmith.types import LigandsmithError
 
+STORAGE_DTYPES = {
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+LARGEST_TENSOR = 1 << 26  # elements; a stride of 0 repeats elements without holding them
 NUMERIC_KINDS = "biufcSU"  # object and void dtypes can carry pointers or callables
 
 
@@ -47,22 +63,38 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode(encoding)
 
 
-def _storage(data: bytes) -> torch.storage.TypedStorage:
-    """A tensor's storage is a `torch.save` file inside the pickle: read with torch's own restricted reader."""
-    storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    if not isinstance(storage, torch.storage.TypedStorage):
-        raise pickle.UnpicklingError(f"{type(storage).__name__} where a tensor storage belongs")
-    return storage
+def _bytes(content: bytes = b"") -> bytes:
+    return bytes(memoryview(content))  # of a number, `bytes` would allocate so many
 
 
-def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> torch.Tensor:
+def _bytearray(content: bytes = b"") -> bytearray:
+    return bytearray(memoryview(content))
+
+
+def _storage(data: bytes) -> torch.Tensor:
+    """The flat tensor of a storage, which is a `torch.save` file (of the kind before zip files) inside the pickle.
+
+    Five pickles (magic number, protocol, byte order, one reference to a storage, its keys), then the number of
+    elements as int64 and the elements.
+    """
+    stream = io.BytesIO(data)
+    _, _, system, storage, _ = (_StorageUnpickler(stream).load() for _ in range(5))
+    if not isinstance(storage, _StorageReference) or not system["little_endian"]:
+        raise pickle.UnpicklingError(f"{type(storage).__name__} where a little-endian tensor storage belongs")
+    (count,) = struct.unpack("<q", stream.read(8))
+    content = bytearray(stream.read())
+    if count != storage.count or len(content) != count * storage.dtype.itemsize:
+        raise pickle.UnpicklingError(f"a tensor storage of {count} elements in {len(content)} bytes")
+    return torch.frombuffer(content, dtype=storage.dtype) if count else torch.empty(0, dtype=storage.dtype)
+
+
+def _tensor(flat: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> torch.Tensor:
     """The strided view of a storage; refuses one that reaches beyond the storage's end."""
-    if not isinstance(storage, torch.storage.TypedStorage):
-        raise pickle.UnpicklingError(f"{type(storage).__name__} where a tensor storage belongs")
-    flat = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)  # type: ignore[call-overload]
+    if not isinstance(flat, torch.Tensor):
+        raise pickle.UnpicklingError(f"{type(flat).__name__} where a tensor storage belongs")
     empty = any(n == 0 for n in size)
     reach = offset + (0 if empty else 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True)))
-    if offset < 0 or min((*size, *stride), default=0) < 0 or reach > len(flat):
+    if offset < 0 or min((*size, *stride), default=0) < 0 or reach > len(flat) or math.prod(size) > LARGEST_TENSOR:
         raise pickle.UnpicklingError("a tensor larger than its storage")
     return flat.as_strided(tuple(size), tuple(stride), offset)
 
@@ -80,8 +112,10 @@ def _allowed_names() -> dict[tuple[str, str], Any]:
         table[f"{core}.multiarray", "_reconstruct"] = _array
         table[f"{core}.multiarray", "scalar"] = scalar
         table[f"{core}.numeric", "_frombuffer"] = _frombuffer
-    for kind in (dict, list, tuple, set, frozenset, bytes, bytearray, complex, int, float, bool, str):
+    for kind in (dict, list, tuple, set, frozenset, complex):
         table["builtins", kind.__name__] = table["__builtin__", kind.__name__] = kind
+    for module in ("builtins", "__builtin__"):
+        table[module, "bytes"], table[module, "bytearray"] = _bytes, _bytearray
     return table
 
 
@@ -95,6 +129,27 @@ class _RestrictedUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"{module_name}.{global_name}")
         # A pickle can set attributes of what it was given: functions are handed out wrapped, afresh each time.
         return found if isinstance(found, type) else _wrapped(found)
+
+
+@dataclass(frozen=True)
+class _StorageReference:
+    dtype: torch.dtype
+    count: int
+
+
+class _StorageUnpickler(_RestrictedUnpickler):
+    """For the pickles inside a storage, where alone the storage types are names that may occur."""
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if module_name == "torch" and global_name in STORAGE_DTYPES:
+            return _StorageReference(STORAGE_DTYPES[global_name], 0)
+        return super().find_class(module_name, global_name)
+
+    def persistent_load(self, reference: Any) -> _StorageReference:
+        word, kind, _, _, count, view = reference
+        if word != "storage" or not isinstance(kind, _StorageReference) or view is not None:
+            raise pickle.UnpicklingError(f"a reference to {word!r:.40} in a tensor storage")
+        return _StorageReference(kind.dtype, int(count))
 
 
 def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
