@@ -164,12 +164,12 @@ class ComplexDataset:
 
     def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Heavy atoms of the ligands [n] and of the pockets [n] (0 without one), without reading the records."""
-        return self._index["num_ligand"].astype(np.int64), self._index["num_pocket"].astype(np.int64)
+        return self._index["num_ligand"], self._index["num_pocket"]
 
     @property
     def clusters(self) -> NDArray[np.int64]:
         """Sequence cluster of each record [n]; -1 where it is unknown."""
-        return self._index["cluster"].astype(np.int64)
+        return self._index["cluster"]
 
 
 def _known_split(split: Split | str) -> Split:

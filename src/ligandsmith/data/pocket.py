@@ -12,6 +12,7 @@ from ligandsmith.data.protein import Kind, Protein
 from ligandsmith.types import LigandsmithError, Pocket
 
 RADIUS = 10.0  # Å, around the reference
+LINING = 6.0  # Å; a chain this close lines the site
 OVERLAP = 1.0  # Å; an atom this close to a reference atom is the same atom
 LISTED = 12  # names shown in a message before it is cut short
 
@@ -117,6 +118,14 @@ def pocket_from_het(protein: Protein, het: str, radius: float = RADIUS) -> tuple
 def het_residues(protein: Protein, het: str) -> list[int]:
     """Indices of the residues that `het` (`LIG` or `A:LIG:401`) names, chain residues of that name included."""
     return [i for i, r in enumerate(protein.residues) if het in (r.het_label, r.name)]
+
+
+def site_sequences(protein: Protein, ligand_xyz: ArrayLike, radius: float = LINING) -> tuple[str, ...]:
+    """Sequences of the chains with a residue within `radius` Å of a ligand [N, 3], for splits without homologs."""
+    near = _near(protein, np.asarray(ligand_xyz, dtype=np.float32).reshape(-1, 3), radius)
+    touched = (protein.residues[i] for i in np.unique(protein.residue_of[near]).tolist())
+    chains = sorted({residue.chain for residue in touched if residue.kind is Kind.POLYMER})
+    return tuple(sequence for sequence in map(protein.sequence, chains) if sequence)
 
 
 def _near(protein: Protein, points: NDArray[np.float32], radius: float) -> NDArray[np.int64]:

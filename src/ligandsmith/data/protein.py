@@ -96,6 +96,11 @@ class Protein:
         """Indices of the residues that are no part of a chain."""
         return tuple(i for i, r in enumerate(self.residues) if r.kind is not Kind.POLYMER)
 
+    def sequence(self, chain: str) -> str:
+        """One-letter codes of the amino acids of a chain that have atoms, X for a modified one without a parent."""
+        members = (r for r in self.residues if r.chain == chain and r.kind is Kind.POLYMER and r.name not in CAPS)
+        return "".join(_one_letter(r.name) for r in members)
+
 
 def read_protein(path: Path) -> Protein:
     """Read a `.pdb`, `.ent`, `.cif` or `.mmcif` file, gzipped or not.
@@ -240,6 +245,12 @@ def _strings(padded: NDArray[np.int8]) -> NDArray[np.str_]:
     """Zero-padded rows of characters [A, 8] as strings [A]."""
     width = padded.shape[1]
     return np.ascontiguousarray(padded).view(f"S{width}").ravel().astype(f"U{width}")
+
+
+@lru_cache(maxsize=4096)
+def _one_letter(name: str) -> str:
+    code = _tabulated(RESIDUE_ALIASES.get(name, name)).one_letter_code.strip()
+    return code.upper() if code else "X"
 
 
 def _is_water(name: str) -> bool:

@@ -270,7 +270,9 @@ class ShardReader:
         """The columns `INDEX_COLUMNS` of all records, each [len(self)], without reading any coordinates."""
         tables = [_open(path).read(columns=INDEX_COLUMNS, use_threads=False) for path in self.paths]
         table = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(INDEX_COLUMNS)
-        return {name: table[name].to_numpy() for name in INDEX_COLUMNS}
+        # Through lists: the direct conversion imports pandas, which takes seconds.
+        index: dict[str, NDArray[Any]] = {"id": np.array(table["id"].to_pylist(), dtype=object)}
+        return index | {name: np.array(table[name].to_pylist(), dtype=np.int64) for name in INDEX_COLUMNS[1:]}
 
     def _columns(self, group: int) -> dict[str, list[Any]]:
         if group in self._cache:

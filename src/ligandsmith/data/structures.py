@@ -117,12 +117,16 @@ def _first_line(text: str) -> str:
 
 def read_complex(protein: Path, ligand: Path, id: str, radius: float = RADIUS) -> Complex | Rejection:
     """The ligand of one file and the pocket around it, whole residues within `radius` Å, from another."""
+    files = read_files(protein, ligand, id)
+    return files if isinstance(files, Rejection) else complex_from(*files, id, radius)
+
+
+def read_files(protein: Path, ligand: Path, id: str) -> tuple[Protein, Chem.Mol] | Rejection:
+    """The contents of both files, or why one cannot be used."""
     try:
-        structure = read_protein(protein)
-        mol = read_ligand(ligand)
+        return read_protein(protein), read_ligand(ligand)
     except UnreadableFile as error:
         return Rejection(id, error.reason, error.detail)
-    return complex_from(structure, mol, id, radius)
 
 
 def complex_from(protein: Protein, mol: Chem.Mol, id: str, radius: float = RADIUS) -> Complex | Rejection:

@@ -1,0 +1,275 @@
+"""Folders of complexes -> a data set: shards, splits.json and manifest.json, the same for any number of workers.
+
+`sequences.json` beside them holds the sequences of the chains that line each site, for splitting without homologs.
+"""
+
+import csv
+import logging
+import multiprocessing
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from rdkit import rdBase
+
+from ligandsmith.data.dataset import Manifest, Split, write_json, write_manifest
+from ligandsmith.data.pocket import RADIUS, site_sequences
+from ligandsmith.data.shards import write_shards
+from ligandsmith.data.structures import LIGAND_SUFFIXES, PROTEIN_SUFFIXES, complex_from, read_files, suffix
+from ligandsmith.types import Complex, LigandsmithError, Rejection
+
+log = logging.getLogger(__name__)
+
+SPLIT_FILE = "split.csv"
+SEQUENCES = "sequences.json"
+CHUNK = 16  # complexes handed to a worker at a time
+PROTEIN_ENDINGS = ("_protein", "_pocket", "_receptor", "_rec")
+LIGAND_ENDINGS = ("_ligand", "_lig")
+PREFERRED_PROTEINS = ("protein", "receptor", "pocket")  # where a folder has several structures
+
+
+_Read = tuple[Complex | Rejection, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The files of one complex."""
+
+    id: str
+    protein: Path
+    ligand: Path
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How `prepare` reads its source."""
+
+    workers: int = 1
+    radius: float = RADIUS  # Å; whole residues with an atom this close to the ligand are the pocket
+    source: str = ""  # written into every record
+    licence: str = ""
+    split_file: Path | None = None  # CSV of id,split; None: `split.csv` in the source folder if there is one
+
+
+def prepare(
+    source: Path,
+    out: Path,
+    options: PrepareOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """Read every complex of `source` and write the data set folder `out`.
+
+    `source` is a folder with a folder per complex, a folder of files paired by name, or a CSV with the columns id,
+    protein and ligand (paths relative to the CSV). All records are for training unless a split file says otherwise.
+    A bad record is a row of the manifest. `progress` is called with (done, all) after each record.
+    Raises LigandsmithError, leaving nothing behind, if nothing could be read, `out` exists or the split file is wrong.
+    """
+    options = options or PrepareOptions()
+    source, out = Path(source), Path(out)
+    if out.exists():
+        raise LigandsmithError(f"{out}: exists already; name a new folder or remove this one")
+    pairs, rejections = find_pairs(source)
+    split_of = _read_split_file(source, options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        sequences: dict[str, tuple[str, ...]] = {}
+        records = _watched(_read_all(pairs, options), sequences, len(pairs), progress)
+        ids, refused = write_shards(scratch, "complexes", records)
+        if not ids:
+            why = "; ".join(f"{r.id}: {r.reason} ({r.detail})" for r in [*rejections, *refused][:3])
+            raise LigandsmithError(f"{source}: none of {len(pairs) + len(rejections)} complexes could be used: {why}")
+        splits, unsplit = _assign(ids, split_of)
+        write_json(scratch / SEQUENCES, {id: sequences[id] for id in ids})
+        manifest = write_manifest(scratch, splits, [*rejections, *refused, *unsplit])
+        scratch.chmod(0o755)
+        scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
+    return manifest
+
+
+def find_pairs(source: Path) -> tuple[list[Pair], list[Rejection]]:
+    """The complexes of a source, sorted by id (a CSV keeps its order), and those that lack a file or repeat an id."""
+    source = Path(source)
+    if source.is_file():
+        if source.suffix.lower() != ".csv":
+            raise LigandsmithError(
+                f"{source}: give a folder of complexes or a CSV with the columns id, protein, ligand"
+            )
+        pairs, rejections = _pairs_of_csv(source)
+    elif source.is_dir():
+        folders = sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith("."))
+        by_folder = [_pair_of_folder(folder) for folder in folders]
+        by_name = _pairs_of_flat_folder(source)
+        everything = sorted([*by_folder, *by_name], key=lambda found: found.id)
+        pairs = [p for p in everything if isinstance(p, Pair)]
+        rejections = [r for r in everything if isinstance(r, Rejection)]
+    else:
+        raise LigandsmithError(f"{source}: no such folder or CSV file")
+    if not pairs and not rejections:
+        raise LigandsmithError(
+            f"{source}: no complexes found; expected ID/*.pdb with ID/*.sdf, x_protein.pdb with x_ligand.sdf, or a CSV"
+        )
+    unique: dict[str, Pair] = {}
+    for pair in pairs:
+        if pair.id in unique:
+            rejections.append(Rejection(pair.id, "duplicate id", f"{pair.ligand}; {unique[pair.id].ligand} was kept"))
+        else:
+            unique[pair.id] = pair
+    return list(unique.values()), rejections
+
+
+def _structures(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".") and suffix(p) in suffixes)
+
+
+def _stem(path: Path) -> str:
+    """The file name without `.gz` and its extension."""
+    return Path(path.name[:-3] if path.name.lower().endswith(".gz") else path.name).stem
+
+
+def _pair_of_folder(folder: Path) -> Pair | Rejection:
+    """The complex of a folder of its own. The whole protein is preferred to a pocket cut from it."""
+    proteins = _structures(folder, PROTEIN_SUFFIXES)
+    ligands = _structures(folder, LIGAND_SUFFIXES)
+    if not proteins or not ligands:
+        missing = "protein (*.pdb, *.cif)" if not proteins else "ligand (*.sdf, *.mol2)"
+        return Rejection(folder.name, "missing file", f"{folder}: no {missing}")
+
+    def preference(path: Path) -> tuple[int, str]:
+        ranks = [i for i, word in enumerate(PREFERRED_PROTEINS) if word in _stem(path).lower()]
+        return min(ranks, default=len(PREFERRED_PROTEINS)), path.name
+
+    protein = min(proteins, key=preference)
+    named = [p for p in ligands if "lig" in _stem(p).lower()] or ligands
+    if len({_stem(p) for p in named}) > 1:
+        names = ", ".join(p.name for p in named)
+        return Rejection(folder.name, "ambiguous ligand", f"{folder}: {names}; keep one or name the pairs in a CSV")
+    return Pair(folder.name, protein, named[0])
+
+
+def _pairs_of_flat_folder(folder: Path) -> list[Pair | Rejection]:
+    """Files of one folder paired by name: x_protein.pdb with x_ligand.sdf, or x.pdb with x.sdf."""
+    proteins: dict[str, Path] = {}
+    for path in _structures(folder, PROTEIN_SUFFIXES):
+        proteins.setdefault(_without(_stem(path), PROTEIN_ENDINGS), path)
+    ligands: dict[str, Path] = {}
+    for path in _structures(folder, LIGAND_SUFFIXES):
+        ligands.setdefault(_without(_stem(path), LIGAND_ENDINGS), path)
+    found: list[Pair | Rejection] = []
+    for id in sorted({*proteins, *ligands}):
+        if id in proteins and id in ligands:
+            found.append(Pair(id, proteins[id], ligands[id]))
+        else:
+            there, missing = (proteins[id], "ligand") if id in proteins else (ligands[id], "protein")
+            found.append(Rejection(id, "missing file", f"{there}: no {missing} of the same name"))
+    return found
+
+
+def _without(name: str, endings: Sequence[str]) -> str:
+    for ending in endings:
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return name
+
+
+def _pairs_of_csv(path: Path) -> tuple[list[Pair], list[Rejection]]:
+    pairs, rejections = [], []
+    for line, row in _csv_rows(path, ("id", "protein", "ligand")):
+        if not all(row.get(column) for column in ("id", "protein", "ligand")):
+            rejections.append(Rejection(row.get("id") or f"line {line}", "incomplete row", f"{path}: line {line}"))
+        else:
+            pairs.append(Pair(row["id"], path.parent / row["protein"], path.parent / row["ligand"]))
+    return pairs, rejections
+
+
+def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and stripped fields of each row. Raises LigandsmithError if a column is missing."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            missing = [c for c in columns if c not in (reader.fieldnames or ())]
+            if missing:
+                raise LigandsmithError(f"{path}: line 1: no column {', '.join(missing)}; needed: {', '.join(columns)}")
+            for row in reader:
+                yield reader.line_num, {k: (v or "").strip() for k, v in row.items() if isinstance(k, str)}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LigandsmithError(f"{path}: not a readable CSV file ({error})") from None
+
+
+def _read_all(pairs: Sequence[Pair], options: PrepareOptions) -> Iterator[_Read]:
+    """Records in the order of the pairs, each with the sequences at its site."""
+    read = partial(_read_pair, options=options)
+    if options.workers <= 1:
+        with rdBase.BlockLogs():
+            yield from map(read, pairs)
+        return
+    # Fresh interpreters: forking a process that holds threads of other libraries can hang.
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(options.workers, initializer=_silence_rdkit) as pool:
+        yield from pool.imap(read, pairs, chunksize=CHUNK)
+
+
+def _silence_rdkit() -> None:
+    rdBase.DisableLog("rdApp.*")
+
+
+def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
+    files = read_files(pair.protein, pair.ligand, pair.id)
+    if isinstance(files, Rejection):
+        return files, ()
+    record = complex_from(*files, pair.id, options.radius)
+    if isinstance(record, Rejection):
+        return record, ()
+    record = replace(record, source=options.source, licence=options.licence)
+    return record, site_sequences(files[0], record.ligand.x)
+
+
+def _watched(
+    results: Iterator[_Read],
+    sequences: dict[str, tuple[str, ...]],
+    total: int,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[Complex | Rejection]:
+    """Passes the records on; notes the sequences by id and reports progress."""
+    for done, (record, found) in enumerate(results, start=1):
+        sequences[record.id] = found
+        yield record
+        if progress is not None:
+            progress(done, total)
+
+
+def _read_split_file(source: Path, options: PrepareOptions) -> dict[str, str] | None:
+    """Split by id, or None where no file says so."""
+    path = options.split_file
+    if path is None:
+        path = (source if source.is_dir() else source.parent) / SPLIT_FILE
+        if not path.is_file() or path == source:
+            return None
+    split_of: dict[str, str] = {}
+    for line, row in _csv_rows(path, ("id", "split")):
+        if row["split"] not in list(Split):
+            raise LigandsmithError(f"{path}: line {line}: no split {row['split']!r}; use {', '.join(Split)}")
+        if split_of.setdefault(row["id"], row["split"]) != row["split"]:
+            raise LigandsmithError(
+                f"{path}: line {line}: {row['id']} is in {split_of[row['id']]} as well; give it one split"
+            )
+    return split_of
+
+
+def _assign(ids: Sequence[str], split_of: dict[str, str] | None) -> tuple[dict[str, list[str]], list[Rejection]]:
+    """Ids by split; an id that the split file does not name is in no split and is reported."""
+    splits: dict[str, list[str]] = {str(split): [] for split in Split}
+    unsplit = []
+    for id in ids:
+        split = str(Split.TRAIN) if split_of is None else split_of.get(id, "")
+        if split:
+            splits[split].append(id)
+        else:
+            unsplit.append(Rejection(id, "not in the split file", "stored, but in no split"))
+    return splits, unsplit
