@@ -36,6 +36,7 @@ COFACTORS = frozenset({
     "GSH", "LPA", "LIP", "ATP", "ADP", "AMP", "ANP", "ACP", "AGS", "GTP", "GDP", "GMP", "GNP", "GCP", "GSP", "UTP",
     "UDP", "CTP", "CDP", "APC", "A3P", "PAP",
 })  # fmt: skip
+DEUTERIUM = 119  # the code of gemmi.FlatStructure, whose other codes are atomic numbers
 CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
 RESIDUE_CLASS = {name: i for i, name in enumerate(vocab.RESIDUES)} | {
     alias: vocab.RESIDUES.index(name) for alias, name in RESIDUE_ALIASES.items()
@@ -138,8 +139,9 @@ class _Columns:
     @classmethod
     def of(cls, structure: gemmi.Structure) -> "_Columns":
         flat = gemmi.FlatStructure(structure)
+        codes = np.asarray(flat.elements)
         return cls(
-            element=np.asarray(flat.elements),
+            element=np.where(codes == DEUTERIUM, 1, codes).astype(np.uint8),
             serial=np.asarray(flat.serials),
             atom=_strings(np.asarray(flat.atom_names)),
             residue=_strings(np.asarray(flat.residue_names)),
@@ -225,10 +227,10 @@ def _residue(atoms: _Columns, rows: NDArray[np.int64], modified: set[str]) -> Re
 def _kind(name: str, atoms: _Columns, rows: NDArray[np.int64]) -> Kind:
     if name in RESIDUE_CLASS or name in CAPS:
         return Kind.POLYMER
-    if len(rows) == 1 and gemmi.Element(int(atoms.element[rows[0]])).is_metal:
-        return Kind.METAL
     if name in COFACTORS:
         return Kind.COFACTOR
+    if len(rows) == 1 and gemmi.Element(int(atoms.element[rows[0]])).is_metal:
+        return Kind.METAL
     if _tabulated(name).is_nucleic_acid():
         return Kind.POLYMER
     # A modified amino acid of a chain has the backbone; a free one, a ligand, has both carboxyl oxygens as well.

@@ -90,6 +90,9 @@ def _parse(block: str, mol2: bool, path: Path) -> Chem.Mol:
 
 def _sanitised(mol: Chem.Mol, path: Path) -> Chem.Mol:
     heavy = mol.GetNumHeavyAtoms()
+    if suffix(path) in MOL2_SUFFIXES and heavy and heavy == mol.GetNumAtoms():
+        # The format has no charges, and RDKit derives them from the hydrogens: without these every one is wrong.
+        raise UnreadableFile("MOL2 without hydrogens", f"{path}: record 1: no hydrogens; add them or give an SDF")
     if heavy > MAX_ATOMS:  # before the costly perception of a protein given as a ligand
         raise UnreadableFile("ligand size", f"{path}: {heavy} heavy atoms; at most {MAX_ATOMS} are accepted")
     if not heavy:
