@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ligandsmith.types import LigandBatch, LigandPrediction, LossReport, Posterior
+from ligandsmith.models.pocket_vae import MaskedResidues, PocketPrediction
+from ligandsmith.types import LigandBatch, LigandPrediction, LossReport, PocketBatch, Posterior
 
 
 def per_atom_mean(value: Tensor, mask: Tensor) -> Tensor:
@@ -88,3 +89,21 @@ def denoising_loss(
     extra = {name: (value * share).sum() for name, value in auxiliary.items()}
     objective = report.total + torch.stack(list(extra.values())).sum()
     return LossReport(report.total, {**report.terms, **extra}, report.weights, report.per_molecule, objective)
+
+
+def pocket_vae_loss(
+    prediction: PocketPrediction, pocket: PocketBatch, hidden: MaskedResidues, kl: Tensor, weights: dict[str, float],
+    share: Tensor,
+) -> LossReport:  # fmt: skip
+    """Pocket VAE loss, each term per pocket: classes in nats per atom, masked residues in nats per masked residue, the
+    side-chain offset in Å² per axis, KL in nats per atom. `weights` has residue, atom_name, masked, offset, kl."""
+    mask, at = pocket.mask, hidden.at
+    residue = _cross_entropy(prediction.residue, pocket.residue)
+    terms = {
+        "residue": per_atom_mean(residue, mask & ~at),
+        "atom_name": per_atom_mean(_cross_entropy(prediction.atom_name, pocket.atom_name), mask),
+        "masked": per_atom_mean(residue, at),
+        "offset": per_atom_mean((prediction.offset - hidden.offset).square().mean(-1), at),
+        "kl": per_atom_mean(kl, mask),
+    }
+    return weighted_report(terms, weights, share)

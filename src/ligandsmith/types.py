@@ -46,6 +46,7 @@ class Pocket:
     x: NDArray[np.float32]  # [M, 3] Å
     center: NDArray[np.float32] | None = None  # [3] box centre given by the user; None: mean of the C-alphas
     name: str = ""
+    latent: NDArray[np.float16] | None = None  # [M, Z], where a frozen encoder has been run before
 
     @property
     def num_atoms(self) -> int:
@@ -106,6 +107,7 @@ class PocketBatch(TensorRecord):
     atom_name: Tensor  # [B, M] long
     residue_index: Tensor  # [B, M] long
     mask: Tensor  # [B, M] bool; a row without any True is the null pocket
+    latent: Tensor | None = None  # [B, M, Z], where a frozen encoder has been run before
 
 
 @dataclass(frozen=True)

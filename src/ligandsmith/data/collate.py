@@ -72,7 +72,18 @@ def collate_pockets(pockets: Sequence[Pocket | None], vocabulary: Vocabulary) ->
         atom_name=stack(lambda p: p.atom_name),
         residue_index=stack(lambda p: p.residue_index),
         mask=_mask([0 if p is None else p.num_atoms for p in pockets], size),
+        latent=_stored_latents(pockets, size),
     )
+
+
+def _stored_latents(pockets: Sequence[Pocket | None], size: int) -> Tensor | None:
+    """Latents of a frozen encoder, if every pocket that is there brings its own."""
+    found = [p.latent for p in pockets if p is not None and p.latent is not None]
+    if len(found) < sum(p is not None for p in pockets):
+        return None
+    nothing = np.zeros((0, found[0].shape[1]))
+    arrays = [nothing if p is None or p.latent is None else p.latent for p in pockets]
+    return _padded(arrays, size, torch.float32)
 
 
 def collate(records: Sequence[Complex], vocabulary: Vocabulary) -> ComplexBatch:
@@ -88,7 +99,7 @@ class FramedDataset(torch.utils.data.Dataset[Complex]):
     """A data set whose items are cut and centred. In training the variation depends on (seed, epoch, index) only."""
 
     def __init__(self, base: Any, config: PocketConfig, seed: int | None) -> None:
-        self.base, self.config, self.seed, self.epoch = base, config, seed, 0
+        self.base, self.config, self.seed = base, config, seed
 
     def __len__(self) -> int:
         return len(self.base)
@@ -108,15 +119,21 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
     """
 
     def __init__(
-        self, sizes: NDArray[Any], batch_size: int, *, seed: int, shuffle: bool, rank: int = 0, world: int = 1
-    ) -> None:
-        self.sizes, self.global_batch = np.asarray(sizes), batch_size * world
-        self.seed, self.shuffle, self.rank, self.world = seed, shuffle, rank, world
+        self, sizes: NDArray[Any], batch_size: int, *, seed: int | None, always: int | None = None,
+        extra: int = 0, ranks: tuple[int, int] = (0, 1),
+    ) -> None:  # fmt: skip
+        """`seed=None` keeps one order (validation). The first `always` records (default: all) come in every epoch; of
+        the rest, `extra` come, another part each epoch until all have. `ranks` is (rank, number of processes)."""
+        self.rank, self.world = ranks
+        self.sizes, self.global_batch = np.asarray(sizes), batch_size * self.world
+        self.seed = seed
+        self.always = len(self.sizes) if always is None else always
+        self.extra = min(extra, len(self.sizes) - self.always)
         self.epoch, self.start = 0, 0
         self._plan: tuple[int, list[NDArray[np.int64]]] | None = None
 
     def __len__(self) -> int:
-        return -(-len(self.sizes) // self.global_batch)
+        return -(-(self.always + self.extra) // self.global_batch)
 
     def batches(self) -> list[NDArray[np.int64]]:
         """All global batches of the epoch, in order."""
@@ -125,18 +142,29 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
         return self._plan[1]
 
     def _draw(self) -> list[NDArray[np.int64]]:
-        n, g = len(self.sizes), self.global_batch
-        if not self.shuffle:
-            order = np.argsort(self.sizes, kind="stable")
+        g = self.global_batch
+        members = self._members()
+        n = len(members)
+        if self.seed is None:
+            order = members[np.argsort(self.sizes[members], kind="stable")]
             return [order[i : i + g] for i in range(0, n, g)]
         rng = np.random.default_rng((self.seed, self.epoch))
-        order = rng.permutation(n)
+        order = rng.permutation(members)
         out: list[NDArray[np.int64]] = []
         for begin in range(0, n, CHUNK * g):
             chunk = order[begin : begin + CHUNK * g]
             chunk = chunk[np.argsort(self.sizes[chunk], kind="stable")]
             out += [chunk[i : i + g] for i in range(0, len(chunk), g)]
         return [out[i] for i in rng.permutation(len(out))]
+
+    def _members(self) -> NDArray[np.int64]:
+        """Indices of the epoch: the records of every epoch and this epoch's window of the rest."""
+        rest = len(self.sizes) - self.always
+        if not self.extra:
+            return np.arange(self.always)
+        shuffled = np.random.default_rng(self.seed or 0).permutation(rest) + self.always
+        window = (np.arange(self.extra) + self.epoch * self.extra) % rest
+        return np.concatenate([np.arange(self.always), shuffled[window]])
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for batch in self.batches()[self.start :]:

@@ -25,6 +25,7 @@ def select_atoms(pocket: Pocket, keep: NDArray[np.bool_]) -> Pocket:
         atom_name=pocket.atom_name[keep],
         residue_index=pocket.residue_index[keep],
         x=pocket.x[keep],
+        latent=None if pocket.latent is None else pocket.latent[keep],
     )
 
 

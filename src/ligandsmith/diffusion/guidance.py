@@ -1,0 +1,95 @@
+"""Classifier-free guidance: a denoiser made of the conditional and the unconditional one.
+
+The coordinates' guidance acts on shapes only, never on a molecule's centre of mass, and only for noise levels within an
+interval; the guided estimate is rescaled to the conditional one's magnitude. At scale 1 the conditional model is called
+once and its output returned unchanged; at scale 0 the unconditional one.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ligandsmith.config import SamplingConfig
+from ligandsmith.diffusion.process import Coefficients, NoisyLigand, coefficients, joined, to_clean
+from ligandsmith.diffusion.schedule import Schedule
+
+
+Predict = Callable[[NoisyLigand, Tensor], Tensor]
+
+
+class GuidedDenoiser:
+    """denoise(z [B, N, 3 + Z], t) -> clean latents. Keeps its last estimate for self-conditioning: one per trajectory."""
+
+    def __init__(
+        self, predict: Predict, mask: Tensor, scale_x: Tensor, setting: SamplingConfig, schedule: Schedule,
+        prediction: str,
+    ) -> None:  # fmt: skip
+        """`predict(noisy, null [B]) -> target`: a network with its pocket bound; `prediction` is its kind of target."""
+        self.predict, self.mask, self.scale_x = predict, mask, scale_x
+        self.setting, self.schedule, self.prediction = setting, schedule, prediction
+        self.previous: Tensor | None = None
+
+    def __call__(self, z: Tensor, t: float) -> Tensor:
+        conditional, unconditional, c = self._both(z, t)
+        target = conditional if unconditional is None else self._guide(conditional, unconditional)
+        clean = to_clean(z, target, c) * self.mask.unsqueeze(-1)
+        self.previous = clean
+        return clean
+
+    def _scales(self, t: float) -> tuple[float, float]:
+        """(scale of h, scale of x) at a time: 1 outside the interval, except that 0 means unconditional throughout."""
+        s = self.setting
+        if s.cfg_scale == 0:
+            return 0.0, 0.0
+        time = torch.tensor(t, dtype=torch.float64)
+        ratio = float(self.schedule.sigma(time) / self.schedule.alpha(time).clamp(min=1e-9))
+        inside = s.guidance_low <= ratio <= s.guidance_high
+        return (s.cfg_scale, s.cfg_scale_x) if inside else (1.0, 1.0)
+
+    def _both(self, z: Tensor, t: float) -> tuple[Tensor, Tensor | None, Coefficients]:
+        scales = self._scales(t)
+        b = len(z)
+        times = torch.full((b,), t, device=z.device, dtype=torch.float32)
+        c = coefficients(self.schedule, times, self.prediction)
+        joint = joined(c, c, z.shape[-1])
+        noisy = NoisyLigand(z, self.mask, times, times, c, c, self.scale_x, self.previous)
+        if scales in ((1.0, 1.0), (0.0, 0.0)):
+            null = torch.full((b,), scales[0] == 0, device=z.device)
+            return self.predict(noisy, null), None, joint
+        null = torch.tensor([False, True], device=z.device).repeat(b)
+        both = self.predict(_doubled(noisy), null).unflatten(0, (b, 2))
+        return both[:, 0], both[:, 1], joint
+
+    def _guide(self, conditional: Tensor, unconditional: Tensor) -> Tensor:
+        """v_c + (w - 1)(v_c - v_u), without the mean over atoms for x, rescaled to the magnitude of v_c."""
+        mask = self.mask.unsqueeze(-1)
+        gap = conditional - unconditional
+        gap_x = gap[..., :3]
+        gap_x = (gap_x - (gap_x * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)) * mask
+        s = self.setting
+        guided_x = conditional[..., :3] + (s.cfg_scale_x - 1) * gap_x
+        guided_h = conditional[..., 3:] + (s.cfg_scale - 1) * gap[..., 3:]
+        return torch.cat([
+            self._rescaled(guided_x, conditional[..., :3]), self._rescaled(guided_h, conditional[..., 3:])
+        ], -1)  # fmt: skip
+
+    def _rescaled(self, guided: Tensor, reference: Tensor) -> Tensor:
+        """Blend towards the reference's root mean square over atoms and dimensions (rotation-invariant)."""
+        size = guided.square().sum((1, 2), keepdim=True).clamp(min=1e-12)
+        factor = (reference.square().sum((1, 2), keepdim=True) / size).sqrt()
+        phi = self.setting.rescale
+        return guided * (phi * factor + (1 - phi))
+
+
+def _doubled(noisy: NoisyLigand) -> NoisyLigand:
+    """Every molecule twice in a row, so that both branches run as one batch over the same pocket."""
+
+    def twice(value: Tensor) -> Tensor:
+        return value.repeat_interleave(2, 0)
+
+    return NoisyLigand(
+        twice(noisy.z), twice(noisy.mask), twice(noisy.t_x), twice(noisy.t_h),
+        type(noisy.c_x)(*map(twice, noisy.c_x)), type(noisy.c_h)(*map(twice, noisy.c_h)), noisy.scale_x,
+        None if noisy.previous is None else twice(noisy.previous),
+    )  # fmt: skip

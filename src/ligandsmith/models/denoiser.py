@@ -1,0 +1,139 @@
+"""The denoiser: noised ligand latents, time and an encoded pocket -> the network's target.
+
+Ligand blocks on the complete ligand graph alternate with cross blocks from ligand atoms to pocket atoms; the pocket is
+never updated, so its projections are computed once (`DenoiserKeys`) and serve every step and every molecule.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ligandsmith.config import DenoiserConfig
+from ligandsmith.diffusion.process import NoisyLigand
+from ligandsmith.models.latents import PocketLatents
+from ligandsmith.models.layers import (
+    BLOCKS,
+    BlockConfig,
+    Edges,
+    FourierTime,
+    Keys,
+    RadialBasis,
+    dense_edges,
+    gathered_edges,
+    nearest,
+)
+
+TIME_FEATURES = 32
+TYPICAL_SIZE = 25.0  # atoms; scales the size feature to about one
+
+
+class DenoiserKeys(NamedTuple):
+    """A pocket's projections for every cross block."""
+
+    pocket: PocketLatents
+    layers: list[Keys]
+
+
+class Denoiser(nn.Module):
+    """Predicts the target of `diffusion.process` for coordinates and features together."""
+
+    def __init__(self, config: DenoiserConfig, latent_width: int, pocket_width: int, prediction: str) -> None:
+        super().__init__()
+        self.config, self.prediction = config, prediction
+        d, e = config.width, config.edge_width
+        self.time = FourierTime(TIME_FEATURES)
+        self.condition = nn.Sequential(nn.Linear(2 * TIME_FEATURES + 4, d), nn.SiLU(), nn.Linear(d, d), nn.SiLU())
+        self.atom_embedding = nn.Linear(2 * latent_width, d)
+        self.pair_embedding = nn.Linear(2 * RadialBasis.SIZE, e)
+        self.pocket_embedding = nn.Sequential(nn.Linear(pocket_width, d), nn.LayerNorm(d))
+        self.cross_pair = nn.Parameter(torch.zeros(e))
+        self.self_blocks = nn.ModuleList(self._block() for _ in range(config.self_layers))
+        self.cross_blocks = nn.ModuleList(self._block() for _ in range(config.cross_layers))
+        self.head = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, latent_width))
+        nn.init.zeros_(self.head[1].weight)
+        nn.init.zeros_(self.head[1].bias)
+        self.basis = RadialBasis()
+
+    def _block(self) -> nn.Module:
+        c = self.config
+        shape = BlockConfig(
+            c.width, c.edge_width, c.heads, c.channels, condition_width=c.width, chiral=True, max_move=c.max_move
+        )
+        return BLOCKS[c.backbone](shape)
+
+    def keys(self, pocket: PocketLatents) -> DenoiserKeys:
+        """Project a pocket once."""
+        nodes = self.pocket_embedding(pocket.h)
+        return DenoiserKeys(pocket, [block.keys(nodes) for block in self.cross_blocks])
+
+    def forward(self, noisy: NoisyLigand, keys: DenoiserKeys, null: Tensor) -> Tensor:
+        """Target [B, N, 3 + Z]; `null` [B] marks the molecules that must not see their pocket."""
+        mask = noisy.mask
+        z_x, z_h = noisy.z[..., :3].float(), noisy.z[..., 3:]
+        condition = self._condition(noisy, null)
+        previous = torch.zeros_like(noisy.z) if noisy.previous is None else noisy.previous
+        s = self.atom_embedding(torch.cat([noisy.c_h.scale_in * z_h, previous[..., 3:]], -1))
+        # Two geometries: at unit variance (ligand against ligand, never collapsed) and at the best guess of the true
+        # place (ligand against pocket). Every move changes both by the share that is still to be decided.
+        share = noisy.c_x.spread if self.prediction == "f" else -noisy.c_x.spread
+        scale = noisy.scale_x
+        start, guess = scale * noisy.c_x.scale_in * z_x, scale * noisy.c_x.mean * z_x
+        moved = torch.zeros_like(start)
+        edges = dense_edges(start, mask)
+        basis = self.basis(edges.distance)
+        pair = self.pair_embedding(torch.cat([basis, self._previous_basis(noisy)], -1))
+        every = -(-self.config.self_layers // max(self.config.cross_layers, 1))
+        crossings = iter(zip(self.cross_blocks, keys.layers, strict=True))
+        for number, block in enumerate(self.self_blocks, 1):
+            s, move, pair = block(s, None, edges, basis, pair, condition)
+            moved = moved + move * mask.unsqueeze(-1)
+            crossing = next(crossings, None) if number % every == 0 or number == self.config.self_layers else None
+            if crossing is not None:
+                s, move = self._cross(crossing, s, guess + share * moved, keys.pocket, null, condition, mask)
+                moved = moved + move * mask.unsqueeze(-1)
+            if number < self.config.self_layers:
+                edges = dense_edges(start + share * moved, mask)
+                basis = self.basis(edges.distance)
+        return torch.cat([moved / scale, self.head(s).float()], -1) * mask.unsqueeze(-1)
+
+    def _condition(self, noisy: NoisyLigand, null: Tensor) -> Tensor:
+        """Times, noise levels, size and the null flag -> [B, 1, D]."""
+        levels = [(c.sigma / (c.alpha + c.sigma)).view(-1, 1) for c in (noisy.c_x, noisy.c_h)]
+        size = noisy.mask.sum(-1, keepdim=True) / TYPICAL_SIZE
+        features = [self.time(noisy.t_x), self.time(noisy.t_h), *levels, size, null.unsqueeze(-1)]
+        return self.condition(torch.cat([f.float() for f in features], -1)).unsqueeze(1)
+
+    def _previous_basis(self, noisy: NoisyLigand) -> Tensor:
+        """Distances of an earlier estimate; zeros where there is none."""
+        b, n = noisy.mask.shape
+        if noisy.previous is None:
+            return noisy.z.new_zeros(b, n, n, RadialBasis.SIZE)
+        return self.basis(dense_edges(noisy.scale_x * noisy.previous[..., :3].float(), noisy.mask).distance)
+
+    def _cross(
+        self, crossing: tuple[nn.Module, Keys], s: Tensor, x: Tensor, pocket: PocketLatents, null: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One cross block at ligand coordinates x [B, N, 3] Å; `rest` is (condition, mask)."""
+        condition, mask = rest
+        block, keys = crossing
+        edges = self._cross_edges(x, pocket, mask & ~null.unsqueeze(-1))
+        pair = self.cross_pair.expand(*edges.distance.shape, -1)
+        s, move, _ = block(s, keys, edges, self.basis(edges.distance), pair, condition)
+        return s, move
+
+    def _cross_edges(self, x: Tensor, pocket: PocketLatents, mask: Tensor) -> Edges:
+        """The nearest pocket atoms of each ligand atom and the anchors of the site."""
+        index, near = nearest(x, mask, pocket.x, pocket.mask, self.config.cross_neighbors)
+        anchors = pocket.anchors.shape[1]
+        if anchors:
+            repeats = len(x) // len(pocket.x)
+            wide = (len(x), x.shape[1], anchors)
+            place = pocket.anchors.repeat_interleave(repeats, 0).unsqueeze(1).expand(wide)
+            real = pocket.anchor_mask.repeat_interleave(repeats, 0).unsqueeze(1).expand(wide)
+            index = torch.cat([index, place], -1)
+            near = torch.cat([near, real & mask.unsqueeze(-1)], -1)
+        edges = gathered_edges(x, pocket.x.float(), index, near)
+        if self.config.cutoff > 0:
+            edges = edges._replace(mask=edges.mask & (edges.distance < self.config.cutoff))
+        return edges

@@ -1,0 +1,198 @@
+"""What is trained: a module whose forward maps a batch to a LossReport. One code path in train and eval mode.
+
+`StepKeys` carries all randomness of a step, so the same keys give the same loss in either mode, on any number of
+processes, before and after a resume.
+"""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ligandsmith.config import Config
+from ligandsmith.data.vocabulary import Vocabulary
+from ligandsmith.diffusion import noise
+from ligandsmith.diffusion.schedule import make_schedule
+from ligandsmith.losses import denoising_loss, gaussian_kl, pocket_vae_loss, vae_loss
+from ligandsmith.models.denoiser import Denoiser
+from ligandsmith.models.latents import LatentStats, PocketLatents, null_pocket, pocket_latents
+from ligandsmith.models.ligand_vae import LigandVAE
+from ligandsmith.models.pocket_vae import PocketVAE
+from ligandsmith.models.size import SizeModel
+from ligandsmith.training.objective import ObjectiveStep, denoising_errors
+from ligandsmith.types import ComplexBatch, LigandBatch, LossReport, PocketBatch
+
+POCKET_WEIGHTS = {"residue": 0.2, "atom_name": 0.2, "masked": 1.0, "offset": 1.0}
+
+
+class StepKeys(NamedTuple):
+    """Randomness of one step: one key per molecule and one that all processes share."""
+
+    molecules: Tensor  # [B] int64
+    step: Tensor  # scalar int64
+
+
+def step_keys(seed: int, step: int, count: int, ranks: tuple[int, int], device: torch.device) -> StepKeys:
+    """Keys of a step: a molecule's depends on its position in the global batch, not on the number of processes."""
+    rank, world = ranks
+    position = torch.arange(count, device=device) * world + rank
+    key = noise.make_keys(seed, step, device=device)
+    return StepKeys(noise.combine(key, position), noise.combine(key, -1))
+
+
+class LigandVAETraining(nn.Module):
+    """Reconstruction from posterior samples with further noise on the latents, so that the decoder is robust."""
+
+    def __init__(self, vae: LigandVAE) -> None:
+        super().__init__()
+        self.vae = vae
+        c = vae.config
+        self.weights = {
+            "x": 1.0, "element": 1.0, "charge": 1.0, "aromatic": 1.0, "num_h": 0.5, "bond": 1.0,
+            "distance": c.distance_weight, "kl": c.kl_weight,
+        }  # fmt: skip
+
+    def forward(self, batch: ComplexBatch, keys: StepKeys, share: Tensor) -> LossReport:
+        return ligand_vae_report(self.vae, batch.ligand, keys, share, self.weights)
+
+
+def ligand_vae_report(
+    vae: LigandVAE, ligand: LigandBatch, keys: StepKeys, share: Tensor, weights: dict[str, float]
+) -> LossReport:
+    """Loss of the ligand VAE at noise levels drawn per molecule: z_x uniform up to `noise_x`, z_h up to `noise_h`."""
+    k, c = keys.molecules, vae.config
+    posterior = vae.encode(ligand)
+    level = noise.uniform(k, "noise x") * c.noise_x
+    z_x = ligand.x + level.view(-1, 1, 1) * noise.normal(k, "z_x", ligand.x.shape[1:])
+    spread = posterior.mean_h.detach()[ligand.mask].std(0).nan_to_num(1.0)
+    extra = noise.uniform(k, "noise h").view(-1, 1, 1) * c.noise_h * spread
+    shape = posterior.mean_h.shape[1:]
+    z_h = posterior.mean_h + (0.5 * posterior.logvar_h).exp() * noise.normal(k, "z_h", shape)
+    z_h = z_h + extra * noise.normal(k, "extra h", shape)
+    return vae_loss(vae.decode(z_x, z_h, ligand.mask, level), ligand, posterior, weights, share)
+
+
+class PocketVAETraining(nn.Module):
+    def __init__(self, vae: PocketVAE) -> None:
+        super().__init__()
+        self.vae = vae
+        self.weights = {**POCKET_WEIGHTS, "kl": vae.config.kl_weight}
+
+    def forward(self, batch: ComplexBatch, keys: StepKeys, share: Tensor) -> LossReport:
+        if batch.pocket is None:
+            raise ValueError("a batch for the pocket VAE needs pockets")
+        return pocket_vae_report(self.vae, batch.pocket, keys, share, self.weights)
+
+
+def pocket_vae_report(
+    vae: PocketVAE, pocket: PocketBatch, keys: StepKeys, share: Tensor, weights: dict[str, float]
+) -> LossReport:
+    """Loss of the pocket VAE: some residues lose their side chain and must be told from their surroundings."""
+    seen, hidden = vae.mask_side_chains(pocket, keys.molecules)
+    edges = vae.edges(seen)
+    posterior = vae.encode(seen, edges)
+    z_h = posterior.mean_h + (0.5 * posterior.logvar_h).exp() * noise.normal(
+        keys.molecules, "pocket z_h", posterior.mean_h.shape[1:]
+    )
+    prediction = vae.decode(z_h, seen, edges)
+    target = replace(pocket, mask=seen.mask)
+    return pocket_vae_loss(prediction, target, hidden, gaussian_kl(posterior).sum(-1), weights, share)
+
+
+class DiffusionModel(nn.Module):
+    """Denoiser, size model and latent statistics: what `diffusion_state` holds."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        z, p = config.ligand_vae.latent_width, config.pocket_vae.latent_width
+        self.denoiser = Denoiser(config.denoiser, z, p, config.diffusion.prediction)
+        self.size = SizeModel(p)
+        self.stats = LatentStats(z)
+        self.schedule = make_schedule(config.diffusion.schedule, config.diffusion.precision)
+
+    def report(
+        self, ligand: LigandBatch, mean_h: Tensor, pocket: PocketLatents, keys: StepKeys, share: Tensor
+    ) -> LossReport:
+        """Denoising loss of ligands with posterior means `mean_h` [B, N, Z] in their pockets."""
+        diffusion = self.config.diffusion
+        draws = diffusion.noise_draws
+        z = self.stats.normalise(ligand.x, mean_h, ligand.mask)
+        number = torch.arange(draws, device=z.device)
+        molecule_keys = noise.combine(keys.molecules.unsqueeze(-1), number).flatten()
+        step = ObjectiveStep(diffusion, self.schedule, self.stats.scale_x, molecule_keys, keys.step)
+        mask = ligand.mask.repeat_interleave(draws, 0)
+        errors = denoising_errors(
+            self.denoiser, self.denoiser.keys(pocket), z.repeat_interleave(draws, 0), mask, step
+        )
+        errors = {name: value.view(-1, draws).mean(-1) for name, value in errors.items()}
+        size = 0.1 * self.size.loss(pocket, ligand.mask.sum(-1))
+        return denoising_loss(errors, {"x": 3, "h": z.shape[-1] - 3}, share, {"size": size})
+
+
+def pocket_input(vae: PocketVAE, batch: ComplexBatch, anchors: int) -> PocketLatents:
+    """Latents of the batch's pockets: stored ones where the data set brings them, else encoded; null without pocket."""
+    if batch.pocket is None:
+        return null_pocket(len(batch.ligand.x), vae.config.latent_width, anchors, batch.ligand.x.device)
+    h = vae.encode(batch.pocket).mean_h if batch.pocket.latent is None else batch.pocket.latent
+    return pocket_latents(batch.pocket.x, h, batch.pocket.mask, anchors)
+
+
+class DiffusionTraining(nn.Module):
+    """The denoiser, with each VAE frozen (held apart: no gradient, no optimizer state, eval mode) or trained beside it.
+
+    A trained VAE learns from its own loss; the diffusion loss sees its latents through a stop-gradient, normalised by
+    running statistics, so that it cannot make its own task easier.
+    """
+
+    def __init__(self, model: DiffusionModel, vaes: nn.ModuleDict, frozen: frozenset[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.trained = nn.ModuleDict({name: vae for name, vae in vaes.items() if name not in frozen})
+        self._frozen: dict[str, Any] = {name: vae.eval().requires_grad_(False) for name, vae in vaes.items() if name in frozen}
+        self.ligand_weights = LigandVAETraining(vaes["ligand"]).weights
+        self.pocket_weights = PocketVAETraining(vaes["protein"]).weights
+
+    def vae(self, name: str) -> Any:
+        return self._frozen[name] if name in self._frozen else self.trained[name]
+
+    def frozen_to(self, device: torch.device) -> None:
+        """Move the frozen VAEs, which are not part of the module."""
+        for vae in self._frozen.values():
+            vae.to(device)
+
+    def forward(self, batch: ComplexBatch, keys: StepKeys, share: Tensor) -> LossReport:
+        with torch.no_grad():
+            mean_h = self.vae("ligand").encode(batch.ligand).mean_h
+            pocket = pocket_input(self.vae("protein"), batch, self.model.config.denoiser.anchors)
+        if "ligand" in self.trained and torch.is_grad_enabled():
+            self.model.stats.update(batch.ligand.x, mean_h, batch.ligand.mask)
+        report = self.model.report(batch.ligand, mean_h, pocket, keys, share)
+        if not self.trained:
+            return report
+        parts = {"diffusion": report}
+        if "ligand" in self.trained:
+            parts["ligand"] = ligand_vae_report(self.trained["ligand"], batch.ligand, keys, share, self.ligand_weights)
+        if "protein" in self.trained and batch.pocket is not None:
+            parts["protein"] = pocket_vae_report(
+                self.trained["protein"], batch.pocket, keys, share, self.pocket_weights
+            )
+        return _summed(parts)
+
+
+def _summed(parts: dict[str, LossReport]) -> LossReport:
+    """Joint loss: the sum of the parts' totals, terms named part/term."""
+    terms = {f"{part}/{name}": value for part, r in parts.items() for name, value in r.terms.items()}
+    terms |= {f"{part}/total": r.total.detach() for part, r in parts.items()}
+    objective = torch.stack([r.total if r.objective is None else r.objective for r in parts.values()]).sum()
+    per_molecule = torch.stack([r.per_molecule for r in parts.values() if r.per_molecule is not None]).sum(0)
+    total = torch.stack([r.total for r in parts.values()]).sum()
+    return LossReport(total, terms, {}, per_molecule, objective)
+
+
+def build_vaes(config: Config, vocabulary: Vocabulary) -> nn.ModuleDict:
+    """Untrained {"ligand": LigandVAE, "protein": PocketVAE}."""
+    return nn.ModuleDict({
+        "ligand": LigandVAE(config.ligand_vae, vocabulary), "protein": PocketVAE(config.pocket_vae, vocabulary)
+    })  # fmt: skip

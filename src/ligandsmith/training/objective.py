@@ -1,0 +1,52 @@
+"""The training objective: noise the latents, denoise, and measure the error of the target, per molecule."""
+
+import torch
+from torch import Tensor
+
+from ligandsmith.config import DiffusionConfig
+from ligandsmith.diffusion import noise
+from ligandsmith.diffusion.process import (
+    NoisyLigand,
+    add_noise,
+    coefficients,
+    draw_times,
+    joined,
+    target,
+    to_clean,
+)
+from ligandsmith.diffusion.schedule import Schedule
+from ligandsmith.losses import per_atom_mean
+from ligandsmith.models.denoiser import Denoiser, DenoiserKeys
+
+
+class ObjectiveStep:
+    """What one evaluation of the objective needs besides the model and the data; all randomness comes from `keys`."""
+
+    def __init__(self, config: DiffusionConfig, schedule: Schedule, scale_x: Tensor, keys: Tensor, step_key: Tensor):
+        self.config, self.schedule, self.scale_x, self.keys = config, schedule, scale_x, keys
+        # One decision per step, the same on every process, so that the extra pass costs half of the steps only.
+        self.self_condition = bool(noise.uniform(step_key.view(1), "self-conditioning") < 0.5)
+
+
+def denoising_errors(
+    denoiser: Denoiser, keys_of_pocket: DenoiserKeys, z: Tensor, mask: Tensor, step: ObjectiveStep
+) -> dict[str, Tensor]:
+    """Mean squared error of the target per molecule, {"x": [B], "h": [B]}; 1.0 each for predicting nothing.
+
+    z [B, N, 3 + Z] clean, normalised; B may be several noise draws of each pocket's ligand, in a row.
+    """
+    config = step.config
+    times = draw_times(step.keys, config)
+    c_x, c_h = (coefficients(step.schedule, t, config.prediction) for t in times)
+    c = joined(c_x, c_h, z.shape[-1])
+    eps = noise.normal(step.keys, "noise", z.shape[1:])
+    draws = len(z) // len(keys_of_pocket.pocket.mask)
+    absent = ~keys_of_pocket.pocket.mask.any(-1).repeat_interleave(draws, 0)
+    null = absent | (noise.uniform(step.keys, "pocket dropout") < config.cfg_dropout_prob)
+    noisy = NoisyLigand(add_noise(z, eps, c) * mask.unsqueeze(-1), mask, *times, c_x, c_h, step.scale_x)
+    if denoiser.config.self_conditioning and step.self_condition:
+        with torch.no_grad():
+            first = denoiser(noisy, keys_of_pocket, null)
+            noisy = noisy._replace(previous=to_clean(noisy.z, first, c) * mask.unsqueeze(-1))
+    error = (denoiser(noisy, keys_of_pocket, null) - target(z, eps, c)).square()
+    return {"x": per_atom_mean(error[..., :3].mean(-1), mask), "h": per_atom_mean(error[..., 3:].mean(-1), mask)}
