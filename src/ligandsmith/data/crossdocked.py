@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from ligandsmith.data.crossdocked_record import complex_from_record
 from ligandsmith.data.dataset import Split
 from ligandsmith.data.safe_pickle import restricted_loads, restricted_torch_load
+from ligandsmith.data.splitting import hold_out_groups
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.types import Complex, Rejection
 
@@ -270,27 +271,14 @@ def _positions(path: Path | str, part: Any, by_name: dict[tuple[str, str], int],
     return [i for i in found if i is not None]
 
 
-def hold_out(train: list[int], groups: NDArray[np.int64], names: Sequence[str]) -> tuple[list[int], list[int]]:
+def hold_out(train: list[int], proteins: Sequence[str]) -> tuple[list[int], list[int]]:
     """Training positions -> (training, validation): whole protein groups, about `VALIDATION_SHARE` of the records.
 
-    Groups are taken in the order of the hash of their name while they fit, at least one (the smallest, if the first
-    are all too large), and never the last one; so the choice depends on the files alone.
+    The choice depends on the names of the protein files alone; nothing is held out of a single group.
     """
-    sizes = Counter(groups[train].tolist())
-    if len(sizes) < 2:
-        return train, []
-    first = {int(g): _group(names[i]) for i, g in zip(train, groups[train], strict=True)}
-    order = sorted(sizes, key=lambda g: hashlib.sha256(first[g].encode()).hexdigest())
-    chosen: set[int] = set()
-    room = VALIDATION_SHARE * len(train)
-    for group in order:
-        if sizes[group] <= room:
-            chosen.add(group)
-            room -= sizes[group]
-    if not chosen:
-        chosen = {min(order, key=lambda g: sizes[g])}
-    kept = [i for i in train if int(groups[i]) not in chosen]
-    return kept, [i for i in train if int(groups[i]) in chosen]
+    held = hold_out_groups([_group(proteins[i]) for i in train], VALIDATION_SHARE, seed=0)
+    pairs = list(zip(train, held, strict=True))
+    return [i for i, out in pairs if not out], [i for i, out in pairs if out]
 
 
 class CrossDockedDataset:
@@ -324,7 +312,7 @@ class CrossDockedDataset:
         good = {name: [i for i in part if not index.reason[i]] for name, part in parts.items()}
         refused = [i for i in parts[split] if index.reason[i]]
         if not good["validation"]:
-            good["train"], good["validation"] = hold_out(good["train"], groups, index.protein)
+            good["train"], good["validation"] = hold_out(good["train"], index.protein)
         chosen = good[split]
         if not chosen:
             raise LigandsmithError(f"{split_file}: the {split} split of {lmdb_path} has no usable record")
