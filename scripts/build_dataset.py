@@ -123,7 +123,7 @@ def select(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Rejec
         else:
             chosen.append(row)
     for members in series.values():
-        # Evenly through the series, whose members are ordered by similarity of name.
+        # Evenly through the series, whose members are ordered by name.
         kept = set(np.linspace(0, len(members) - 1, min(PER_SERIES, len(members))).round().astype(int).tolist())
         for i, row in enumerate(members):
             if i in kept:
