@@ -1,0 +1,139 @@
+"""From a data set on disk to batches: which records a model trains on, in which order, with which stored latents."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from ligandsmith.config import Config
+from ligandsmith.data.collate import BucketSampler, FramedDataset, collate
+from ligandsmith.data.crossdocked import CrossDockedDataset
+from ligandsmith.data.dataset import ComplexDataset, Split
+from ligandsmith.data.vocabulary import Vocabulary
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.types import Complex, ComplexBatch
+
+Population = Literal["ligands", "pockets", "complexes"]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where the records come from and how they are batched."""
+
+    data: Path | None = None  # None: the data set of the package
+    split_file: Path | None = None  # of a CrossDocked2020 LMDB
+    batch_size: int = 16
+    num_workers: int = 4
+    seed: int = 0
+    ligand_only: bool = True  # also use the data set's records without a pocket, where there are any
+    limit: int = 0  # use at most this many complexes (0: all), for quick looks
+
+
+class Joined:
+    """Several data sets in a row, with stored pocket latents laid over their records."""
+
+    def __init__(self, parts: Sequence[Any], latents: dict[str, NDArray[np.float16]] | None = None) -> None:
+        self.parts, self.latents = list(parts), latents
+        self.starts = np.cumsum([0, *(len(part) for part in self.parts)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, i: int) -> Complex:
+        part = int(np.searchsorted(self.starts, i, side="right")) - 1
+        record: Complex = self.parts[part][i - int(self.starts[part])]
+        if self.latents is None or record.pocket is None:
+            return record
+        return replace(record, pocket=replace(record.pocket, latent=self.latents[record.id]))
+
+    def costs(self) -> NDArray[np.int64]:
+        """What batches are sorted by: ligand size, then pocket size."""
+        pairs = [part.sizes() for part in self.parts]
+        return np.concatenate([ligand * 1000 + pocket for ligand, pocket in pairs])
+
+
+class Limited:
+    """The first records of a data set."""
+
+    def __init__(self, base: Any, count: int) -> None:
+        self.base, self.count = base, min(count, len(base))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int) -> Complex:
+        return self.base[i]
+
+    def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        ligand, pocket = self.base.sizes()
+        return ligand[: self.count], pocket[: self.count]
+
+
+def open_records(options: DataOptions, split: Split, population: Population) -> tuple[Joined, int]:
+    """The records a population needs, and how many of them come in every epoch."""
+    if options.data is not None and options.data.suffix == ".lmdb":
+        if options.split_file is None:
+            raise LigandsmithError(f"{options.data}: an LMDB needs --split_file crossdocked_pocket10_pose_split.pt")
+        records = CrossDockedDataset(options.data, options.split_file, split)
+        return Joined([_limited(records, options.limit)]), min(len(records), options.limit or len(records))
+    complexes = _limited(ComplexDataset(options.data, split), options.limit)
+    if population == "pockets" or not options.ligand_only:
+        return Joined([complexes]), len(complexes)
+    try:
+        ligands = _limited(ComplexDataset(options.data, split, "ligands"), options.limit)
+    except LigandsmithError:
+        return Joined([complexes]), len(complexes)  # a data set without ligand-only records
+    both = Joined([complexes, ligands])
+    return both, len(both) if population == "ligands" else len(complexes)
+
+
+def _limited(records: Any, limit: int) -> Any:
+    return Limited(records, limit) if limit else records
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """Training and validation batches with their samplers."""
+
+    train: DataLoader[Complex]
+    train_sampler: BucketSampler
+    validation: DataLoader[Complex]
+    validation_sampler: BucketSampler
+    records: Joined
+
+
+def make_loaders(
+    options: DataOptions, population: Population, config: Config, vocabulary: Vocabulary, ranks: tuple[int, int] = (0, 1),
+    latents: dict[str, NDArray[np.float16]] | None = None,
+) -> Loaders:  # fmt: skip
+    """Loaders of one process. The denoiser sees as many ligand-only records per epoch as complexes."""
+    train, always = open_records(options, Split.TRAIN, population)
+    validation, fixed = open_records(replace(options, ligand_only=population == "ligands"), Split.VALIDATION, population)
+    train.latents = validation.latents = latents
+    read = partial(collate, vocabulary=vocabulary)
+    train_sampler = BucketSampler(
+        train.costs(), options.batch_size, seed=options.seed, always=always, extra=min(always, len(train) - always),
+        ranks=ranks,
+    )  # fmt: skip
+    validation_sampler = BucketSampler(validation.costs(), options.batch_size, seed=None, always=fixed, ranks=ranks)
+    return Loaders(
+        _loader(FramedDataset(train, config.pocket, options.seed), train_sampler, options, read),
+        train_sampler,
+        _loader(FramedDataset(validation, config.pocket, None), validation_sampler, replace(options, num_workers=0), read),
+        validation_sampler,
+        train,
+    )
+
+
+def _loader(
+    dataset: FramedDataset, sampler: BucketSampler, options: DataOptions, read: Callable[[list[Complex]], ComplexBatch]
+) -> "DataLoader[Complex]":
+    return DataLoader(
+        dataset, batch_sampler=sampler, collate_fn=read, num_workers=options.num_workers,
+        persistent_workers=options.num_workers > 0, pin_memory=False,
+    )  # fmt: skip

@@ -1,0 +1,353 @@
+"""The loop: step, clip, average, validate, log, save, resume. It knows nothing about molecules.
+
+A stage supplies the module (batch, keys, share -> LossReport), the loaders and the content of its checkpoints.
+"""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from ligandsmith.config import Config, OptimizerConfig
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.training.checkpoint import load_checkpoint, save_checkpoint
+from ligandsmith.training.loaders import Loaders
+from ligandsmith.training.modules import step_keys
+from ligandsmith.training.optimization import (
+    ExponentialMovingAverage,
+    learning_rate_factor,
+    make_optimizer,
+    swapped_weights,
+)
+from ligandsmith.training.plots import plot_losses
+from ligandsmith.types import LossReport
+
+log = logging.getLogger("ligandsmith")
+MAX_BAD_STEPS = 10
+VALIDATION_SEED = 1_000_003
+MINUTES_BETWEEN_SAVES = 5.0
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Flags of a run that are not part of the model."""
+
+    run_dir: Path
+    learning_rate: float = 1e-4
+    num_epochs: int = 100
+    save_interval: int = 10
+    seed: int = 0
+    max_steps: int = 0  # 0: no limit; the learning-rate schedule then spans num_epochs
+    max_minutes: float = 0.0  # 0: no limit
+    accumulate: int = 1
+    patience: int = 0  # epochs without a better test loss before stopping; 0: never stop early
+    resume: str = ""  # path of a checkpoint, or "auto"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is trained and how its files are called."""
+
+    kind: str  # of the checkpoint
+    best_name: str  # best_{...}.pt
+    epoch_name: str  # checkpoints/{epoch_name}_{N}.pt
+    plot_name: str  # {plot_name}_{N}.png
+    module: nn.Module
+    config: Config
+    content: Callable[[dict[str, torch.Tensor]], dict[str, Any]]  # module state -> vae_state, diffusion_state, ...
+    restore: Callable[[dict[str, Any]], None]  # the inverse, into the module
+
+
+@dataclass
+class Progress:
+    """Where a run stands; all of it is saved."""
+
+    epoch: int = 1
+    step: int = 0  # optimizer steps
+    batch: int = 0  # batches done of this epoch
+    loss_sum: float = 0.0
+    molecules: float = 0.0
+    skipped: int = 0
+    best: float = math.inf
+    best_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """Runs one stage on one process of possibly several."""
+
+    def __init__(self, stage: Stage, loaders: Loaders, options: TrainOptions, fabric: Fabric) -> None:
+        self.stage, self.loaders, self.options, self.fabric = stage, loaders, options, fabric
+        self.progress = Progress()
+        self.optimizer_config: OptimizerConfig = stage.config.optimizer
+        optimizer = make_optimizer(stage.module, self.optimizer_config, options.learning_rate)
+        self.module, self.optimizer = fabric.setup(stage.module, optimizer)
+        self.average = ExponentialMovingAverage(stage.module, self.optimizer_config.ema_decay)
+        self.bad_steps = 0
+        self.ranks = (fabric.global_rank, fabric.world_size)
+        per_epoch = math.ceil(len(loaders.train_sampler) / options.accumulate)
+        self.total_steps = options.max_steps or per_epoch * options.num_epochs
+        self.started = self.saved = time.monotonic()
+        self.writer: SummaryWriter | None = None
+        if options.resume:
+            self._resume()
+
+    def run(self) -> Progress:
+        """Train to the end (or to a limit), leaving the best and the last checkpoint. Raises LigandsmithError."""
+        self.options.run_dir.mkdir(parents=True, exist_ok=True)
+        if self.fabric.is_global_zero:
+            self.writer = SummaryWriter(str(self.options.run_dir / "logs"))
+        p = self.progress
+        try:
+            while p.epoch <= self.options.num_epochs and not self._limit_reached():
+                if not self._train_epoch():
+                    break
+                self._finish_epoch()
+                if self._out_of_patience():
+                    break
+        except KeyboardInterrupt:
+            self._save_last()
+            raise LigandsmithError(
+                f"interrupted at epoch {p.epoch}, step {p.step}; continue with --resume auto"
+            ) from None
+        except torch.OutOfMemoryError as error:
+            raise self._out_of_memory(error) from error
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error):
+                raise self._out_of_memory(error) from error
+            raise
+        finally:
+            if self.writer is not None:
+                self.writer.close()
+        return p
+
+    # -- one epoch ------------------------------------------------------------------------------------------------
+
+    def _train_epoch(self) -> bool:
+        """All remaining batches of the epoch; False if a limit ended it early (the position is saved)."""
+        p = self.progress
+        sampler = self.loaders.train_sampler
+        sampler.epoch, sampler.start = p.epoch, p.batch
+        self.module.train()
+        bar = tqdm(
+            total=len(sampler), initial=p.batch, desc=f"Epoch {p.epoch}", disable=not self.fabric.is_global_zero, leave=False
+        )
+        for batch in self.loaders.train:
+            last = p.batch + 1 == len(sampler)
+            self._batch(batch, step_now=(p.batch + 1) % self.options.accumulate == 0 or last)
+            p.batch += 1
+            bar.update()
+            bar.set_postfix_str(f"loss {p.loss_sum / max(p.molecules, 1):.4f}")
+            if not last and (self._limit_reached() or self._save_due()):
+                self._save_last()
+                if self._limit_reached():
+                    bar.close()
+                    self._finish_epoch(whole=False)
+                    return False
+        bar.close()
+        return True
+
+    def _batch(self, batch: Any, step_now: bool) -> None:
+        p = self.progress
+        batch = batch.to(self.fabric.device)
+        count = len(batch.ids)
+        self._current = (count, *batch.ligand.mask.shape[1:], 0 if batch.pocket is None else batch.pocket.x.shape[1])
+        keys = step_keys(self.options.seed, self._draw_number(), count, self.ranks, self.fabric.device)
+        share = self.loaders.train_sampler.shares(p.batch, count).to(self.fabric.device)
+        with self.fabric.no_backward_sync(self.module, enabled=not step_now):
+            report: LossReport = self.module(batch, keys, share)
+            objective = report.total if report.objective is None else report.objective
+            self.fabric.backward(objective / self.options.accumulate)
+        total = self.fabric.all_reduce(report.total.detach().clone(), reduce_op="mean")
+        size = len(self.loaders.train_sampler.batches()[p.batch])
+        if math.isfinite(float(total)):
+            p.loss_sum += float(total) * size
+            p.molecules += size
+        if step_now:
+            self._step(report)
+
+    def _draw_number(self) -> int:
+        """Number of the batch in the whole run: the source of its noise."""
+        return self.progress.epoch * 1_000_000 + self.progress.batch
+
+    def _step(self, report: LossReport) -> None:
+        p = self.progress
+        rate = self.options.learning_rate * learning_rate_factor(p.step, self.total_steps, self.optimizer_config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        norm = self.fabric.clip_gradients(
+            self.module, self.optimizer, max_norm=self.optimizer_config.clip_norm, error_if_nonfinite=False
+        )
+        if norm is not None and not torch.isfinite(norm):
+            self._skip(report)
+        else:
+            self.optimizer.step()
+            self.average.update(self.stage.module)
+            self.bad_steps = 0
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.writer is not None and p.step % 10 == 0:
+            self._write("train", {**report.terms, "total": report.total, "gradient norm": norm, "learning rate": rate})
+        p.step += 1
+
+    def _skip(self, report: LossReport) -> None:
+        """A non-finite gradient: leave the weights alone, count it, stop after ten in a row."""
+        self.progress.skipped += 1
+        self.bad_steps += 1
+        terms = {name: float(value) for name, value in report.terms.items()}
+        log.warning("step %d skipped: non-finite gradient; terms %s", self.progress.step, terms)
+        if self.fabric.device.type == "cuda" and self.fabric._precision.precision == "16-mixed":
+            self.optimizer.step()  # lets the gradient scaler lower its scale; it leaves the weights alone
+        if self.bad_steps >= MAX_BAD_STEPS:
+            bad = [name for name, value in terms.items() if not math.isfinite(value)]
+            raise LigandsmithError(
+                f"{MAX_BAD_STEPS} steps in a row had non-finite gradients (epoch {self.progress.epoch}, step "
+                f"{self.progress.step}, non-finite terms: {bad or 'none, only gradients'}); lower --learning_rate or "
+                "turn mixed precision off with --no-use_amp"
+            )
+
+    # -- after an epoch -------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean of every term and the total over the validation split, with the averaged weights and fixed noise."""
+        sums: dict[str, torch.Tensor] = {}
+        sampler = self.loaders.validation_sampler
+        total_size = sum(len(b) for b in sampler.batches())
+        self.module.eval()
+        with swapped_weights(self.stage.module, self.average):
+            for number, batch in enumerate(self.loaders.validation):
+                batch = batch.to(self.fabric.device)  # noqa: PLW2901
+                keys = step_keys(VALIDATION_SEED, number, len(batch.ids), self.ranks, self.fabric.device)
+                share = sampler.shares(number, len(batch.ids)).to(self.fabric.device)
+                report = self.module(batch, keys, share)
+                weight = len(sampler.batches()[number]) / total_size
+                for name, value in {**report.terms, "total": report.total}.items():
+                    reduced = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
+                    sums[name] = sums.get(name, 0.0) + weight * reduced
+        self.module.train()
+        return {name: float(value) for name, value in sums.items()}
+
+    def _finish_epoch(self, whole: bool = True) -> None:
+        """Validate, log, save. With `whole=False` the position in the epoch has been saved already."""
+        p = self.progress
+        terms = self.validate()
+        train, test = p.loss_sum / max(p.molecules, 1), terms["total"]
+        p.history.append({"epoch": p.epoch, "step": p.step, "train_loss": train, "test_loss": test, "test_terms": terms})
+        if self.fabric.is_global_zero:
+            log.info("Epoch %d: Train Loss = %.4f, Test Loss = %.4f", p.epoch, train, test)
+            self._write("test", terms)
+        better = test < p.best
+        if better:
+            p.best, p.best_epoch = test, p.epoch
+        number = p.epoch
+        if whole:
+            p.epoch, p.batch, p.loss_sum, p.molecules = p.epoch + 1, 0, 0.0, 0.0
+        ended = not whole or p.epoch > self.options.num_epochs or self._limit_reached()
+        if whole:
+            self._save_last()
+        if better:
+            self._save(self.options.run_dir / f"best_{self.stage.best_name}.pt", number)
+        if number % self.options.save_interval == 0 or ended:
+            self._save(self.options.run_dir / "checkpoints" / f"{self.stage.epoch_name}_{number}.pt", number)
+            if self.fabric.is_global_zero:
+                plot_losses(p.history, self.options.run_dir / f"{self.stage.plot_name}_{number}.png")
+        if self.fabric.is_global_zero:
+            path = self.options.run_dir / f"{self.stage.best_name}_history.json"
+            path.write_text(json.dumps(p.history, indent=1) + "\n", encoding="utf-8")
+
+    def _out_of_patience(self) -> bool:
+        p, patience = self.progress, self.options.patience
+        if not patience or not p.best_epoch or p.epoch - 1 - p.best_epoch < patience:
+            return False
+        log.info("Stopped early: no better test loss for %d epochs (--patience 0 turns this off)", patience)
+        return True
+
+    def _limit_reached(self) -> bool:
+        o = self.options
+        over = bool(o.max_minutes) and (time.monotonic() - self.started) / 60 > o.max_minutes
+        return self.fabric.broadcast(over) or bool(o.max_steps and self.progress.step >= o.max_steps)
+
+    def _write(self, part: str, values: dict[str, Any]) -> None:
+        if self.writer is not None:
+            for name, value in values.items():
+                if value is not None:
+                    self.writer.add_scalar(f"{part}/{name}", float(value), self.progress.step)
+
+    def _out_of_memory(self, error: BaseException) -> LigandsmithError:
+        count, atoms, pocket = self._current
+        return LigandsmithError(
+            f"out of memory at epoch {self.progress.epoch}, batch {self.progress.batch}: {count} complexes padded to "
+            f"{atoms} ligand and {pocket} pocket atoms; lower --batch_size (and raise --accumulate by the same factor), "
+            f"or add --gradient_checkpointing ({str(error).splitlines()[0]})"
+        )
+
+    # -- checkpoints ----------------------------------------------------------------------------------------------
+
+    def _save_due(self) -> bool:
+        due = (time.monotonic() - self.saved) / 60 > MINUTES_BETWEEN_SAVES
+        return bool(self.fabric.broadcast(due))
+
+    def last_path(self) -> Path:
+        return self.options.run_dir / "checkpoints" / f"{self.stage.epoch_name.removesuffix('_epoch')}_last.pt"
+
+    def _save_last(self) -> None:
+        self._save(self.last_path(), self.progress.epoch)
+        self.saved = time.monotonic()
+
+    def _save(self, path: Path, epoch: int) -> None:
+        """Write everything that a resumed run needs. Only the first process writes."""
+        p = self.progress
+        if self.fabric.is_global_zero:
+            latest = p.history[-1] if p.history else {}
+            scaler = getattr(self.fabric._precision, "scaler", None)
+            content = {
+                "kind": self.stage.kind,
+                "epoch": epoch,
+                "step": p.step,
+                "config": asdict(self.stage.config),
+                "optimizer_state": self.optimizer.state_dict(),
+                "ema_state": self.average.state_dict(),
+                "rng_state": torch.get_rng_state(),
+                "train_loss": latest.get("train_loss", math.nan),
+                "test_loss": latest.get("test_loss", math.nan),
+                "history": p.history,
+                "progress": {k: v for k, v in asdict(p).items() if k != "history"},
+                "run": {"seed": self.options.seed, "global_batch": self.loaders.train_sampler.global_batch},
+                **self.stage.content(self.stage.module.state_dict()),
+            }
+            if scaler is not None:
+                content["scaler_state"] = scaler.state_dict()
+            save_checkpoint(path, content)
+        self.fabric.barrier()
+
+    def _resume(self) -> None:
+        """Continue from a checkpoint of this stage; `auto` is the last one of the run, or a fresh start."""
+        path = self.last_path() if self.options.resume == "auto" else Path(self.options.resume)
+        if self.options.resume == "auto" and not path.exists():
+            log.info("--resume auto: no %s; starting afresh", path)
+            return
+        content = load_checkpoint(path, (self.stage.kind,))
+        if content["config"] != asdict(self.stage.config):
+            raise LigandsmithError(f"{path}: made with another configuration; resume with the same preset and overrides")
+        saved = content["run"]
+        ours = {"seed": self.options.seed, "global_batch": self.loaders.train_sampler.global_batch}
+        if saved != ours:
+            raise LigandsmithError(f"{path}: made with {saved}, now {ours}; resume with the same seed and global batch")
+        self.stage.restore(content)
+        self.optimizer.load_state_dict(content["optimizer_state"])
+        self.average.load_state_dict(content["ema_state"])
+        torch.set_rng_state(content["rng_state"])
+        if "scaler_state" in content and getattr(self.fabric._precision, "scaler", None) is not None:
+            self.fabric._precision.scaler.load_state_dict(content["scaler_state"])
+        self.progress = Progress(**content["progress"], history=content["history"])
+        log.info("Resumed %s at epoch %d, step %d", path, self.progress.epoch, self.progress.step)
