@@ -14,6 +14,7 @@ from ligandsmith.data.ligands import ligand_from_mol
 from ligandsmith.data.shards import write_shards
 from ligandsmith.data.splitting import (
     ONE_LETTER,
+    Item,
     align,
     assign,
     hold_out_groups,
@@ -187,9 +188,28 @@ def test_another_seed_is_another_random_split_and_the_manifest_follows(data: Pat
 
 
 def test_a_split_without_a_share_stays_empty() -> None:
-    splits = assign([f"r{i}" for i in range(10)], [0, 0, 0, 1, 1, 2, 3, 4, 5, 6], (0.8, 0.2, 0.0), seed=1)
+    items = [Item(f"r{i}", "", "", "", has_pocket=True, cluster=-1) for i in range(10)]
+    splits = assign(items, [0, 0, 0, 1, 1, 2, 3, 4, 5, 6], (0.8, 0.2, 0.0), seed=1)
     assert [len(ids) for ids in splits.values()] == [8, 2, 0]
     assert {"r0", "r1", "r2"} <= set(splits["train"])
+
+
+def test_complexes_and_ligands_each_get_their_share() -> None:
+    items = [Item(f"r{i}", "", "", "", has_pocket=i < 10, cluster=-1) for i in range(110)]
+    splits = assign(items, [0] * 3 + list(range(1, 108)), (0.8, 0.1, 0.1), seed=1)
+    known = {item.id: item for item in items}
+    assert [sum(known[id].has_pocket for id in ids) for ids in splits.values()] == [8, 1, 1]
+    assert [len(ids) for ids in splits.values()] == [88, 11, 11]
+
+
+def test_stereoisomers_and_protonation_states_stay_together_in_a_scaffold_split(tmp_path: Path) -> None:
+    forms = ["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "C[C@H]([NH3+])C(=O)[O-]", "CCCCCO", "CCCCCN", "CCCCCCl"]
+    records = [record(f"r{i}", smiles, None) for i, smiles in enumerate(forms)]
+    write_shards(tmp_path / "d", "ligands", records)
+    write_manifest(tmp_path / "d", {}, [])
+    report = split_dataset(tmp_path / "d", "scaffold", fractions=(0.4, 0.3, 0.3))
+    assert set(report.shared_ligands.values()) == {0}
+    assert report.groups == 4
 
 
 def test_held_out_groups_are_whole_and_near_the_share() -> None:

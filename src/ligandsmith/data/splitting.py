@@ -63,9 +63,9 @@ class Item:
 
     id: str
     sequence: str  # one-letter codes of the pocket residues, "" without a pocket
-    scaffold: str  # Murcko scaffold, "" for an acyclic ligand
-    smiles: str  # canonical
+    scaffold: str  # Murcko scaffold without stereo, "" for an acyclic ligand
     skeleton: str  # first block of the InChIKey
+    has_pocket: bool
     cluster: int  # sequence cluster that the record brings along, -1: unknown
 
 
@@ -124,7 +124,7 @@ def split_dataset(
         splits, groups = _splits_of_file(file, {item.id for item in items}), len(items)
     else:
         group_of = _groups(items, by, pairs, identity)
-        splits, groups = assign([item.id for item in items], group_of, fractions, seed), len(set(group_of))
+        splits, groups = assign(items, group_of, fractions, seed), len(set(group_of))
     report = _report(items, splits, pairs, SplitReport(by, identity, seed, aligner, {}, groups, 0))
     write_json(folder / REPORT, asdict(report))
     write_manifest(folder, splits, Manifest.load(folder).rejections)
@@ -165,9 +165,9 @@ def _item(record: Complex) -> Item:
     return Item(
         id=record.id,
         sequence=pocket_sequence(record.pocket) if record.pocket else "",
-        scaffold=MurckoScaffold.MurckoScaffoldSmiles(mol=mol),
-        smiles=Chem.MolToSmiles(mol),
+        scaffold=_murcko(mol),
         skeleton=Chem.MolToInchiKey(mol)[:SKELETON],
+        has_pocket=record.pocket is not None,
         cluster=record.cluster,
     )
 
@@ -179,8 +179,12 @@ def pocket_sequence(pocket: Pocket) -> str:
 
 
 def scaffold_of(smiles: str) -> str:
-    """Murcko scaffold as SMILES; an acyclic molecule is its own."""
-    return MurckoScaffold.MurckoScaffoldSmiles(mol=Chem.MolFromSmiles(smiles)) or smiles
+    """Murcko scaffold without stereo as SMILES; an acyclic molecule is its own."""
+    return _murcko(Chem.MolFromSmiles(smiles)) or smiles
+
+
+def _murcko(mol: Chem.Mol) -> str:
+    return Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(mol), isomericSmiles=False)
 
 
 # --- groups ---------------------------------------------------------------------------------------------------------
@@ -254,11 +258,12 @@ def _groups(items: Sequence[Item], by: SplitBy, pairs: Pairs, identity: float) -
     """Number of the group of each record; a group stays together."""
     if by == "random":
         return list(range(len(items)))
-    keys = [f"scaffold {item.scaffold or item.smiles}" for item in items]
+    skeletons = [f"skeleton {item.skeleton}" for item in items]
+    scaffolds = [f"scaffold {i.scaffold}" if i.scaffold else key for i, key in zip(items, skeletons, strict=True)]
     if by == "scaffold":
-        return _connected(keys, [], [])
+        return _connected(scaffolds, skeletons, [])
     # The cluster that a record brings along comes from its whole chain, so it sees homologs whose pockets differ.
-    own = [f"sequence {item.sequence}" if item.sequence else key for item, key in zip(items, keys, strict=True)]
+    own = [f"sequence {item.sequence}" if item.sequence else key for item, key in zip(items, scaffolds, strict=True)]
     chain = [f"cluster {item.cluster}" if item.cluster >= 0 else key for item, key in zip(items, own, strict=True)]
     return _connected(own, chain, [(i, j) for i, j, share in pairs if share >= identity])
 
@@ -272,20 +277,27 @@ def _connected(keys: Sequence[str], other: Sequence[str], edges: Sequence[tuple[
     return connected_components(graph, directed=False)[1].tolist()
 
 
-def assign(ids: Sequence[str], groups: Sequence[int], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
+def assign(items: Sequence[Item], groups: Sequence[int], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
     """Ids of each split. Whole groups, the largest first and equal ones in an order of the seed, each to the split
-    that lacks most of its share."""
-    members: dict[int, list[str]] = defaultdict(list)
-    for id, group in zip(ids, groups, strict=True):
-        members[group].append(id)
-    order = sorted(members.values(), key=lambda group: (-len(group), _rank(min(group), seed)))
-    lacking = {str(split): share * len(ids) for split, share in zip(Split, fractions, strict=True) if share}
+    that lacks most of its share; the shares of complexes and of ligand-only records are met separately."""
+    members: dict[int, list[Item]] = defaultdict(list)
+    for item, group in zip(items, groups, strict=True):
+        members[group].append(item)
+
+    def precedence(group: list[Item]) -> tuple[int, int, bytes]:
+        return -sum(item.has_pocket for item in group), -len(group), _rank(min(item.id for item in group), seed)
+
+    shares = {str(split): share for split, share in zip(Split, fractions, strict=True) if share}
+    totals = Counter(item.has_pocket for item in items)
+    lacking = {kind: {split: share * n for split, share in shares.items()} for kind, n in totals.items()}
     split_of: dict[str, str] = {}
-    for names in order:
-        split = max(lacking, key=lambda name: lacking[name])
-        lacking[split] -= len(names)
-        split_of |= dict.fromkeys(names, split)
-    return {str(split): [id for id in ids if split_of[id] == split] for split in Split}
+    for together in sorted(members.values(), key=precedence):
+        wanted = lacking[any(item.has_pocket for item in together)]
+        split = max(wanted, key=lambda name: wanted[name])
+        for item in together:
+            lacking[item.has_pocket][split] -= 1
+            split_of[item.id] = split
+    return {str(split): [item.id for item in items if split_of[item.id] == split] for split in Split}
 
 
 def hold_out_groups(groups: Sequence[str], share: float, seed: int) -> list[bool]:

@@ -1,0 +1,209 @@
+"""SMILES -> 3D conformers: the ligand-only data set for pre-training the ligand VAE.
+
+One conformer per molecule: RDKit ETKDGv3, then MMFF94s (UFF where MMFF94s has no parameters, e.g. for boron). The
+conformer depends on the seed and on the canonical SMILES alone: not on how the molecule was written, its place in the
+file, or the number of processes.
+"""
+
+import gzip
+import hashlib
+import logging
+import shutil
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+
+from ligandsmith.data.dataset import Manifest, write_manifest
+from ligandsmith.data.ligands import ligand_from_mol
+from ligandsmith.data.shards import ShardWriter
+from ligandsmith.data.splitting import hold_out_groups, scaffold_of
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.types import Complex, Rejection
+
+log = logging.getLogger(__name__)
+
+VALIDATION_SHARE = 0.05  # of the molecules, in whole Murcko scaffolds
+MINIMISATION_STEPS = 500
+CHUNK = 8  # molecules handed to a process at a time
+WINDOW = 4096  # molecules queued at a time, so that a large file is not held in memory
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """One line of the SMILES file."""
+
+    id: str
+    smiles: str  # canonical
+    line: int
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """`seed` of all conformers; `timeout` in seconds for the embedding of one molecule; `workers`: processes."""
+
+    seed: int = 0
+    timeout: int = 20
+    workers: int = 1
+
+
+def embed_conformers(
+    smi_file: Path,
+    out: Path,
+    options: EmbedOptions | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Manifest:
+    """Write the data set folder `out` of kind "ligands" from a file with a SMILES and, optionally, a name per line.
+
+    The file may be gzipped. Molecules that were there before (by canonical SMILES), cannot be read, cannot be embedded
+    in time or cannot be training records are rejections with their line number in `manifest.json`. 5 % of the
+    molecules, by Murcko scaffold, are for validation. `progress` is called with the number of molecules done.
+    Raises LigandsmithError for a file that is missing or no text, an `out` that exists, or if no molecule is left;
+    then nothing is left behind.
+    """
+    options, smi_file, out = options or EmbedOptions(), Path(smi_file), Path(out)
+    if not smi_file.is_file():
+        raise LigandsmithError(f"{smi_file}: no such file; give a file with one SMILES per line")
+    if out.exists():
+        raise LigandsmithError(f"{out}: exists already; name a new folder or remove this one")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    rejections: list[Rejection] = []
+    ids, scaffolds = [], []
+    try:
+        with ShardWriter(scratch, "ligands") as writer:
+            for done, record in enumerate(_embed_all(read_molecules(smi_file), options), start=1):
+                refused = record if isinstance(record, Rejection) else writer.add(record)
+                if refused is not None:
+                    rejections.append(refused)
+                elif isinstance(record, Complex):
+                    ids.append(record.id)
+                    scaffolds.append(scaffold_of(record.smiles))
+                if progress is not None:
+                    progress(done)
+        if not ids:
+            why = "; ".join(f"{r.detail}: {r.reason}" for r in rejections[:3]) or "the file has no lines"
+            raise LigandsmithError(f"{smi_file}: no molecule could be used ({why})")
+        held = hold_out_groups(scaffolds, VALIDATION_SHARE, options.seed)
+        splits = {
+            "train": [id for id, validation in zip(ids, held, strict=True) if not validation],
+            "validation": [id for id, validation in zip(ids, held, strict=True) if validation],
+        }
+        manifest = write_manifest(scratch, splits, rejections)
+        scratch.chmod(0o755)
+        scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
+    return manifest
+
+
+def read_molecules(smi_file: Path) -> Iterator[Molecule | Rejection]:
+    """The lines of a SMILES file with canonical SMILES; a molecule seen before is a rejection. Empty lines are skipped.
+
+    The id is the name, or LINE where there is none; a name that was used before gets `#LINE` appended.
+    """
+    seen: dict[str, str] = {}
+    names: set[str] = set()
+    for number, text in _lines(smi_file):
+        smiles, name, where = text[0], text[1] if len(text) > 1 else f"{number}", f"line {number}"
+        id = f"{name}#{number}" if name in names else name
+        names.add(id)
+        with rdBase.BlockLogs():
+            mol = Chem.MolFromSmiles(smiles)
+        if mol is None or not mol.GetNumAtoms():
+            yield Rejection(id, "unreadable SMILES", f"{where}: {smiles[:80]}")
+            continue
+        canonical = Chem.MolToSmiles(mol)
+        if canonical in seen:
+            yield Rejection(id, "duplicate molecule", f"{where}: the same as {seen[canonical]}")
+            continue
+        seen[canonical] = where
+        yield Molecule(id, canonical, number)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and [SMILES, name?] of each line that is not empty."""
+    try:
+        with gzip.open(path, "rt") if path.name.lower().endswith(".gz") else open(path, encoding="utf-8") as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield number, line.strip().split(maxsplit=1)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise LigandsmithError(f"{path}: not a readable text file ({error}); give one SMILES per line") from None
+
+
+def _embed_all(molecules: Iterator[Molecule | Rejection], options: EmbedOptions) -> Iterator[Complex | Rejection]:
+    """Results in the order of the molecules."""
+    work = partial(_embed_or_pass, options=options)
+    if options.workers <= 1:
+        yield from map(work, molecules)
+        return
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        while window := list(islice(molecules, WINDOW)):
+            yield from pool.map(work, window, chunksize=CHUNK)
+
+
+def _embed_or_pass(molecule: Molecule | Rejection, options: EmbedOptions) -> Complex | Rejection:
+    return molecule if isinstance(molecule, Rejection) else embed(molecule, options)
+
+
+def embed(molecule: Molecule, options: EmbedOptions) -> Complex | Rejection:
+    """One conformer of one molecule as a record without a pocket, or why there is none."""
+    where = f"line {molecule.line}"
+    mol = Chem.MolFromSmiles(molecule.smiles)
+    # Everything but the geometry can be refused before the slow part: on coordinates that are certainly apart.
+    apart = np.arange(mol.GetNumAtoms())[:, None] * np.full(3, 2.0)
+    early = ligand_from_mol(mol, molecule.id, apart)
+    if isinstance(early, Rejection):
+        return Rejection(molecule.id, early.reason, f"{where}: {early.detail}")
+    mol = Chem.AddHs(mol)
+    with rdBase.BlockLogs():
+        failure = _embed(mol, _seed_of(molecule.smiles, options.seed), options.timeout)
+        if failure:
+            return Rejection(molecule.id, failure, f"{where}: {molecule.smiles}")
+        _minimise(mol)
+    mol = Chem.RemoveAllHs(mol)
+    Chem.AssignStereochemistryFrom3D(mol)
+    ligand = ligand_from_mol(mol, molecule.id, mol.GetConformer().GetPositions())
+    if isinstance(ligand, Rejection):
+        return Rejection(molecule.id, ligand.reason, f"{where}: {ligand.detail}")
+    return Complex(molecule.id, ligand, smiles=Chem.MolToSmiles(mol), source="conformer")
+
+
+def _seed_of(smiles: str, seed: int) -> int:
+    """31-bit seed of one molecule."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{smiles}".encode()).digest()[:4], "little") & 0x7FFFFFFF
+
+
+def _embed(mol: Chem.Mol, seed: int, timeout: int) -> str:
+    """Embed in place, from random coordinates where the first try fails; returns the reason of a failure or ""."""
+    start = time.monotonic()
+    for random_coordinates in (False, True):
+        parameters: Any = rdDistGeom.ETKDGv3()
+        parameters.randomSeed = seed
+        parameters.useRandomCoords = random_coordinates
+        parameters.timeout = max(1, round(start + timeout - time.monotonic()))
+        if rdDistGeom.EmbedMolecule(mol, parameters) == 0:
+            return ""
+        if time.monotonic() - start >= timeout:
+            return "embedding timed out"
+    return "no conformer found"
+
+
+def _minimise(mol: Chem.Mol) -> None:
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+        rdForceFieldHelpers.MMFFOptimizeMolecule(mol, mmffVariant="MMFF94s", maxIters=MINIMISATION_STEPS)
+    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
+        rdForceFieldHelpers.UFFOptimizeMolecule(mol, maxIters=MINIMISATION_STEPS)
