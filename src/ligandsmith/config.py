@@ -27,9 +27,9 @@ class LigandVAEConfig:
     heads: int = 4
     channels: int = 8
     sigma_x: float = 0.1  # Å, posterior s.d. of the coordinates
-    kl_weight: float = 3e-3
+    kl_weight: float = 1e-2
     noise_x: float = 0.2  # Å, upper end of the decoder's training noise on coordinates
-    noise_h: float = 0.5  # upper end of the decoder's training noise on z_h, in units of its s.d.
+    noise_h: float = 0.4  # upper end of the decoder's training noise on z_h; the KL holds its s.d. near 1
     distance_weight: float = 10.0
 
 

@@ -65,8 +65,7 @@ def ligand_vae_report(
     posterior = vae.encode(ligand)
     level = noise.uniform(k, "noise x") * c.noise_x
     z_x = ligand.x + level.view(-1, 1, 1) * noise.normal(k, "z_x", ligand.x.shape[1:])
-    spread = posterior.mean_h.detach()[ligand.mask].std(0).nan_to_num(1.0)
-    extra = noise.uniform(k, "noise h").view(-1, 1, 1) * c.noise_h * spread
+    extra = noise.uniform(k, "noise h").view(-1, 1, 1) * c.noise_h
     shape = posterior.mean_h.shape[1:]
     z_h = posterior.mean_h + (0.5 * posterior.logvar_h).exp() * noise.normal(k, "z_h", shape)
     z_h = z_h + extra * noise.normal(k, "extra h", shape)

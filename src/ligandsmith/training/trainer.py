@@ -6,6 +6,7 @@ A stage supplies the module (batch, keys, share -> LossReport), the loaders and 
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -83,6 +84,25 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
+class Packed:
+    """Arguments and result of a step, in an object that Fabric does not take apart to convert its tensors."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+
+
+class PackedModule(nn.Module):
+    """The stage's module behind one packed argument; returns (objective, packed report)."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, packed: Packed) -> tuple[torch.Tensor, Packed]:
+        report: LossReport = self.inner(*packed.values)
+        return report.total if report.objective is None else report.objective, Packed(report)
+
+
 class Trainer:
     """Runs one stage on one process of possibly several."""
 
@@ -91,7 +111,7 @@ class Trainer:
         self.progress = Progress()
         self.optimizer_config: OptimizerConfig = stage.config.optimizer
         optimizer = make_optimizer(stage.module, self.optimizer_config, options.learning_rate)
-        self.module, self.optimizer = fabric.setup(stage.module, optimizer)
+        self.module, self.optimizer = fabric.setup(PackedModule(stage.module), optimizer)
         self.average = ExponentialMovingAverage(stage.module, self.optimizer_config.ema_decay)
         self.bad_steps = 0
         self.ranks = (fabric.global_rank, fabric.world_size)
@@ -140,7 +160,8 @@ class Trainer:
         sampler.epoch, sampler.start = p.epoch, p.batch
         self.module.train()
         bar = tqdm(
-            total=len(sampler), initial=p.batch, desc=f"Epoch {p.epoch}", disable=not self.fabric.is_global_zero, leave=False
+            total=len(sampler), initial=p.batch, desc=f"Epoch {p.epoch}", disable=not self.fabric.is_global_zero, leave=False,
+            mininterval=0.2 if sys.stderr.isatty() else 20.0,
         )
         for batch in self.loaders.train:
             last = p.batch + 1 == len(sampler)
@@ -165,8 +186,8 @@ class Trainer:
         keys = step_keys(self.options.seed, self._draw_number(), count, self.ranks, self.fabric.device)
         share = self.loaders.train_sampler.shares(p.batch, count).to(self.fabric.device)
         with self.fabric.no_backward_sync(self.module, enabled=not step_now):
-            report: LossReport = self.module(batch, keys, share)
-            objective = report.total if report.objective is None else report.objective
+            objective, packed = self.module(Packed(batch, keys, share))
+            report: LossReport = packed.values[0]
             self.fabric.backward(objective / self.options.accumulate)
         total = self.fabric.all_reduce(report.total.detach().clone(), reduce_op="mean")
         size = len(self.loaders.train_sampler.batches()[p.batch])
@@ -229,7 +250,8 @@ class Trainer:
                 batch = batch.to(self.fabric.device)  # noqa: PLW2901
                 keys = step_keys(VALIDATION_SEED, number, len(batch.ids), self.ranks, self.fabric.device)
                 share = sampler.shares(number, len(batch.ids)).to(self.fabric.device)
-                report = self.module(batch, keys, share)
+                _, packed = self.module(Packed(batch, keys, share))
+                report = packed.values[0]
                 weight = len(sampler.batches()[number]) / total_size
                 for name, value in {**report.terms, "total": report.total}.items():
                     reduced = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
@@ -281,7 +303,8 @@ class Trainer:
         if self.writer is not None:
             for name, value in values.items():
                 if value is not None:
-                    self.writer.add_scalar(f"{part}/{name}", float(value), self.progress.step)
+                    number = float(value.detach() if isinstance(value, torch.Tensor) else value)
+                    self.writer.add_scalar(f"{part}/{name}", number, self.progress.step)
 
     def _out_of_memory(self, error: BaseException) -> LigandsmithError:
         count, atoms, pocket = self._current

@@ -1,0 +1,65 @@
+"""Pocket latents of a frozen protein VAE, computed once per data set and kept in one file beside the run."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from ligandsmith.data.collate import collate_pockets
+from ligandsmith.data.dataset import Split
+from ligandsmith.data.transforms import frame_origin, shift
+from ligandsmith.data.vocabulary import Vocabulary
+from ligandsmith.models.latents import fingerprint
+from ligandsmith.models.pocket_vae import PocketVAE
+from ligandsmith.training.loaders import DataOptions, open_records
+
+log = logging.getLogger("ligandsmith")
+BATCH = 4
+
+
+def cached_pocket_latents(
+    vae: PocketVAE, options: DataOptions, vocabulary: Vocabulary, folder: Path, fabric: Fabric
+) -> dict[str, NDArray[np.float16]]:
+    """Latents [M, Z] of every pocket of the train and validation split, by record id. M is that of the uncut record.
+
+    The file is named by the weights' fingerprint, so another VAE never reads it. The first process computes it.
+    """
+    path = folder / f"pocket_latents_{fingerprint(vae.state_dict())}.safetensors"
+    if fabric.is_global_zero and not path.exists():
+        latents: dict[str, NDArray[np.float16]] = {}
+        for split in (Split.TRAIN, Split.VALIDATION):
+            latents |= _encode(vae, options, split, vocabulary, fabric.device)
+        folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        save_file(latents, part)
+        os.replace(part, path)
+        log.info("Cached the latents of %d pockets in %s", len(latents), path)
+    fabric.barrier()
+    with safe_open(path, "np") as stored:
+        return {id: stored.get_tensor(id) for id in stored.keys()}  # noqa: SIM118 - safe_open is no dict
+
+
+@torch.no_grad()
+def _encode(
+    vae: PocketVAE, options: DataOptions, split: Split, vocabulary: Vocabulary, device: torch.device
+) -> dict[str, NDArray[np.float16]]:
+    records, _ = open_records(options, split, "pockets")
+    order = np.argsort(np.concatenate([part.sizes()[1] for part in records.parts]), kind="stable")
+    out: dict[str, NDArray[np.float16]] = {}
+    for begin in range(0, len(order), BATCH):
+        chunk = [records[int(i)] for i in order[begin : begin + BATCH]]
+        placed = [shift(r, frame_origin(r.pocket)) for r in chunk if r.pocket is not None]
+        pockets = collate_pockets([r.pocket for r in placed], vocabulary)
+        if pockets is None:
+            continue
+        means = vae.encode(pockets.to(device)).mean_h.cpu().numpy().astype(np.float16)
+        for record, mean in zip(placed, means, strict=True):
+            assert record.pocket is not None
+            out[record.id] = mean[: record.pocket.num_atoms].copy()
+    return out

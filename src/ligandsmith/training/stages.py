@@ -1,0 +1,273 @@
+"""Ligand VAE, protein VAE, denoiser, joint: from flags to (modules, loaders, files)."""
+
+import logging
+import math
+import os
+import warnings
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from ligandsmith.config import Config, LigandVAEConfig, PocketVAEConfig, differences, from_dict
+from ligandsmith.data.vocabulary import ORIGIN_VOCABULARY, VOCABULARY, Vocabulary
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.models.latents import fingerprint, moments
+from ligandsmith.training.checkpoint import load_checkpoint
+from ligandsmith.training.latent_cache import cached_pocket_latents
+from ligandsmith.training.loaders import DataOptions, Loaders, Population, make_loaders
+from ligandsmith.training.memory import enable_gradient_checkpointing
+from ligandsmith.training.modules import (
+    DiffusionModel,
+    DiffusionTraining,
+    LigandVAETraining,
+    PocketVAETraining,
+    build_vaes,
+)
+from ligandsmith.training.optimization import scaled_learning_rate
+from ligandsmith.training.trainer import Progress, Stage, Trainer, TrainOptions
+
+log = logging.getLogger("ligandsmith")
+STATISTICS_RECORDS = 4096  # records that the latent statistics and the size histogram are measured on
+VAE_KINDS = {"ligand": "ligand_vae", "protein": "protein_vae"}
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a run computes."""
+
+    device: str = "cuda"
+    use_amp: bool = True
+    num_gpus: int = 1
+    num_nodes: int = 1
+    threads: int = 0  # per process; 0: the cores this process may use, shared among its processes
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """One training run."""
+
+    config: Config
+    data: DataOptions
+    train: TrainOptions
+    hardware: Hardware = field(default_factory=Hardware)
+    cache_latents: bool = False
+
+
+def make_fabric(hardware: Hardware) -> Fabric:
+    """Devices, processes and precision; falls back to the CPU, in full precision, with one line."""
+    device, processes = hardware.device.split(":")[0], hardware.num_gpus
+    if device not in ("cuda", "cpu"):
+        raise LigandsmithError(f"--device {hardware.device}: choose cuda or cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        log.warning("--device cuda: no GPU here; training on the CPU, in full precision")
+        device = "cpu"
+    if device == "cuda" and processes > torch.cuda.device_count():
+        raise LigandsmithError(f"--num_gpus {processes}: this machine has {torch.cuda.device_count()} GPU(s)")
+    precision: Any = "32-true"
+    if device == "cuda" and hardware.use_amp:
+        precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    several = processes * hardware.num_nodes > 1
+    backend = "nccl" if device == "cuda" else "gloo"
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(hardware.threads or max(1, cores // max(local, 1)))
+    fabric = Fabric(
+        accelerator=device,
+        devices=processes,
+        num_nodes=hardware.num_nodes,
+        precision=precision,
+        strategy=DDPStrategy(process_group_backend=backend) if several else "auto",
+    )
+    fabric.launch()
+    if fabric.global_rank:
+        log.setLevel(logging.ERROR)
+    return fabric
+
+
+def train_vae(model_type: str, request: Request) -> Progress:
+    """The ligand or the protein VAE."""
+    if model_type not in VAE_KINDS:
+        raise LigandsmithError(f"--model_type {model_type}: choose ligand or protein")
+    fabric = make_fabric(request.hardware)
+    torch.manual_seed(request.train.seed)
+    vocabulary = _vocabulary(request.config)
+    vae = build_vaes(request.config, vocabulary)[model_type]
+    module = LigandVAETraining(vae) if model_type == "ligand" else PocketVAETraining(vae)  # type: ignore[arg-type]
+    name = f"{model_type}_vae"
+    population: Population = "ligands" if model_type == "ligand" else "pockets"
+    loaders = _loaders(request, population, vocabulary, fabric)
+
+    def content(state: dict[str, Tensor]) -> dict[str, Any]:
+        plain = _without(state, "vae.")
+        return {"vae_state": plain, "vocabulary": vocabulary.to_dict(), "fingerprint": fingerprint(plain)}
+
+    stage = Stage(
+        VAE_KINDS[model_type], name, f"{name}_epoch", f"{name}_losses_epoch", module, request.config, content,
+        lambda saved: vae.load_state_dict(saved["vae_state"]),
+    )  # fmt: skip
+    return _train(stage, loaders, request, fabric)
+
+
+def train_denoiser(request: Request, ligand_vae: Path | None, protein_vae: Path | None) -> Progress:
+    """The denoiser with each given VAE frozen and the others trained beside it."""
+    return _train_diffusion(request, {"ligand": ligand_vae, "protein": protein_vae}, joint_names=False)
+
+
+def train_all(request: Request) -> Progress:
+    """Both VAEs and the denoiser together; the learning rate grows with the root of the number of processes."""
+    world = request.hardware.num_gpus * request.hardware.num_nodes
+    rate = scaled_learning_rate(request.train.learning_rate, world)
+    log.info("Learning rate %g x sqrt(%d) = %g", request.train.learning_rate, world, rate)
+    request = replace(request, train=replace(request.train, learning_rate=rate))
+    return _train_diffusion(request, {"ligand": None, "protein": None}, joint_names=True)
+
+
+def _train_diffusion(request: Request, vae_paths: dict[str, Path | None], joint_names: bool) -> Progress:
+    loaded = {name: load_vae(path, name) for name, path in vae_paths.items() if path is not None}
+    config = request.config
+    for name, vae in loaded.items():
+        section = {"ligand": "ligand_vae", "protein": "pocket_vae"}[name]
+        for line in differences(getattr(config, section), vae.config):
+            log.info("%s: taken from the %s VAE (preset != checkpoint): %s", section, name, line)
+        config = replace(config, **{section: vae.config})
+    request = replace(request, config=config)
+    fabric = make_fabric(request.hardware)
+    torch.manual_seed(request.train.seed)
+    vocabulary = _shared_vocabulary(loaded, config)
+    vaes = build_vaes(config, vocabulary)
+    for name, vae in loaded.items():
+        vaes[name].load_state_dict(vae.state)
+    model = DiffusionModel(config)
+    module = DiffusionTraining(model, vaes, frozenset(loaded))
+    module.frozen_to(fabric.device)
+    latents = None
+    if request.cache_latents:
+        if "protein" not in loaded:
+            raise LigandsmithError("--cache_latents needs a frozen protein VAE: add --protein_vae_path")
+        latents = cached_pocket_latents(vaes["protein"], request.data, vocabulary, request.train.run_dir, fabric)  # type: ignore[arg-type]
+    loaders = _loaders(request, "complexes", vocabulary, fabric, latents)
+    _measure(model, vaes, loaders, frozen_ligand="ligand" in loaded, device=fabric.device)
+
+    def content(state: dict[str, Tensor]) -> dict[str, Any]:
+        frozen = {f"{n}.{k}": v for n in loaded for k, v in vaes[n].state_dict().items()}
+        all_vaes = {**_without(state, "trained."), **frozen}
+        return {
+            "diffusion_state": _without(state, "model."),
+            "vae_state": all_vaes,
+            "vocabulary": vocabulary.to_dict(),
+            "vae_hashes": {n: fingerprint(_without(all_vaes, f"{n}.")) for n in vaes},
+            "frozen_vaes": sorted(loaded),
+        }
+
+    def restore(saved: dict[str, Any]) -> None:
+        model.load_state_dict(saved["diffusion_state"])
+        vaes.load_state_dict(saved["vae_state"])
+
+    names = ("model", "checkpoint_epoch", "losses_epoch") if joint_names else (
+        "denoiser", "denoiser_epoch", "denoiser_losses_epoch"
+    )  # fmt: skip
+    kind = "joint" if joint_names else "denoiser"
+    return _train(Stage(kind, *names, module, config, content, restore), loaders, request, fabric)
+
+
+def _train(stage: Stage, loaders: Loaders, request: Request, fabric: Fabric) -> Progress:
+    if request.hardware.gradient_checkpointing:
+        enable_gradient_checkpointing(stage.module)
+    parameters = sum(p.numel() for p in stage.module.parameters() if p.requires_grad)
+    log.info(
+        "Training %s (preset %s, %s trainable parameters) on %d process(es), %s: %d records, %d batches an epoch",
+        stage.kind, stage.config.preset, f"{parameters:,}", fabric.world_size, fabric.device,
+        loaders.train_sampler.always + loaders.train_sampler.extra, len(loaders.train_sampler),
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        progress = Trainer(stage, loaders, request.train, fabric).run()
+    if progress.skipped:
+        log.warning("%d steps were skipped for non-finite gradients", progress.skipped)
+    return progress
+
+
+def _loaders(
+    request: Request, population: Population, vocabulary: Vocabulary, fabric: Fabric, latents: Any = None
+) -> Loaders:
+    ranks = (fabric.global_rank, fabric.world_size)
+    return make_loaders(request.data, population, request.config, vocabulary, ranks, latents)
+
+
+@torch.no_grad()
+def _measure(model: DiffusionModel, vaes: nn.ModuleDict, loaders: Loaders, frozen_ligand: bool, device: torch.device) -> None:
+    """Size histogram, and with a frozen ligand VAE the latent statistics, from records of the training set."""
+    sums: Tensor | float = 0.0
+    pocket_atoms: list[int] = []
+    ligand_atoms: list[int] = []
+    sampler = loaders.train_sampler
+    dataset, collate = loaders.train.dataset, loaders.train.collate_fn
+    world, sampler.epoch = sampler.world, 0
+    for batch_indices in sampler.batches()[: math.ceil(STATISTICS_RECORDS / sampler.global_batch)]:
+        batch = collate([dataset[(0, int(i))] for i in batch_indices]).to(device)  # type: ignore[misc, index]
+        if batch.pocket is not None:
+            here = batch.pocket.mask.any(-1)
+            pocket_atoms += batch.pocket.mask.sum(-1)[here].tolist()
+            ligand_atoms += batch.ligand.mask.sum(-1)[here].tolist()
+        if frozen_ligand:
+            mean_h = vaes["ligand"].to(device).encode(batch.ligand).mean_h  # type: ignore[operator]
+            sums = sums + moments(batch.ligand.x, mean_h, batch.ligand.mask)
+    model.size.fit_histogram(torch.tensor(pocket_atoms, dtype=torch.long), torch.tensor(ligand_atoms, dtype=torch.long))
+    if isinstance(sums, Tensor):
+        model.stats.to(device).fit(sums)
+        log.info("Latent statistics: s.d. of z_x %.3f Å, of z_h %s", float(model.stats.scale_x), _rounded(model.stats.std_h))
+    assert world == sampler.world
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(float(v), 2) for v in values]
+
+
+def _without(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries under a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _vocabulary(config: Config) -> Vocabulary:
+    return ORIGIN_VOCABULARY if config.preset == "origin" else VOCABULARY
+
+
+@dataclass(frozen=True)
+class LoadedVAE:
+    config: Any
+    state: dict[str, Tensor]
+    vocabulary: Vocabulary
+
+
+def load_vae(path: Path, name: str) -> LoadedVAE:
+    """The averaged weights of a VAE checkpoint (or of the VAE within a denoiser's). Raises LigandsmithError."""
+    content = load_checkpoint(path, (VAE_KINDS[name], "denoiser", "joint"))
+    section: type[Any] = {"ligand": LigandVAEConfig, "protein": PocketVAEConfig}[name]
+    key = {"ligand": "ligand_vae", "protein": "pocket_vae"}[name]
+    config = from_dict(section, content["config"][key], str(path))
+    return LoadedVAE(config, averaged_vae_state(content, name), Vocabulary.from_dict(content["vocabulary"]))
+
+
+def averaged_vae_state(content: dict[str, Any], name: str) -> dict[str, Tensor]:
+    """Weights for use: the moving average where the VAE was trained, else the ones that were frozen."""
+    average = content.get("ema_state", {}).get("values", {})
+    if content["kind"] == VAE_KINDS[name]:
+        return _without(average, "vae.") or content["vae_state"]
+    return _without(average, f"trained.{name}.") or _without(content["vae_state"], f"{name}.")
+
+
+def _shared_vocabulary(loaded: dict[str, LoadedVAE], config: Config) -> Vocabulary:
+    """The vocabulary of the frozen VAEs, which must agree."""
+    found = [vae.vocabulary for vae in loaded.values()]
+    if not found:
+        return _vocabulary(config)
+    if any(v != found[0] for v in found):
+        names = [f.name for f in fields(Vocabulary) if len({getattr(v, f.name) for v in found}) > 1]
+        raise LigandsmithError(f"the two VAEs were trained with different vocabularies ({', '.join(names)}); retrain one")
+    return found[0]

@@ -1,0 +1,8 @@
+"""Entry point of the training contract: `python train_denoiser.py --help`."""
+
+import sys
+
+from ligandsmith.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(command="train-denoiser"))
