@@ -15,7 +15,6 @@ from ligandsmith.data.shards import write_shards
 from ligandsmith.data.splitting import (
     ONE_LETTER,
     Item,
-    align,
     assign,
     hold_out_groups,
     leakage,
@@ -84,7 +83,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_mmseqs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ligandsmith.data.splitting.shutil.which", lambda _: None)
+    monkeypatch.setattr("ligandsmith.data.homology.shutil.which", lambda _: None)
 
 
 def families_by_split(data: Path) -> dict[str, set[str]]:
@@ -93,15 +92,6 @@ def families_by_split(data: Path) -> dict[str, set[str]]:
 
 def test_the_pocket_sequence_is_read_from_its_residues() -> None:
     assert pocket_sequence(pocket(FAMILIES["ubiquitin"] + "X")) == FAMILIES["ubiquitin"]
-
-
-def test_alignment_finds_relatives_with_their_identity_and_nothing_else() -> None:
-    base = FAMILIES["lysozyme"]
-    relatives = [base, mutated(base, 0.3, 1), base[20:], FAMILIES["ubiquitin"], FAMILIES["myoglobin"]]
-    found = {(i, j): share for i, j, share in align(relatives)}
-    assert set(found) == {(0, 1), (0, 2), (1, 2)}
-    assert found[0, 1] == pytest.approx(0.7, abs=0.05)
-    assert found[0, 2] == 1.0
 
 
 def test_families_stay_together_and_unrelated_ones_part(data: Path) -> None:
@@ -126,6 +116,19 @@ def test_a_known_cluster_joins_what_the_pockets_do_not_show(data: Path) -> None:
     write_shards(data, "complexes", joined)
     write_manifest(data, {"train": ["pair-0", "pair-1"]}, [])
     assert split_dataset(data, "sequence").groups == 1 + 2
+
+
+def test_the_sequences_of_the_whole_chains_are_used_where_the_data_set_has_them(data: Path) -> None:
+    chains = {f"lysozyme-{i}": [FAMILIES["lysozyme"]] for i in range(4)}
+    chains |= {"ubiquitin-0": [FAMILIES["ubiquitin"], FAMILIES["lysozyme"]]}  # two chains line the site
+    # The myoglobins, without sequences of their chains, are 64 % identical in their pockets.
+    (data / "sequences.json").write_text(json.dumps(chains))
+    assert split_dataset(data, "sequence", identity=0.7, fractions=(0.4, 0.3, 0.3)).groups == 1 + 2 + 2
+    parts = read_splits(data)
+    (data.parent / "parts.json").write_text(json.dumps({"train": ["lysozyme-0"], "test": ["ubiquitin-0"]}))
+    report = split_dataset(data, "file", file=data.parent / "parts.json")
+    assert report.max_identity == {"train/test": 1.0}
+    assert any({"lysozyme-0", "ubiquitin-0"} <= set(ids) for ids in parts.values())
 
 
 def test_scaffolds_stay_together(data: Path) -> None:
@@ -188,14 +191,14 @@ def test_another_seed_is_another_random_split_and_the_manifest_follows(data: Pat
 
 
 def test_a_split_without_a_share_stays_empty() -> None:
-    items = [Item(f"r{i}", "", "", "", has_pocket=True, cluster=-1) for i in range(10)]
+    items = [Item(f"r{i}", (), "", "", has_pocket=True, cluster=-1) for i in range(10)]
     splits = assign(items, [0, 0, 0, 1, 1, 2, 3, 4, 5, 6], (0.8, 0.2, 0.0), seed=1)
     assert [len(ids) for ids in splits.values()] == [8, 2, 0]
     assert {"r0", "r1", "r2"} <= set(splits["train"])
 
 
 def test_complexes_and_ligands_each_get_their_share() -> None:
-    items = [Item(f"r{i}", "", "", "", has_pocket=i < 10, cluster=-1) for i in range(110)]
+    items = [Item(f"r{i}", (), "", "", has_pocket=i < 10, cluster=-1) for i in range(110)]
     splits = assign(items, [0] * 3 + list(range(1, 108)), (0.8, 0.1, 0.1), seed=1)
     known = {item.id: item for item in items}
     assert [sum(known[id].has_pocket for id in ids) for ids in splits.values()] == [8, 1, 1]
@@ -232,7 +235,7 @@ def test_mmseqs_is_used_where_it_is_on_the_path(data: Path, tmp_path: Path, monk
         'printf "0\\t0\\t60\\t60\\t60\\n0\\t4\\t30\\t60\\t60\\n4\\t0\\t31\\t60\\t50\\n" > "$4"\n'
     )
     os.chmod(program, 0o755)
-    monkeypatch.setattr("ligandsmith.data.splitting.shutil.which", lambda _: str(program))
+    monkeypatch.setattr("ligandsmith.data.homology.shutil.which", lambda _: str(program))
     report = split_dataset(data, "sequence", fractions=(1, 0, 0))
     assert report.aligner == "mmseqs2"
     assert report.groups == 8 + 2

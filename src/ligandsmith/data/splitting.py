@@ -1,31 +1,25 @@
 """Splits of a data set in which no protein, or no scaffold, of one part comes again in another; and what still leaks.
 
-A data set stores pockets, not chains, so the sequence of a record is that of its pocket residues in chain order, and
-identity is that of pocket sequences: identical aligned residues of the best local alignment, divided by the length of
-the shorter sequence. Only significant alignments count: short sequences align by chance at 30 %. Single linkage: two
-records share a group if a chain of pairs at or above the threshold joins them.
+The sequences of a complex are those of the chains that line its site (`sequences.json` of the data set), or, where they
+are not known, the amino acids of its pocket in chain order. Two complexes are as identical as their most identical
+sequences (see `homology`). Single linkage: records share a group if a chain of pairs at or above the threshold joins
+them.
 """
 
 import csv
 import hashlib
 import json
-import math
-import shutil
-import subprocess
-import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import parasail
-from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem.Scaffolds import MurckoScaffold
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from ligandsmith.data import vocabulary as vocab
@@ -39,6 +33,7 @@ from ligandsmith.data.dataset import (
     write_json,
     write_manifest,
 )
+from ligandsmith.data.homology import related_pairs
 from ligandsmith.data.ligands import mol_from_ligand
 from ligandsmith.data.shards import ShardReader
 from ligandsmith.errors import LigandsmithError
@@ -47,14 +42,11 @@ from ligandsmith.types import Complex, Pocket
 SplitBy = Literal["sequence", "scaffold", "random", "file"]
 METHODS: tuple[SplitBy, ...] = ("sequence", "scaffold", "random", "file")
 REPORT = "leakage.json"
+SEQUENCES = "sequences.json"  # id -> sequences of the chains at the site
 ONE_LETTER = "ARNDCQEGHILKMFPSTWYVX"  # in the order of vocabulary.RESIDUES
-GAP_OPEN, GAP_EXTEND = 11, 1  # the usual penalties with BLOSUM62
-KARLIN_K, KARLIN_LAMBDA = 0.041, 0.267  # of BLOSUM62 with these gap penalties
-SIGNIFICANT = 1e-3  # alignments as good by chance
-KMER = 3  # on 1,132 real pockets no significant pair at 30 % lacks a common run of 3; of 2 runs, 6 of 10,254 lack one
 SKELETON = 14  # letters of the InChIKey that name the skeleton, without stereo and protonation
 
-Pairs = list[tuple[int, int, float]]  # (i, j, identity), i < j
+Identities = dict[tuple[str, str], float]  # of two different related sequences
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class Item:
     """What the splits look at in one record."""
 
     id: str
-    sequence: str  # one-letter codes of the pocket residues, "" without a pocket
+    sequences: tuple[str, ...]  # one-letter codes of the site's chains, or of the pocket; none without a pocket
     scaffold: str  # Murcko scaffold without stereo, "" for an acyclic ligand
     skeleton: str  # first block of the InChIKey
     has_pocket: bool
@@ -80,8 +72,8 @@ class SplitReport:
     counts: dict[str, int]  # records by split
     groups: int  # that were kept together
     unassigned: int  # records in no split
-    max_identity: dict[str, float] = field(default_factory=dict)  # of significant pairs; 0.0 where there is none
-    pairs_above: dict[str, int] = field(default_factory=dict)  # pairs of records with pockets at least that identical
+    max_identity: dict[str, float] = field(default_factory=dict)  # of related pairs; 0.0 where there is none
+    pairs_above: dict[str, int] = field(default_factory=dict)  # pairs of records at least that identical
     shared_scaffolds: dict[str, int] = field(default_factory=dict)
     shared_ligands: dict[str, int] = field(default_factory=dict)  # same skeleton, whatever its stereo and protonation
 
@@ -91,7 +83,7 @@ class SplitReport:
         text = [f"split by {self.by}, seed {self.seed}: {parts}; {self.groups} groups; {self.unassigned} in no split"]
         for pair in self.shared_ligands:
             text.append(
-                f"{pair}: highest pocket identity {self.max_identity[pair]:.2f} ({self.aligner}), "
+                f"{pair}: highest sequence identity {self.max_identity[pair]:.2f} ({self.aligner}), "
                 f"{self.pairs_above[pair]} pairs at {self.identity:.2f} or above, "
                 f"{self.shared_scaffolds[pair]} shared scaffolds, {self.shared_ligands[pair]} shared ligands"
             )
@@ -108,24 +100,23 @@ def split_dataset(
 ) -> SplitReport:
     """Write `splits.json`, the manifest's counts and `leakage.json` of a data set folder anew.
 
-    `by`: "sequence" keeps together what is at or above `identity` in its pocket sequence, or of one known sequence
+    `by`: "sequence" keeps together what is at or above `identity` in its sequence, or of one known sequence
     cluster (ligand-only records go by scaffold); "scaffold" keeps Murcko scaffolds together; "random" nothing; "file"
     takes the parts of `file`, a CSV with the columns id and split or a JSON like splits.json (records that it does not
     name are in no split).
     `fractions` of train, validation and test are met as nearly as whole groups allow. Uses mmseqs2 where `mmseqs` is
-    on the PATH, else parasail (about 10 µs for each pair of different pockets). Raises LigandsmithError for wrong
-    options or files.
+    on the PATH, else parasail. Raises LigandsmithError for wrong options or files.
     """
     folder = open_dataset(data)
     _check_options(by, identity, fractions, file)
     items = read_items(folder)
-    pairs, aligner = sequence_pairs([item.sequence for item in items])
+    related, aligner = _identities(items)
     if file is not None and by == "file":
         splits, groups = _splits_of_file(file, {item.id for item in items}), len(items)
     else:
-        group_of = _groups(items, by, pairs, identity)
+        group_of = _groups(items, by, related, identity)
         splits, groups = assign(items, group_of, fractions, seed), len(set(group_of))
-    report = _report(items, splits, pairs, SplitReport(by, identity, seed, aligner, {}, groups, 0))
+    report = _report(items, splits, related, SplitReport(by, identity, seed, aligner, {}, groups, 0))
     write_json(folder / REPORT, asdict(report))
     write_manifest(folder, splits, Manifest.load(folder).rejections)
     return report
@@ -135,8 +126,10 @@ def leakage(data: Path, identity: float = 0.3) -> SplitReport:
     """The report on the splits that a data set has, without changing them."""
     folder = open_dataset(data)
     items = read_items(folder)
-    pairs, aligner = sequence_pairs([item.sequence for item in items])
-    return _report(items, read_splits(folder), pairs, SplitReport("as it is", identity, 0, aligner, {}, len(items), 0))
+    related, aligner = _identities(items)
+    return _report(
+        items, read_splits(folder), related, SplitReport("as it is", identity, 0, aligner, {}, len(items), 0)
+    )
 
 
 def _check_options(by: str, identity: float, fractions: Sequence[float], file: Path | None) -> None:
@@ -155,16 +148,25 @@ def _check_options(by: str, identity: float, fractions: Sequence[float], file: P
 
 def read_items(folder: Path) -> list[Item]:
     """All records of a data set, of every kind and split."""
+    chains: dict[str, list[str]] = {}
+    if (folder / SEQUENCES).is_file():
+        try:
+            chains = json.loads((folder / SEQUENCES).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise LigandsmithError(f"{folder / SEQUENCES}: not JSON ({error}); prepare the data again") from None
+    records = (record for kind in KINDS for record in ShardReader(shard_paths(folder, kind), cached_groups=1))
     with rdBase.BlockLogs():
-        return [_item(record) for kind in KINDS for record in ShardReader(shard_paths(folder, kind), cached_groups=1)]
+        return [_item(record, chains.get(record.id, ())) for record in records]
 
 
-def _item(record: Complex) -> Item:
+def _item(record: Complex, chains: Sequence[str]) -> Item:
     smiles = record.smiles or Chem.MolToSmiles(mol_from_ligand(record.ligand))
     mol = Chem.MolFromSmiles(smiles) or mol_from_ligand(record.ligand)
     return Item(
         id=record.id,
-        sequence=pocket_sequence(record.pocket) if record.pocket else "",
+        sequences=tuple(sorted({s for s in (chains or [pocket_sequence(record.pocket)]) if s}))
+        if record.pocket
+        else (),
         scaffold=_murcko(mol),
         skeleton=Chem.MolToInchiKey(mol)[:SKELETON],
         has_pocket=record.pocket is not None,
@@ -190,91 +192,37 @@ def _murcko(mol: Chem.Mol) -> str:
 # --- groups ---------------------------------------------------------------------------------------------------------
 
 
-def sequence_pairs(sequences: Sequence[str]) -> tuple[Pairs, str]:
-    """All pairs of different sequences with a significant alignment, and the name of the aligner.
-
-    Indices are those of the first record with each sequence; empty sequences are in no pair.
-    """
-    first = {s: i for i, s in reversed(list(enumerate(sequences))) if s}
-    unique = sorted(first, key=lambda s: first[s])
-    mmseqs = shutil.which("mmseqs")
-    found = _mmseqs(unique, mmseqs) if mmseqs else align(unique)
-    pairs = [(first[unique[i]], first[unique[j]], share) for i, j, share in found]
-    return pairs, "mmseqs2" if mmseqs else "parasail"
+def _identities(items: Sequence[Item]) -> tuple[Identities, str]:
+    """Identity of all pairs of related sequences of the records, and the name of the aligner."""
+    unique = sorted({s for item in items for s in item.sequences})
+    pairs, aligner = related_pairs(unique)
+    return {(unique[i], unique[j]): share for i, j, share in pairs}, aligner
 
 
-def align(sequences: Sequence[str]) -> Iterator[tuple[int, int, float]]:
-    """(i, j, identity) of all pairs i < j whose local alignment (BLOSUM62) is significant.
-
-    Only pairs that share a run of `KMER` residues are aligned. Significance is the expected number of alignments as
-    good by chance, with Karlin-Altschul's statistics and the summed length of all sequences as the data base.
-    """
-    lengths = [len(s) for s in sequences]
-    total = sum(lengths)
-    for i, candidates in enumerate(_sharing_kmer(sequences)):
-        if not len(candidates):
-            continue
-        profile = parasail.profile_create_stats_sat(sequences[i], parasail.blosum62)
-        for j in candidates:
-            result = parasail.sw_stats_striped_profile_sat(profile, sequences[j], GAP_OPEN, GAP_EXTEND)
-            expected = KARLIN_K * min(lengths[i], lengths[j]) * total * math.exp(-KARLIN_LAMBDA * result.score)
-            if expected <= SIGNIFICANT:
-                yield i, int(j), result.matches / min(lengths[i], lengths[j])
-
-
-def _sharing_kmer(sequences: Sequence[str]) -> Iterator[NDArray[np.int64]]:
-    """For each sequence the later ones with a run of residues in common."""
-    columns: dict[str, int] = {}
-    runs = [sorted({s[k : k + KMER] for k in range(len(s) - KMER + 1)} or {s}) for s in sequences]
-    column = [columns.setdefault(run, len(columns)) for found in runs for run in found]
-    row = np.repeat(np.arange(len(sequences)), [len(found) for found in runs])
-    has = csr_matrix((np.ones(len(row), dtype=np.int32), (row, column)), shape=(len(sequences), len(columns)))
-    for i in range(len(sequences)):
-        shared = (has @ has[i].T).nonzero()[0]
-        yield shared[shared > i]
-
-
-def _mmseqs(sequences: Sequence[str], program: str) -> Iterator[tuple[int, int, float]]:
-    """The same pairs, as far as mmseqs2 finds them at its highest sensitivity."""
-    with tempfile.TemporaryDirectory(prefix="ligandsmith-mmseqs-") as name:
-        fasta, table = Path(name) / "pockets.fasta", Path(name) / "hits.tsv"
-        fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)))
-        command = [program, "easy-search", str(fasta), str(fasta), str(table), str(Path(name) / "scratch")]
-        command += ["--format-output", "query,target,nident,qlen,tlen", "-e", str(SIGNIFICANT)]
-        command += ["-s", "7.5", "--max-seqs", str(max(300, len(sequences))), "-v", "1"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not table.is_file():
-            said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
-            raise LigandsmithError(f"mmseqs2 failed ({said[-1][:200]}); mend it or take it off the PATH")
-        best: dict[tuple[int, int], float] = {}
-        for line in table.read_text().splitlines():
-            i, j, matches, query, target = map(int, line.split("\t"))
-            pair = (min(i, j), max(i, j))
-            best[pair] = max(best.get(pair, 0.0), matches / min(query, target))
-    yield from ((i, j, share) for (i, j), share in sorted(best.items()) if i != j)
-
-
-def _groups(items: Sequence[Item], by: SplitBy, pairs: Pairs, identity: float) -> list[int]:
+def _groups(items: Sequence[Item], by: SplitBy, related: Identities, identity: float) -> list[int]:
     """Number of the group of each record; a group stays together."""
     if by == "random":
         return list(range(len(items)))
     skeletons = [f"skeleton {item.skeleton}" for item in items]
     scaffolds = [f"scaffold {i.scaffold}" if i.scaffold else key for i, key in zip(items, skeletons, strict=True)]
     if by == "scaffold":
-        return _connected(scaffolds, skeletons, [])
+        return _connected(scaffolds, [[name] for name in skeletons], [])
     # The cluster that a record brings along comes from its whole chain, so it sees homologs whose pockets differ.
-    own = [f"sequence {item.sequence}" if item.sequence else key for item, key in zip(items, scaffolds, strict=True)]
-    chain = [f"cluster {item.cluster}" if item.cluster >= 0 else key for item, key in zip(items, own, strict=True)]
-    return _connected(own, chain, [(i, j) for i, j, share in pairs if share >= identity])
+    clusters = [f"cluster {i.cluster}" if i.cluster >= 0 else f"record {i.id}" for i in items]
+    names = [[f"sequence {s}" for s in i.sequences] or [key] for i, key in zip(items, scaffolds, strict=True)]
+    close = [(f"sequence {a}", f"sequence {b}") for (a, b), share in related.items() if share >= identity]
+    return _connected(clusters, names, close)
 
 
-def _connected(keys: Sequence[str], other: Sequence[str], edges: Sequence[tuple[int, int]]) -> list[int]:
-    """Connected components of records joined by an equal key, an equal other key, or an edge."""
-    first: dict[str, int] = {}
-    joined = [*edges, *((first.setdefault(key, i), i) for column in (keys, other) for i, key in enumerate(column))]
-    i, j = np.array(joined, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(len(keys), len(keys)))
-    return connected_components(graph, directed=False)[1].tolist()
+def _connected(keys: Sequence[str], more: Sequence[Sequence[str]], joined: Sequence[tuple[str, str]]) -> list[int]:
+    """Component of each record: records with a name in common are connected (`keys` has one name for each, `more`
+    further ones), and those whose names are `joined`."""
+    node: dict[str, int] = {}
+    edges = [(key, name) for key, names in zip(keys, more, strict=True) for name in names]
+    i, j = np.array([[node.setdefault(n, len(node)) for n in edge] for edge in [*edges, *joined]]).reshape(-1, 2).T
+    graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(len(node), len(node)))
+    component = connected_components(graph, directed=False)[1]
+    return [int(component[node[key]]) for key in keys]
 
 
 def assign(items: Sequence[Item], groups: Sequence[int], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
@@ -358,7 +306,7 @@ def _read_split_file(path: Path) -> list[tuple[str, str]]:
 # --- what leaks -------------------------------------------------------------------------------------------------------
 
 
-def _report(items: Sequence[Item], splits: dict[str, list[str]], pairs: Pairs, base: SplitReport) -> SplitReport:
+def _report(items: Sequence[Item], splits: dict[str, list[str]], related: Identities, base: SplitReport) -> SplitReport:
     """`base` with everything that depends on who is in which split."""
     split_of = {id: split for split, ids in splits.items() for id in ids}
     parts: dict[str, list[Item]] = {str(split): [] for split in Split}
@@ -366,26 +314,39 @@ def _report(items: Sequence[Item], splits: dict[str, list[str]], pairs: Pairs, b
         if item.id in split_of:
             parts[split_of[item.id]].append(item)
     names = {f"{a}/{b}": (a, b) for a, b in combinations([s for s in parts if parts[s]], 2)}
-    sequence_counts = {s: Counter(item.sequence for item in parts[s] if item.sequence) for s in parts}
-    highest, above = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0)
-    same = [(item, item, 1.0) for item in {i.sequence: i for i in items if i.sequence}.values()]
-    for one, two, share in [*same, *((items[i], items[j], share) for i, j, share in pairs)]:
-        for name, (a, b) in names.items():
-            both = sequence_counts[a][one.sequence] * sequence_counts[b][two.sequence]
-            if one is not two:
-                both += sequence_counts[a][two.sequence] * sequence_counts[b][one.sequence]
-            if both:
-                highest[name] = max(highest[name], share)
-                above[name] += both * (share >= base.identity)
+    cross = _cross_identities(items, split_of, related)
+    by_name = {
+        name: [share for (a, b), share in cross.items() if {split_of[a], split_of[b]} == set(names[name])]
+        for name in names
+    }
     return replace(
         base,
         counts={s: len(parts[s]) for s in parts},
         unassigned=len(items) - len(split_of),
-        max_identity=highest,
-        pairs_above=above,
+        max_identity={name: max(shares, default=0.0) for name, shares in by_name.items()},
+        pairs_above={name: sum(share >= base.identity for share in shares) for name, shares in by_name.items()},
         shared_scaffolds={n: _shared(parts[a], parts[b], "scaffold") for n, (a, b) in names.items()},
         shared_ligands={n: _shared(parts[a], parts[b], "skeleton") for n, (a, b) in names.items()},
     )
+
+
+def _cross_identities(
+    items: Sequence[Item], split_of: dict[str, str], related: Identities
+) -> dict[tuple[str, str], float]:
+    """Highest identity of each pair of records that are in different splits and have related sequences."""
+    having: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        if item.id in split_of:
+            for sequence in item.sequences:
+                having[sequence].append(item.id)
+    highest: dict[tuple[str, str], float] = {}
+    for (one, two), share in [*(((s, s), 1.0) for s in list(having)), *related.items()]:
+        for a in having.get(one, ()):
+            for b in having.get(two, ()):
+                if split_of[a] != split_of[b]:
+                    pair = (min(a, b), max(a, b))
+                    highest[pair] = max(highest.get(pair, 0.0), share)
+    return highest
 
 
 def _shared(one: Sequence[Item], two: Sequence[Item], what: str) -> int:
