@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("diffusion", "chem"),
     ("models",),
     ("losses",),
-    ("training", "generation"),
+    ("training", "generation", "closing"),
     ("cli",),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

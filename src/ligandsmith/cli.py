@@ -138,12 +138,15 @@ def _train_all_flags(parser: argparse.ArgumentParser) -> None:
 
 def _train_all(args: argparse.Namespace) -> None:
     from ligandsmith.closing import sample_after_training
+    from ligandsmith.evaluation.evaluate import evaluate, summary_table
     from ligandsmith.training.stages import train_all
 
     request = _request(args)
-    train_all(request)
-    for line in sample_after_training(request, args.num_samples):
-        print(line)
+    if not train_all(request).is_main or not args.num_samples:
+        return
+    for name, (sdf, lines) in sample_after_training(request, args.run_dir / "best_model.pt", args.num_samples).items():
+        print(f"Samples for a validation pocket, {name}: {sdf}", *lines, sep="\n")
+        print(summary_table(evaluate(sdf, posebusters=False)))
 
 
 def _prepare_flags(parser: argparse.ArgumentParser) -> None:
@@ -185,9 +188,9 @@ def _conformers_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _conformers(args: argparse.Namespace) -> None:
-    from ligandsmith.data.conformers import embed_conformers
+    from ligandsmith.data.conformers import EmbedOptions, embed_conformers
 
-    manifest = embed_conformers(args.smiles, args.out, args.workers, args.seed)
+    manifest = embed_conformers(args.smiles, args.out, EmbedOptions(seed=args.seed, workers=args.workers))
     print(f"{manifest.counts.get('ligands', 0)} conformers written to {args.out}")
     for reason, count in manifest.rejection_counts().items():
         print(f"  {count} refused: {reason}")
@@ -221,18 +224,23 @@ def _generate_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _generate(args: argparse.Namespace) -> None:
-    from ligandsmith.generation import GenerationOptions, generate_to_folder, pocket_from_flags
+    from ligandsmith.generation import GenerationOptions, funnel, generate_to_folder, load, read_pocket
+    from ligandsmith.training.hardware import use_threads, usable_device
 
-    pocket, report = pocket_from_flags(
-        args.protein, args.ligand, args.residues, args.center, args.het, radius=args.radius
-    )
+    use_threads(args.threads)
+    pocket, report = read_pocket(args.protein, args.ligand, args.residues, args.center, args.het, radius=args.radius)
     for line in report.lines():
         print(line)
     names = ("num", "num_atoms", "steps", "sampler", "cfg_scale", "cfg_scale_x", "churn", "batch_size", "seed", "add_hs")
     options = GenerationOptions(**{name: getattr(args, name) for name in names})
-    vaes = {"ligand": args.ligand_vae_path, "protein": args.protein_vae_path}
-    for line in generate_to_folder(args.checkpoint, pocket, options, args.out, (args.device, args.threads), vaes):
+    generator = load(args.checkpoint, usable_device(args.device))
+    for name, path in (("ligand", args.ligand_vae_path), ("protein", args.protein_vae_path)):
+        if path is not None:
+            generator.require_vae(name, path)
+    notes = {"command": " ".join(sys.argv), "preflight": report.lines()}
+    for line in funnel(generate_to_folder(generator, pocket, options, args.out, notes)):
         print(line)
+    print(f"written: {args.out / 'ligands.sdf'}, {args.out / 'samples.json'}")
 
 
 def _evaluate_flags(parser: argparse.ArgumentParser) -> None:

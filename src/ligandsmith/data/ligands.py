@@ -29,7 +29,7 @@ def ligand_from_mol(mol: Chem.Mol, id: str, x: NDArray[Any] | None = None) -> Li
     if x is None:
         if not mol.GetNumConformers() or not mol.GetConformer().Is3D():
             return Rejection(id, "no 3D coordinates", "the molecule has no 3D conformer")
-        mol = Chem.RemoveAllHs(mol, sanitize=False)
+        mol = Chem.RemoveAllHs(mol)  # sanitises, so that the hydrogen counts stay right
         x = mol.GetConformer().GetPositions()
     coordinates = np.asarray(x, dtype=np.float32)
     rejection = _refuse(mol, id, coordinates)

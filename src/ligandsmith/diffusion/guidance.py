@@ -14,12 +14,14 @@ from ligandsmith.config import SamplingConfig
 from ligandsmith.diffusion.process import Coefficients, NoisyLigand, coefficients, joined, to_clean
 from ligandsmith.diffusion.schedule import Schedule
 
-
 Predict = Callable[[NoisyLigand, Tensor], Tensor]
 
 
 class GuidedDenoiser:
-    """denoise(z [B, N, 3 + Z], t) -> clean latents. Keeps its last estimate for self-conditioning: one per trajectory."""
+    """denoise(z [B, N, 3 + Z], t) -> clean latents.
+
+    Keeps its last estimate for self-conditioning: one instance per trajectory.
+    """
 
     def __init__(
         self, predict: Predict, mask: Tensor, scale_x: Tensor, setting: SamplingConfig, schedule: Schedule,
@@ -62,17 +64,14 @@ class GuidedDenoiser:
         return both[:, 0], both[:, 1], joint
 
     def _guide(self, conditional: Tensor, unconditional: Tensor) -> Tensor:
-        """v_c + (w - 1)(v_c - v_u), without the mean over atoms for x, rescaled to the magnitude of v_c."""
-        mask = self.mask.unsqueeze(-1)
-        gap = conditional - unconditional
-        gap_x = gap[..., :3]
-        gap_x = (gap_x - (gap_x * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)) * mask
+        """v_c + (w - 1)(v_c - v_u), rescaled to the magnitude of v_c; for x all of it without the mean over atoms."""
         s = self.setting
-        guided_x = conditional[..., :3] + (s.cfg_scale_x - 1) * gap_x
-        guided_h = conditional[..., 3:] + (s.cfg_scale - 1) * gap[..., 3:]
-        return torch.cat([
-            self._rescaled(guided_x, conditional[..., :3]), self._rescaled(guided_h, conditional[..., 3:])
-        ], -1)  # fmt: skip
+        mask = self.mask.unsqueeze(-1)
+        shape, shape_u = _centred(conditional[..., :3], mask), _centred(unconditional[..., :3], mask)
+        guided_x = self._rescaled(shape + (s.cfg_scale_x - 1) * (shape - shape_u), shape)
+        h, h_u = conditional[..., 3:], unconditional[..., 3:]
+        guided_h = self._rescaled(h + (s.cfg_scale - 1) * (h - h_u), h)
+        return torch.cat([conditional[..., :3] + (guided_x - shape), guided_h], -1)
 
     def _rescaled(self, guided: Tensor, reference: Tensor) -> Tensor:
         """Blend towards the reference's root mean square over atoms and dimensions (rotation-invariant)."""
@@ -80,6 +79,11 @@ class GuidedDenoiser:
         factor = (reference.square().sum((1, 2), keepdim=True) / size).sqrt()
         phi = self.setting.rescale
         return guided * (phi * factor + (1 - phi))
+
+
+def _centred(x: Tensor, mask: Tensor) -> Tensor:
+    """x [B, N, 3] without its mean over a molecule's atoms, zero on padding."""
+    return (x - (x * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)) * mask
 
 
 def _doubled(noisy: NoisyLigand) -> NoisyLigand:

@@ -28,7 +28,9 @@ def _scramble(x: Tensor) -> Tensor:
 
 def combine(key: Tensor, value: int | Tensor) -> Tensor:
     """A new key from a key [...] int64 and an integer (or a tensor of integers)."""
-    return _scramble(key * 3 + _GOLDEN + _scramble(torch.as_tensor(value, dtype=torch.int64, device=key.device) + _GOLDEN))
+    return _scramble(
+        key * 3 + _GOLDEN + _scramble(torch.as_tensor(value, dtype=torch.int64, device=key.device) + _GOLDEN)
+    )
 
 
 def make_keys(seed: int, *parts: int | Tensor, device: torch.device | str = "cpu") -> Tensor:
@@ -55,7 +57,8 @@ def _bits(keys: Tensor, stream: str, shape: tuple[int, ...]) -> Tensor:
 
 def uniform(keys: Tensor, stream: str, shape: tuple[int, ...] = ()) -> Tensor:
     """Uniform in (0, 1), float32, [B, *shape] for keys [B]."""
-    return ((_shift(_bits(keys, stream, shape), 40).double() + 0.5) * 2.0**-24).float()
+    value = ((_shift(_bits(keys, stream, shape), 40).double() + 0.5) * 2.0**-24).float()
+    return value.clamp(max=1 - 2.0**-24)  # the largest value rounds up to 1 in float32
 
 
 def normal(keys: Tensor, stream: str, shape: tuple[int, ...]) -> Tensor:

@@ -122,9 +122,7 @@ class DiffusionModel(nn.Module):
         molecule_keys = noise.combine(keys.molecules.unsqueeze(-1), number).flatten()
         step = ObjectiveStep(diffusion, self.schedule, self.stats.scale_x, molecule_keys, keys.step)
         mask = ligand.mask.repeat_interleave(draws, 0)
-        errors = denoising_errors(
-            self.denoiser, self.denoiser.keys(pocket), z.repeat_interleave(draws, 0), mask, step
-        )
+        errors = denoising_errors(self.denoiser, self.denoiser.keys(pocket), z.repeat_interleave(draws, 0), mask, step)
         errors = {name: value.view(-1, draws).mean(-1) for name, value in errors.items()}
         size = 0.1 * self.size.loss(pocket, ligand.mask.sum(-1))
         return denoising_loss(errors, {"x": 3, "h": z.shape[-1] - 3}, share, {"size": size})
@@ -149,7 +147,9 @@ class DiffusionTraining(nn.Module):
         super().__init__()
         self.model = model
         self.trained = nn.ModuleDict({name: vae for name, vae in vaes.items() if name not in frozen})
-        self._frozen: dict[str, Any] = {name: vae.eval().requires_grad_(False) for name, vae in vaes.items() if name in frozen}
+        self._frozen: dict[str, Any] = {
+            name: vae.eval().requires_grad_(False) for name, vae in vaes.items() if name in frozen
+        }
         self.ligand_weights = LigandVAETraining(vaes["ligand"]).weights
         self.pocket_weights = PocketVAETraining(vaes["protein"]).weights
 

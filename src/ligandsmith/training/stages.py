@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import warnings
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from ligandsmith.config import Config, LigandVAEConfig, PocketVAEConfig, differences, from_dict
@@ -18,6 +16,7 @@ from ligandsmith.data.vocabulary import ORIGIN_VOCABULARY, VOCABULARY, Vocabular
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.latents import fingerprint, moments
 from ligandsmith.training.checkpoint import load_checkpoint
+from ligandsmith.training.hardware import Hardware, make_fabric
 from ligandsmith.training.latent_cache import cached_pocket_latents
 from ligandsmith.training.loaders import DataOptions, Loaders, Population, make_loaders
 from ligandsmith.training.memory import enable_gradient_checkpointing
@@ -37,18 +36,6 @@ VAE_KINDS = {"ligand": "ligand_vae", "protein": "protein_vae"}
 
 
 @dataclass(frozen=True)
-class Hardware:
-    """Where a run computes."""
-
-    device: str = "cuda"
-    use_amp: bool = True
-    num_gpus: int = 1
-    num_nodes: int = 1
-    threads: int = 0  # per process; 0: the cores this process may use, shared among its processes
-    gradient_checkpointing: bool = False
-
-
-@dataclass(frozen=True)
 class Request:
     """One training run."""
 
@@ -57,37 +44,6 @@ class Request:
     train: TrainOptions
     hardware: Hardware = field(default_factory=Hardware)
     cache_latents: bool = False
-
-
-def make_fabric(hardware: Hardware) -> Fabric:
-    """Devices, processes and precision; falls back to the CPU, in full precision, with one line."""
-    device, processes = hardware.device.split(":")[0], hardware.num_gpus
-    if device not in ("cuda", "cpu"):
-        raise LigandsmithError(f"--device {hardware.device}: choose cuda or cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        log.warning("--device cuda: no GPU here; training on the CPU, in full precision")
-        device = "cpu"
-    if device == "cuda" and processes > torch.cuda.device_count():
-        raise LigandsmithError(f"--num_gpus {processes}: this machine has {torch.cuda.device_count()} GPU(s)")
-    precision: Any = "32-true"
-    if device == "cuda" and hardware.use_amp:
-        precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    several = processes * hardware.num_nodes > 1
-    backend = "nccl" if device == "cuda" else "gloo"
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(hardware.threads or max(1, cores // max(local, 1)))
-    fabric = Fabric(
-        accelerator=device,
-        devices=processes,
-        num_nodes=hardware.num_nodes,
-        precision=precision,
-        strategy=DDPStrategy(process_group_backend=backend) if several else "auto",
-    )
-    fabric.launch()
-    if fabric.global_rank:
-        log.setLevel(logging.ERROR)
-    return fabric
 
 
 def train_vae(model_type: str, request: Request) -> Progress:

@@ -82,6 +82,7 @@ class Progress:
     best: float = math.inf
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    is_main: bool = True  # the process that writes and speaks
 
 
 class Packed:
@@ -108,7 +109,7 @@ class Trainer:
 
     def __init__(self, stage: Stage, loaders: Loaders, options: TrainOptions, fabric: Fabric) -> None:
         self.stage, self.loaders, self.options, self.fabric = stage, loaders, options, fabric
-        self.progress = Progress()
+        self.progress = Progress(is_main=fabric.is_global_zero)
         self.optimizer_config: OptimizerConfig = stage.config.optimizer
         optimizer = make_optimizer(stage.module, self.optimizer_config, options.learning_rate)
         self.module, self.optimizer = fabric.setup(PackedModule(stage.module), optimizer)
@@ -344,7 +345,7 @@ class Trainer:
                 "train_loss": latest.get("train_loss", math.nan),
                 "test_loss": latest.get("test_loss", math.nan),
                 "history": p.history,
-                "progress": {k: v for k, v in asdict(p).items() if k != "history"},
+                "progress": {k: v for k, v in asdict(p).items() if k not in ("history", "is_main")},
                 "run": {"seed": self.options.seed, "global_batch": self.loaders.train_sampler.global_batch},
                 **self.stage.content(self.stage.module.state_dict()),
             }
@@ -372,5 +373,7 @@ class Trainer:
         torch.set_rng_state(content["rng_state"])
         if "scaler_state" in content and getattr(self.fabric._precision, "scaler", None) is not None:
             self.fabric._precision.scaler.load_state_dict(content["scaler_state"])
-        self.progress = Progress(**content["progress"], history=content["history"])
+        self.progress = Progress(
+            **content["progress"], history=content["history"], is_main=self.fabric.is_global_zero
+        )
         log.info("Resumed %s at epoch %d, step %d", path, self.progress.epoch, self.progress.step)

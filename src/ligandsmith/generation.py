@@ -1,0 +1,372 @@
+"""From a checkpoint and a pocket to ligands.
+
+A ligand depends on (seed, pocket, index) alone, not on the batch it was made in. Finished batches are on disk at any
+time, so an interrupted run continues with the same command.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rdkit import Chem
+from torch import Tensor
+
+from ligandsmith.chem.builder import build_molecule
+from ligandsmith.chem.sdf import read_sdf, write_sdf
+from ligandsmith.config import Config, SamplingConfig, from_dict
+from ligandsmith.data.collate import collate_pockets
+from ligandsmith.data.pocket import (
+    PreflightReport,
+    pocket_from_center,
+    pocket_from_het,
+    pocket_from_ligand,
+    pocket_from_residues,
+)
+from ligandsmith.data.structures import read_ligand, read_protein
+from ligandsmith.data.transforms import crop_pocket, frame_origin, select_atoms
+from ligandsmith.data.vocabulary import Vocabulary
+from ligandsmith.diffusion import noise
+from ligandsmith.diffusion.guidance import GuidedDenoiser
+from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.models.denoiser import DenoiserKeys
+from ligandsmith.models.latents import PocketLatents, fingerprint, pocket_latents
+from ligandsmith.models.size import MAX_ATOMS, MIN_ATOMS
+from ligandsmith.training.checkpoint import load_checkpoint
+from ligandsmith.training.modules import DiffusionModel, build_vaes
+from ligandsmith.training.stages import averaged_vae_state, load_vae
+from ligandsmith.types import BuildFailure, DecodedLigand, GeneratedLigand, LigandPrediction, Pocket
+
+SAMPLES_FILE, LIGANDS_FILE = "samples.json", "ligands.sdf"
+SHIPPED = "weights"
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """What to make. None means the checkpoint's own setting."""
+
+    num: int = 100
+    num_atoms: str | None = None  # "24" or "18-26"; None: the size model
+    steps: int | None = None
+    sampler: str | None = None
+    cfg_scale: float | None = None
+    cfg_scale_x: float | None = None
+    churn: float | None = None
+    batch_size: int = 25
+    seed: int = 0
+    add_hs: bool = False
+
+    def sampling(self, base: SamplingConfig) -> SamplingConfig:
+        """The checkpoint's sampling settings with the given ones laid over them."""
+        names = ("steps", "sampler", "cfg_scale", "cfg_scale_x", "churn")
+        setting = replace(base, **{n: getattr(self, n) for n in names if getattr(self, n) is not None})
+        if setting.sampler not in SAMPLERS:
+            raise LigandsmithError(f"unknown sampler '{setting.sampler}'; choose one of: {', '.join(SAMPLERS)}")
+        return setting
+
+    def size_range(self) -> tuple[int, int] | None:
+        """Lowest and highest number of heavy atoms, or None."""
+        if self.num_atoms is None:
+            return None
+        parts = str(self.num_atoms).split("-")
+        try:
+            low, high = int(parts[0]), int(parts[-1])
+        except ValueError:
+            low, high = 0, -1
+        if len(parts) > 2 or not MIN_ATOMS <= low <= high <= MAX_ATOMS:
+            raise LigandsmithError(
+                f"--num_atoms {self.num_atoms}: give a number or a range like 18-26, within {MIN_ATOMS}-{MAX_ATOMS}"
+            )
+        return low, high
+
+
+def read_pocket(
+    protein: Path, ligand: Path | None = None, residues: Sequence[str] | None = None,
+    center: Sequence[float] | None = None, het: str | None = None, *, radius: float = 10.0, cut: float = 8.0,
+) -> tuple[Pocket, PreflightReport]:  # fmt: skip
+    """A pocket by reference ligand, residues, centre and radius (Å) or het molecule, and what was kept and dropped.
+
+    Around a reference ligand, heavy atoms within `cut` Å and C-alphas within 10 Å stay, as in training.
+    """
+    structure = read_protein(protein)
+    if ligand is not None:
+        points = np.asarray(read_ligand(ligand).GetConformer().GetPositions(), dtype=np.float32)
+        pocket, report = pocket_from_ligand(structure, points)
+        return crop_pocket(pocket, points, replace(Config().pocket, radius=cut)), report
+    if residues:
+        return pocket_from_residues(structure, residues)
+    if center is not None:
+        return pocket_from_center(structure, np.asarray(center), radius)
+    if het is not None:
+        return pocket_from_het(structure, het)
+    raise LigandsmithError("name the site: a reference ligand, residues, a centre or a het molecule")
+
+
+def load(checkpoint: str | Path = "small", device: str = "cpu") -> "LigandGenerator":
+    """A generator from a denoiser or joint checkpoint, or from the name of shipped weights. Raises LigandsmithError."""
+    path = Path(checkpoint)
+    if not path.suffix and not path.exists():
+        path = shipped_weights(str(checkpoint))
+    return LigandGenerator(load_checkpoint(path, ("denoiser", "joint")), file_hash(path), device)
+
+
+def shipped_weights(name: str) -> Path:
+    """Path of weights that come with the package. Raises LigandsmithError listing what there is."""
+    folder = Path(str(resources.files("ligandsmith") / SHIPPED))
+    there = sorted(p.stem.removeprefix("denoiser_") for p in folder.glob("denoiser_*.pt"))
+    if name not in there:
+        listing = ", ".join(there) or "none"
+        raise LigandsmithError(
+            f"no checkpoint file '{name}' and no shipped weights of that name (shipped: {listing}); train one with "
+            "train_denoiser.py or name a .pt file"
+        )
+    return folder / f"denoiser_{name}.pt"
+
+
+def file_hash(path: Path) -> str:
+    """First sixteen hex digits of a file's SHA-256."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+class LigandGenerator:
+    """Trained networks, ready to sample. Use `load`."""
+
+    def __init__(self, content: dict[str, Any], checkpoint_hash: str, device: str = "cpu") -> None:
+        self.config = from_dict(Config, content["config"], "checkpoint config")
+        self.vocabulary = Vocabulary.from_dict(content["vocabulary"])
+        self.checkpoint_hash, self.device = checkpoint_hash, torch.device(device)
+        average = content.get("ema_state", {}).get("values", {})
+        state = {k.removeprefix("model."): v for k, v in average.items() if k.startswith("model.")}
+        self.model = DiffusionModel(self.config)
+        self.vaes = build_vaes(self.config, self.vocabulary)
+        try:
+            self.model.load_state_dict(state or content["diffusion_state"])
+            for name, vae in self.vaes.items():
+                vae.load_state_dict(averaged_vae_state(content, name))
+        except RuntimeError as error:
+            raise LigandsmithError(f"checkpoint does not fit its own config: {str(error).splitlines()[-1].strip()}") from error
+        for module in (self.model, self.vaes):
+            module.eval().requires_grad_(False).to(self.device)
+
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprints of the two VAEs inside the checkpoint."""
+        return {name: fingerprint(vae.state_dict()) for name, vae in self.vaes.items()}
+
+    def require_vae(self, name: str, path: Path) -> None:
+        """Raise LigandsmithError unless the VAE in `path` is the one this denoiser was trained with."""
+        given, ours = fingerprint(load_vae(path, name).state), self.fingerprints()[name]
+        if given != ours:
+            raise LigandsmithError(
+                f"{path}: {name} VAE {given} does not match this denoiser, which was trained with {name} VAE {ours}; "
+                "leave the flag out (the right one is inside the checkpoint) or retrain the denoiser"
+            )
+
+    def generate(self, pocket: Pocket, num: int = 100, seed: int = 0, **options: Any) -> list[GeneratedLigand]:
+        """`num` requested ligands in the pocket's coordinates (Å), failures included; options as `GenerationOptions`."""
+        request = GenerationOptions(num=num, seed=seed, **options)
+        return [ligand for batch in self.batches(pocket, request) for ligand in batch]
+
+    @torch.inference_mode()
+    def batches(self, pocket: Pocket, options: GenerationOptions, start: int = 0) -> Iterator[list[GeneratedLigand]]:
+        """Ligands number `start` and following, a batch at a time."""
+        setting = options.sampling(self.config.sampling)
+        latents, origin = self._encode(pocket)
+        keys = self.model.denoiser.keys(latents)
+        pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
+        for begin in range(start, options.num, options.batch_size):
+            index = torch.arange(begin, min(begin + options.batch_size, options.num), device=self.device)
+            molecule_keys = noise.make_keys(options.seed, pocket_key, index, device=self.device)
+            sizes = self._sizes(latents, molecule_keys, options.size_range())
+            yield self._sample(keys, sizes, molecule_keys, setting, (origin, begin))
+
+    def _encode(self, pocket: Pocket) -> tuple[PocketLatents, np.ndarray]:
+        """The pocket in its own frame, cut to the number of atoms that the networks take, encoded once."""
+        origin = frame_origin(pocket).astype(np.float32)
+        limit = self.config.pocket.max_atoms
+        if pocket.num_atoms > limit:
+            distance = np.linalg.norm(pocket.x - origin, axis=1)
+            pocket = select_atoms(pocket, distance <= np.partition(distance, limit - 1)[limit - 1])
+        batch = collate_pockets([replace(pocket, x=pocket.x - origin, center=None)], self.vocabulary)
+        if batch is None or not pocket.num_atoms:
+            raise LigandsmithError("empty pocket: no protein atom at the site")
+        batch = batch.to(self.device)
+        h = self.vaes["protein"].encode(batch).mean_h  # type: ignore[operator]
+        return pocket_latents(batch.x, h, batch.mask, self.config.denoiser.anchors), origin
+
+    def _sizes(self, latents: PocketLatents, keys: Tensor, bounds: tuple[int, int] | None) -> Tensor:
+        """Number of heavy atoms of each molecule: drawn from p(N | pocket), or uniformly from a given range."""
+        u = noise.uniform(keys, "size")
+        if bounds is not None:
+            return bounds[0] + (u * (bounds[1] - bounds[0] + 1)).long()
+        cumulative = self.model.size(latents).softmax(-1).cumsum(-1).expand(len(keys), -1)
+        return MIN_ATOMS + torch.searchsorted(cumulative.contiguous(), u.unsqueeze(-1)).squeeze(-1).clamp(
+            max=MAX_ATOMS - MIN_ATOMS
+        )
+
+    def _sample(
+        self, pocket: DenoiserKeys, sizes: Tensor, keys: Tensor, setting: SamplingConfig, place: tuple[np.ndarray, int]
+    ) -> list[GeneratedLigand]:
+        n = int(sizes.max())
+        mask = torch.arange(n, device=self.device) < sizes.unsqueeze(-1)
+        width = 3 + self.config.ligand_vae.latent_width
+        model = self.model
+
+        def fresh(step: int) -> Tensor:
+            return noise.normal(keys, f"step {step}", (n, width)) * mask.unsqueeze(-1)
+
+        denoise = GuidedDenoiser(
+            lambda noisy, null: model.denoiser(noisy, pocket, null), mask, model.stats.scale_x, setting,
+            model.schedule, self.config.diffusion.prediction,
+        )  # fmt: skip
+        start = noise.normal(keys, "start", (n, width)) * mask.unsqueeze(-1)
+        times = time_grid(setting.steps, setting.min_time, setting.power)
+        z = SAMPLERS[setting.sampler](denoise, start, times, model.schedule, fresh, setting.churn)
+        x, h = model.stats.restore(z)
+        prediction = self.vaes["ligand"].decode(x, h, mask)  # type: ignore[operator]
+        return self._build(prediction, sizes.tolist(), *place)
+
+    def _build(
+        self, prediction: LigandPrediction, sizes: list[int], origin: np.ndarray, begin: int
+    ) -> list[GeneratedLigand]:
+        out = []
+        for row, size in enumerate(sizes):
+            decoded = decoded_ligand(prediction, row, size, self.vocabulary, origin)
+            built = build_molecule(decoded)
+            if isinstance(built, BuildFailure):
+                out.append(GeneratedLigand(begin + row, size, None, False, False, False, built.reason, built.detail))
+            else:
+                out.append(
+                    GeneratedLigand(begin + row, size, built.mol, built.raw_valid, built.repaired, built.connected)
+                )
+        return out
+
+
+def decoded_ligand(
+    prediction: LigandPrediction, row: int, size: int, vocabulary: Vocabulary, origin: np.ndarray
+) -> DecodedLigand:
+    """One molecule of a batch as arrays, its coordinates moved by `origin` [3] Å."""
+    elements = np.array(vocabulary.ligand_elements, dtype=np.uint8)
+    charges = np.array(vocabulary.charges, dtype=np.int8)
+    return DecodedLigand(
+        element=elements[prediction.element[row, :size].argmax(-1).cpu().numpy()],
+        charge=charges[prediction.charge[row, :size].argmax(-1).cpu().numpy()],
+        aromatic=(prediction.aromatic[row, :size] > 0).cpu().numpy(),
+        num_h=prediction.num_h[row, :size].argmax(-1).cpu().numpy().astype(np.uint8),
+        bond_probs=prediction.bonds[row, :size, :size].softmax(-1).cpu().numpy(),
+        x=(prediction.x[row, :size].cpu().numpy() + origin).astype(np.float32),
+    )
+
+
+def generate(checkpoint: str | Path, pocket: Pocket, num: int = 100, seed: int = 0, **options: Any) -> list[GeneratedLigand]:
+    """Load a checkpoint and make `num` ligands for a pocket."""
+    return load(checkpoint).generate(pocket, num, seed, **options)
+
+
+def generate_to_folder(
+    generator: LigandGenerator, pocket: Pocket, options: GenerationOptions, out: Path, notes: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write `ligands.sdf` and `samples.json`, batch by batch, continuing what is there; returns the content of the latter.
+
+    Raises LigandsmithError if the folder holds the samples of another request.
+    """
+    setting = options.sampling(generator.config.sampling)
+    identity = {
+        "checkpoint": generator.checkpoint_hash,
+        "pocket": hashlib.sha256(pocket.x.tobytes()).hexdigest()[:16],
+        "seed": options.seed,
+        "num_atoms": options.num_atoms,
+        "add_hs": options.add_hs,
+        "sampling": asdict(setting),
+    }
+    record = _previous(out, identity) or {"identity": identity, "done": 0, "molecules": [], "failures": [], "seconds": 0.0}
+    record |= {"requested": options.num, **(notes or {})}
+    out.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter() - record["seconds"]
+    for batch in generator.batches(pocket, options, start=record["done"]):
+        made = [(_finished(g, options), _properties(g, record)) for g in batch if g.mol is not None]
+        write_sdf(out / LIGANDS_FILE, made, append=True)
+        record["molecules"] += [_summary(g) for g in batch if g.mol is not None]
+        record["failures"] += [{"index": g.index, "reason": g.reason, "detail": g.detail} for g in batch if g.mol is None]
+        record["done"] = batch[-1].index + 1
+        record["seconds"] = round(time.perf_counter() - began, 3)
+        _write_json(out / SAMPLES_FILE, record)
+    return record
+
+
+def _previous(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of an earlier, interrupted run of the same request; molecules it did not list leave the SDF."""
+    path = out / SAMPLES_FILE
+    if not path.exists():
+        (out / LIGANDS_FILE).unlink(missing_ok=True)
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    other = [k for k in identity if record.get("identity", {}).get(k) != identity[k]]
+    if other:
+        raise LigandsmithError(f"{out}: holds samples of another request (different {', '.join(other)}); choose another --out")
+    kept = [r.mol for r in read_sdf(out / LIGANDS_FILE) if r.mol is not None] if (out / LIGANDS_FILE).exists() else []
+    kept = [m for m in kept if m.HasProp("index") and int(m.GetProp("index")) < record["done"]]
+    write_sdf(out / LIGANDS_FILE, [(m, m.GetPropsAsDict()) for m in kept])
+    return record
+
+
+def _finished(ligand: GeneratedLigand, options: GenerationOptions) -> Chem.Mol:
+    mol = Chem.AddHs(ligand.mol, addCoords=True) if options.add_hs else Chem.Mol(ligand.mol)
+    mol.SetProp("_Name", f"ligand_{ligand.index:05d}")
+    return mol
+
+
+def _properties(ligand: GeneratedLigand, record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **_summary(ligand),
+        "seed": record["identity"]["seed"],
+        "checkpoint": record["identity"]["checkpoint"],
+        "pocket": record["identity"]["pocket"],
+    }
+
+
+def _summary(ligand: GeneratedLigand) -> dict[str, Any]:
+    return {
+        "index": ligand.index,
+        "smiles": Chem.MolToSmiles(ligand.mol),
+        "heavy_atoms": ligand.num_atoms,
+        "raw_valid": ligand.raw_valid,
+        "repaired": ligand.repaired,
+        "connected": ligand.connected,
+    }
+
+
+def _write_json(path: Path, data: dict[str, Any]) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def funnel(record: dict[str, Any]) -> list[str]:
+    """Requested -> built -> valid as decoded -> connected, with the reasons for the rest, as lines of text."""
+    molecules, requested = record["molecules"], record["requested"]
+    done = record["done"]
+    lines = [f"{requested} requested, {done} sampled in {record['seconds']:.1f} s"]
+    counts = {
+        "molecules (after repair)": len(molecules),
+        "valid as decoded": sum(m["raw_valid"] for m in molecules),
+        "valid and connected": sum(m["connected"] for m in molecules),
+        "valid and connected as decoded": sum(m["raw_valid"] and m["connected"] for m in molecules),
+        "distinct": len({m["smiles"] for m in molecules}),
+    }
+    lines += [f"  {count:5d}  {name}" for name, count in counts.items()]
+    reasons = Counter(f["reason"] for f in record["failures"])
+    lines += [f"  {count:5d}  failed: {reason}" for reason, count in reasons.most_common()]
+    fragments = sum(not m["connected"] for m in molecules)
+    return lines + ([f"  {fragments:5d}  of the molecules are in several pieces"] if fragments else [])
+
+

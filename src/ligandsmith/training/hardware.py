@@ -1,0 +1,66 @@
+"""Devices, processes, threads and precision of a run."""
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+
+from ligandsmith.errors import LigandsmithError
+
+log = logging.getLogger("ligandsmith")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a run computes."""
+
+    device: str = "cuda"
+    use_amp: bool = True
+    num_gpus: int = 1
+    num_nodes: int = 1
+    threads: int = 0  # per process; 0: the cores this process may use, shared among its processes
+    gradient_checkpointing: bool = False
+
+
+def usable_device(name: str) -> str:
+    """Either "cuda" or "cpu"; without a GPU, "cuda" becomes "cpu" with one line. Raises LigandsmithError for other names."""
+    if name not in ("cuda", "cpu"):
+        raise LigandsmithError(f"--device {name}: choose cuda or cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        log.warning("--device cuda: no GPU here; using the CPU, in full precision")
+        return "cpu"
+    return name
+
+
+def use_threads(threads: int, processes: int = 1) -> None:
+    """Set the CPU threads of this process; 0 shares the cores it may run on among the processes of the machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(threads or max(1, cores // max(processes, 1)))
+
+
+def make_fabric(hardware: Hardware) -> Fabric:
+    """Devices, processes and precision; falls back to the CPU, in full precision, with one line."""
+    device, processes = usable_device(hardware.device), hardware.num_gpus
+    if device == "cuda" and processes > torch.cuda.device_count():
+        raise LigandsmithError(f"--num_gpus {processes}: this machine has {torch.cuda.device_count()} GPU(s)")
+    precision: Any = "32-true"
+    if device == "cuda" and hardware.use_amp:
+        precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    several = processes * hardware.num_nodes > 1
+    backend = "nccl" if device == "cuda" else "gloo"
+    use_threads(hardware.threads, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+    fabric = Fabric(
+        accelerator=device,
+        devices=processes,
+        num_nodes=hardware.num_nodes,
+        precision=precision,
+        strategy=DDPStrategy(process_group_backend=backend) if several else "auto",
+    )
+    fabric.launch()
+    if fabric.global_rank:
+        log.setLevel(logging.ERROR)
+    return fabric
