@@ -120,9 +120,10 @@ def symmetry_error(network: Network, m: Molecules, matrix: Tensor, shift: float)
     return max((s_moved - s).abs().max().item(), ((x_moved - expected) * m.mask.unsqueeze(-1)).abs().max().item())
 
 
-pytestmark = pytest.mark.parametrize("name", list(BLOCKS))
+every_block = pytest.mark.parametrize("name", list(BLOCKS))
 
 
+@every_block
 @pytest.mark.usefixtures("full_precision")
 class TestSymmetry:
     def test_rotation_and_translation(self, name: str, molecules: Molecules) -> None:
@@ -157,6 +158,7 @@ class TestSymmetry:
         assert symmetry_error(Network(name, chiral=True), molecules, mirror, 0.0) > 1e-3
 
 
+@every_block
 @pytest.mark.usefixtures("full_precision")
 class TestIndependence:
     def test_padding_and_batch_mates_change_nothing(self, name: str, molecules: Molecules) -> None:
@@ -185,6 +187,7 @@ class TestIndependence:
         torch.testing.assert_close(x_gathered[m.mask], x[m.mask], rtol=0, atol=1e-10)
 
 
+@every_block
 def test_keys_shared_by_draws_equal_repeated_keys(name: str, molecules: Molecules) -> None:
     """A pocket encoded once and read by several noised ligands gives what a copy of it for each would."""
     torch.manual_seed(0)
@@ -203,6 +206,7 @@ def test_keys_shared_by_draws_equal_repeated_keys(name: str, molecules: Molecule
         torch.testing.assert_close(shared, repeated)
 
 
+@every_block
 def test_gradients_are_finite_at_coincident_atoms(name: str, molecules: Molecules) -> None:
     block = BLOCKS[name](BlockConfig(WIDTH, EDGE))
     x = molecules.x.float().clone()
@@ -219,6 +223,7 @@ def test_gradients_are_finite_at_coincident_atoms(name: str, molecules: Molecule
     assert x.grad.abs().max() > 0
 
 
+@every_block
 def test_moves_stay_within_their_limit(name: str, molecules: Molecules) -> None:
     """Whatever the weights are, one block moves no atom by more than `max_move`."""
     block = BLOCKS[name](BlockConfig(WIDTH, EDGE, max_move=0.5))
@@ -232,3 +237,17 @@ def test_moves_stay_within_their_limit(name: str, molecules: Molecules) -> None:
     torch.testing.assert_close(
         soft_clip(torch.tensor([1e-4, 0.0, 0.0]), 0.5), torch.tensor([1e-4, 0, 0]), rtol=0.01, atol=0
     )
+
+
+def test_gradient_of_the_radial_basis() -> None:
+    """The basis has a backward pass of its own: it must agree with automatic differentiation, far atoms included."""
+    torch.manual_seed(0)
+    distance = torch.tensor([1e-3, 0.9, 1.54, 3.3, 6.0, 25.0])
+    weight = torch.randn(6, RadialBasis.SIZE)
+    gradients = []
+    for basis in (RadialBasis(), Basis64()):
+        d = distance.clone().requires_grad_()
+        (basis(d) * weight).sum().backward()
+        gradients.append(d.grad)
+    torch.testing.assert_close(RadialBasis()(distance), Basis64()(distance))
+    torch.testing.assert_close(gradients[0], gradients[1])

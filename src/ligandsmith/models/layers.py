@@ -10,10 +10,11 @@ C vector channels, H heads.
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 EPS = 1e-6  # Å², keeps the gradient of the distance finite at zero
@@ -38,7 +39,7 @@ class Edges(NamedTuple):
     vector: Tensor  # [B, Q, K, 3] Å, x_query - x_key
     distance: Tensor  # [B, Q, K] Å
     mask: Tensor  # [B, Q, K] bool
-    index: Tensor | None = None  # [B, Q, K] long
+    index: Tensor | None = None  # type: ignore[assignment]  # [B, Q, K] long; hides tuple.index
 
 
 class Keys(NamedTuple):
@@ -75,7 +76,7 @@ def gather_nodes(nodes: Tensor, index: Tensor) -> Tensor:
 
 
 def nearest(x: Tensor, mask: Tensor, keys_x: Tensor, keys_mask: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Index and mask [B, Q, K] of the k nearest keys of each query, self included. keys [B', S, ·], B a multiple of B'."""
+    """Index and mask [B, Q, K] of the k nearest keys of each query, itself included. B is a multiple of B'."""
     repeats = x.shape[0] // keys_x.shape[0]
     with torch.no_grad():
         keys = keys_x.repeat_interleave(repeats, 0) if repeats > 1 else keys_x
@@ -84,6 +85,25 @@ def nearest(x: Tensor, mask: Tensor, keys_x: Tensor, keys_mask: Tensor, k: int) 
         squared = squared.masked_fill(~allowed.unsqueeze(1), math.inf)
         value, index = squared.topk(min(k, keys.shape[1]), dim=-1, largest=False, sorted=False)
     return index, torch.isfinite(value) & mask.unsqueeze(-1)
+
+
+class _Gaussians(torch.autograd.Function):
+    """exp(-z²) of z = (distance - centers) · scale, then distance / 10; few passes over memory both ways."""
+
+    @staticmethod
+    def forward(ctx: Any, distance: Tensor, centers: Tensor, scale: Tensor) -> Tensor:
+        z = distance.unsqueeze(-1).sub(centers).mul_(scale)
+        out = torch.cat([z.square().clamp_(max=MAX_EXPONENT).neg_().exp_(), distance.unsqueeze(-1) * 0.1], -1)
+        ctx.save_for_backward(z, scale, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        z, scale, out = ctx.saved_tensors
+        gradient = gradients[0]
+        through = (gradient[..., :-1] * out[..., :-1]).mul_(z) @ scale
+        return gradient[..., -1] * 0.1 - 2 * through, None, None
 
 
 class RadialBasis(nn.Module):
@@ -101,9 +121,7 @@ class RadialBasis(nn.Module):
         self.register_buffer("scale", math.sqrt(0.5) / width, persistent=False)
 
     def forward(self, distance: Tensor) -> Tensor:
-        distance = distance.float().unsqueeze(-1)
-        square = ((distance - self.centers) * self.scale).square().clamp(max=MAX_EXPONENT)
-        return torch.cat([torch.exp(-square), distance * 0.1], -1)
+        return _Gaussians.apply(distance.float(), self.centers, self.scale)
 
 
 class FourierTime(nn.Module):
