@@ -1,0 +1,104 @@
+"""Classifier-free guidance: identities at scales 0 and 1, the interval, and a centre of mass that stays."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from ligandsmith.config import SamplingConfig
+from ligandsmith.diffusion import noise
+from ligandsmith.diffusion.guidance import GuidedDenoiser
+from ligandsmith.diffusion.process import NoisyLigand, coefficients, joined, to_clean
+from ligandsmith.diffusion.schedule import make_schedule
+
+LINEAR = make_schedule("linear")
+KEYS = noise.make_keys(1, torch.arange(3))
+MASK = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] * 5 + [False]])
+Z = noise.normal(KEYS, "z", (6, 7)) * MASK.unsqueeze(-1)
+STRONG = SamplingConfig(cfg_scale=3.0, cfg_scale_x=2.0)
+INSIDE, OUTSIDE = 0.5, 0.95  # sigma / alpha = 1 and 19
+
+
+class Network:
+    """Two different answers with and without pocket; remembers how it was called."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, Tensor]] = []
+
+    def __call__(self, noisy: NoisyLigand, null: Tensor) -> Tensor:
+        self.calls.append((len(noisy.z), null))
+        conditional, unconditional = torch.tanh(noisy.z) + 0.3, torch.sin(2 * noisy.z) - 0.2
+        return torch.where(null.view(-1, 1, 1), unconditional, conditional) * noisy.mask.unsqueeze(-1)
+
+
+def guided(setting: SamplingConfig, t: float, network: Network | None = None) -> Tensor:
+    return GuidedDenoiser(network or Network(), MASK, torch.tensor(3.0), setting, LINEAR, "f")(Z, t)
+
+
+def alone(t: float, null: bool) -> Tensor:
+    """What the network itself says."""
+    times = torch.full((3,), t)
+    c = coefficients(LINEAR, times, "f")
+    noisy = NoisyLigand(Z, MASK, times, times, c, c, torch.tensor(3.0))
+    return to_clean(Z, Network()(noisy, torch.full((3,), null)), joined(c, c, 7)) * MASK.unsqueeze(-1)
+
+
+def centre(z: Tensor) -> Tensor:
+    return (z[..., :3] * MASK.unsqueeze(-1)).sum(1) / MASK.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize(("scale", "null"), [(1.0, False), (0.0, True)])
+@pytest.mark.parametrize("t", [INSIDE, OUTSIDE])
+def test_scales_one_and_zero_are_the_plain_models_in_one_call(scale: float, null: bool, t: float) -> None:
+    network = Network()
+    setting = SamplingConfig(cfg_scale=scale, cfg_scale_x=1.0)
+    assert torch.equal(guided(setting, t, network), alone(t, null))
+    assert [(size, flags.tolist()) for size, flags in network.calls] == [(3, [null] * 3)]
+
+
+def test_guidance_acts_within_its_interval_only() -> None:
+    network = Network()
+    assert torch.equal(guided(STRONG, OUTSIDE, network), alone(OUTSIDE, False))
+    assert torch.equal(guided(STRONG, 0.1, network), alone(0.1, False))
+    assert [size for size, _ in network.calls] == [3, 3]
+    assert not torch.allclose(guided(STRONG, INSIDE, network), alone(INSIDE, False), atol=0.05)
+    assert network.calls[-1][0] == 6
+    assert torch.equal(guided(replace(STRONG, guidance_low=2.0), INSIDE), alone(INSIDE, False))
+
+
+@pytest.mark.parametrize("rescale", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("scale", [0.5, 2.0, 7.5])
+def test_the_centre_of_mass_is_never_guided(scale: float, rescale: float) -> None:
+    z = guided(SamplingConfig(cfg_scale=scale, cfg_scale_x=scale, rescale=rescale), INSIDE)
+    assert torch.allclose(centre(z), centre(alone(INSIDE, False)), atol=1e-6)
+    assert not torch.allclose(z[..., :3], alone(INSIDE, False)[..., :3], atol=1e-2)
+
+
+def test_without_rescaling_features_are_extrapolated() -> None:
+    z = guided(replace(STRONG, rescale=0.0), INSIDE)
+    conditional, unconditional = alone(INSIDE, False), alone(INSIDE, True)
+    expected = conditional + 2.0 * (conditional - unconditional)
+    assert torch.allclose(z[..., 3:], expected[..., 3:], atol=1e-5)
+
+
+def test_full_rescaling_keeps_the_magnitude_of_the_conditional_target() -> None:
+    z = guided(replace(STRONG, cfg_scale_x=1.0, rescale=1.0), INSIDE)
+    c = joined(*[coefficients(LINEAR, torch.full((3,), INSIDE), "f")] * 2, 7)
+    targets = [((v - c.skip * Z) / c.out)[..., 3:] * MASK.unsqueeze(-1) for v in (z, alone(INSIDE, False))]
+    sizes = [v.square().sum((1, 2)) for v in targets]
+    assert torch.allclose(*sizes, rtol=1e-4)
+
+
+def test_the_last_estimate_is_handed_to_both_branches() -> None:
+    seen: list[Tensor | None] = []
+
+    def predict(noisy: NoisyLigand, null: Tensor) -> Tensor:
+        seen.append(noisy.previous)
+        return Network()(noisy, null)
+
+    denoise = GuidedDenoiser(predict, MASK, torch.tensor(3.0), STRONG, LINEAR, "f")
+    first = denoise(Z, OUTSIDE)
+    denoise(Z, INSIDE)
+    assert seen[0] is None
+    assert torch.equal(seen[1], first.repeat_interleave(2, 0))

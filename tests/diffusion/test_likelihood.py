@@ -1,0 +1,115 @@
+"""The bound is the exact value for a Gaussian with its exact denoiser, whatever the schedule, and never below it."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ligandsmith.diffusion import noise
+from ligandsmith.diffusion.likelihood import CleanAt, DiffusionNLL, NoiseGrid, diffusion_nll, reachable
+from ligandsmith.diffusion.schedule import Schedule, make_schedule
+
+MEAN = torch.tensor([0.6, -0.4, 0.2])
+SD = torch.tensor([0.5, 1.0, 1.4])
+SCHEDULES = ["linear", "cosine", "polynomial_2"]
+
+
+class VarianceExploding(Schedule):
+    """alpha = 1, sigma = 0.004 · 40000^t."""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return 0.004 * 40000.0**t
+
+    def time_of_logsnr(self, logsnr: Tensor) -> Tensor:
+        return (-logsnr / 2 - math.log(0.004)) / math.log(40000.0)
+
+
+def exact_denoiser(schedule: Schedule, mean: Tensor = MEAN, sd: Tensor = SD) -> CleanAt:
+    def denoise(z: Tensor, t: Tensor) -> Tensor:
+        alpha, sigma = (f(t).view(-1, 1, 1) for f in (schedule.alpha, schedule.sigma))
+        gain = alpha * sd**2 / (alpha**2 * sd**2 + sigma**2)
+        return mean + gain * (z - alpha * mean)
+
+    return denoise
+
+
+def molecules(count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents of molecules of one and two atoms drawn from the Gaussian: z [B, 2, 3], mask, keys."""
+    keys = noise.make_keys(5, torch.arange(count))
+    mask = torch.tensor([[True, True], [True, False]]).repeat(count // 2, 1)
+    z = (MEAN + SD * noise.normal(keys, "data", (2, 3))) * mask.unsqueeze(-1)
+    return z, mask, keys
+
+
+def exact_nll(z: Tensor, mask: Tensor) -> Tensor:
+    return -(torch.distributions.Normal(MEAN, SD).log_prob(z).sum(-1) * mask).sum(-1).double()
+
+
+def bound(schedule: Schedule, denoise: CleanAt, count: int = 200, grid: NoiseGrid | None = None) -> Tensor:
+    """Bound minus exact value, per molecule."""
+    z, mask, keys = molecules(count)
+    return diffusion_nll(denoise, z, mask, schedule, keys, grid).total - exact_nll(z, mask)
+
+
+@pytest.mark.parametrize(
+    "schedule", [*map(make_schedule, SCHEDULES), VarianceExploding()], ids=[*SCHEDULES, "exploding"]
+)
+def test_the_bound_is_exact_for_a_gaussian(schedule: Schedule) -> None:
+    gap = bound(schedule, exact_denoiser(schedule))
+    error = float(gap.std()) / math.sqrt(len(gap))
+    assert error < 0.08
+    assert abs(float(gap.mean())) < 3 * error
+
+
+def test_the_published_plain_estimate_agrees() -> None:
+    """Without the control variate: KL + dof/2 (log 2π - λ_high + 1) + ½ E[e^λ |z - ẑ|² / p(λ)], λ uniform."""
+    schedule, (z, mask, keys) = make_schedule("cosine"), molecules(200)
+    low, high = -8.0, 8.0
+    lam = low + (high - low) * noise.uniform(keys, "plain", (64,)).double()
+    t = schedule.time_of_logsnr(lam)
+    errors = []
+    for i in range(64):
+        a, s = (f(t[:, i]).float().view(-1, 1, 1) for f in (schedule.alpha, schedule.sigma))
+        z_t = a * z + s * noise.normal(noise.combine(keys, i), "plain noise", (2, 3))
+        error = (z - exact_denoiser(schedule)(z_t, t[:, i].float())).square().sum(-1) * mask
+        errors.append(lam[:, i].exp() * error.sum(-1))
+    dof = 3.0 * mask.sum(-1)
+    a2, s2 = 1 / (1 + math.exp(8.0)), 1 / (1 + math.exp(-8.0))
+    kl = 0.5 * (a2 * z.square().sum((1, 2)) + dof * (s2 - 1 - math.log(s2)))
+    plain = kl + dof / 2 * (math.log(2 * math.pi) - high + 1) + 0.5 * (high - low) * torch.stack(errors).mean(0)
+    ours = diffusion_nll(exact_denoiser(schedule), z, mask, schedule, keys, NoiseGrid(64, low, high)).total
+    gap = plain - ours
+    assert abs(float(gap.mean())) < 3 * float(gap.std()) / math.sqrt(len(gap))
+    assert float((ours - exact_nll(z, mask)).std()) < 0.5 * float((plain - exact_nll(z, mask)).std())
+
+
+@pytest.mark.parametrize("shift", [0.3, -0.5])
+def test_a_wrong_denoiser_only_raises_the_bound(shift: float) -> None:
+    schedule = make_schedule("linear")
+    gap = bound(schedule, exact_denoiser(schedule, MEAN + shift), grid=NoiseGrid(points=16))
+    assert float(gap.mean()) > 5 * float(gap.std()) / math.sqrt(len(gap))
+
+
+def test_the_value_depends_on_the_molecule_and_its_key_only() -> None:
+    schedule, (z, mask, keys) = make_schedule("linear"), molecules(8)
+    grid = NoiseGrid(points=5)
+
+    def terms(rows: slice, padding: int = 0) -> DiffusionNLL:
+        wide = torch.nn.functional.pad(z[rows], (0, 0, 0, padding), value=7.0)
+        wide_mask = torch.nn.functional.pad(mask[rows], (0, padding))
+        return diffusion_nll(exact_denoiser(schedule), wide, wide_mask, schedule, keys[rows], grid)
+
+    whole, part = terms(slice(None)), terms(slice(2, 5), padding=3)
+    for a, b in zip(whole, part, strict=True):
+        assert torch.allclose(a[2:5], b, atol=1e-6)
+    assert torch.equal(whole.denoising, terms(slice(None)).denoising)
+
+
+def test_the_interval_ends_where_the_schedule_does() -> None:
+    assert reachable(make_schedule("linear"), NoiseGrid()) == (-10.0, 10.0)
+    low, high = reachable(make_schedule("polynomial_2", 1e-4), NoiseGrid())
+    assert (low, high) == pytest.approx((-9.2102, 9.2102), abs=1e-3)
