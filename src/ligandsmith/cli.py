@@ -3,70 +3,65 @@
 Heavy imports happen inside the commands, so that `--help` answers at once.
 """
 
+# ruff: noqa: PLC0415 - imports inside the commands
+
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ligandsmith.arguments import (
+    Parser,
+    above_zero,
+    boolean,
+    joined_center,
+    numbers,
+    positive,
+    preset_name,
+    probability,
+    whole,
+)
 from ligandsmith.errors import LigandsmithError
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
-def _boolean(text: str) -> bool:
-    values = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
-    if text.lower() not in values:
-        raise argparse.ArgumentTypeError(f"'{text}' is not true or false")
-    return values[text.lower()]
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
-
-
-def _numbers(text: str) -> tuple[float, float, float]:
-    parts = [float(part) for part in text.replace(",", " ").split()]
-    if len(parts) != 3:
-        raise argparse.ArgumentTypeError(f"'{text}' is not three numbers x,y,z")
-    return parts[0], parts[1], parts[2]
-
-
 def _training_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
     add = parser.add_argument
-    add("--batch_size", type=_positive, default=batch_size, help="complexes per process and step (%(default)s)")
-    add("--learning_rate", type=float, default=1e-4, help="peak learning rate (%(default)s)")
-    add("--num_epochs", type=_positive, default=100, help="at most this many epochs (%(default)s)")
-    add("--save_interval", type=_positive, default=10, help="a numbered checkpoint every N epochs (%(default)s)")
-    add("--num_workers", type=int, default=4, help="data loading workers (%(default)s)")
-    add("--use_amp", type=_boolean, nargs="?", const=True, default=True, help="mixed precision on a GPU (%(default)s)")
+    add("--batch_size", type=positive, default=batch_size, help="complexes per process and step (%(default)s)")
+    add("--learning_rate", type=above_zero, default=1e-4, help="peak learning rate (%(default)s)")
+    add("--num_epochs", type=positive, default=100, help="at most this many epochs (%(default)s)")
+    add("--save_interval", type=positive, default=10, help="a numbered checkpoint every N epochs (%(default)s)")
+    add("--num_workers", type=whole, default=4, help="data loading workers (%(default)s)")
+    add("--use_amp", type=boolean, nargs="?", const=True, default=True, help="mixed precision on a GPU (%(default)s)")
     add("--no-use_amp", "--no_use_amp", dest="use_amp", action="store_false", help="full precision")
     add("--device", default="cuda", help="cuda or cpu (%(default)s; falls back to the CPU)")
     add("--data", type=Path, help="data set folder, or a CrossDocked2020 .lmdb (default: the one that is shipped)")
     add("--split_file", type=Path, help="split file of a CrossDocked2020 .lmdb")
-    add("--preset", default="small", help="tiny, small, base, large or origin (%(default)s)")
+    add("--preset", type=preset_name, default="small", help="tiny, small, base, large or origin (%(default)s)")
     add("--config", type=Path, help="YAML or JSON file laid over the preset")
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override one field; repeatable")
     add("--run_dir", type=Path, default=Path(), help="where everything is written (the current folder)")
     add("--resume", default="", metavar="PATH|auto", help="continue a run exactly where it stopped")
-    add("--max_steps", type=int, default=0, help="stop after N optimizer steps")
+    add("--max_steps", type=whole, default=0, help="stop after N optimizer steps")
     add("--max_minutes", type=float, default=0.0, help="stop after so many minutes, saving the position")
-    add("--patience", type=int, default=0, help="stop after N epochs without a better test loss (0: never)")
-    add("--accumulate", type=_positive, default=1, help="batches per optimizer step (%(default)s)")
+    add("--patience", type=whole, default=0, help="stop after N epochs without a better test loss (0: never)")
+    add("--accumulate", type=positive, default=1, help="batches per optimizer step (%(default)s)")
     add("--seed", type=int, default=0)
-    add("--limit", type=int, default=0, help="use only the first N complexes of each split (a quick look)")
-    add("--threads", type=int, default=0, help="CPU threads per process (default: the cores there are)")
+    add("--limit", type=whole, default=0, help="use only the first N complexes of each split (a quick look)")
+    add("--threads", type=whole, default=0, help="CPU threads per process (default: the cores there are)")
     add("--gradient_checkpointing", action="store_true", help="less memory, about a third more time")
 
 
 def _diffusion_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cfg_dropout_prob", type=float, default=0.1, help="share trained without pocket (%(default)s)")
+    parser.add_argument("--cfg_dropout_prob", type=probability, default=0.1, help="share trained without (%(default)s)")
     parser.add_argument(
-        "--cfg_scale", type=float, help="guidance of the samples (default: the preset's; 7.5 is legal but ruins geometry)"
+        "--cfg_scale",
+        type=float,
+        help="guidance of the samples (default: the preset's; 7.5 ruins geometry)",
     )
     parser.add_argument("--complexes_only", action="store_true", help="do not co-train on ligands without a pocket")
 
@@ -129,9 +124,9 @@ def _train_denoiser(args: argparse.Namespace) -> None:
 
 
 def _train_all_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--num_gpus", type=_positive, default=1, help="processes, one a GPU (with --device cpu: CPU processes)")
-    parser.add_argument("--num_nodes", type=_positive, default=1, help="machines (started by torchrun or Slurm)")
-    parser.add_argument("--num_samples", type=int, default=4, help="ligands sampled at the end, with and without guidance")
+    parser.add_argument("--num_gpus", type=positive, default=1, help="processes, one a GPU (or on the CPU)")
+    parser.add_argument("--num_nodes", type=positive, default=1, help="machines (started by torchrun or Slurm)")
+    parser.add_argument("--num_samples", type=whole, default=4, help="ligands sampled at the end")
     _training_flags(parser, batch_size=16)
     _diffusion_flags(parser)
 
@@ -152,7 +147,7 @@ def _train_all(args: argparse.Namespace) -> None:
 def _prepare_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="folder of complexes, or a CSV with id, protein, ligand")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--workers", type=_positive, default=1)
+    parser.add_argument("--workers", type=positive, default=1)
     parser.add_argument("--split_file", type=Path, help="CSV with id, split")
 
 
@@ -168,7 +163,7 @@ def _prepare(args: argparse.Namespace) -> None:
 def _split_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--by", choices=["sequence", "scaffold", "random", "file"], default="sequence")
-    parser.add_argument("--identity", type=float, default=0.3, help="highest sequence identity across splits")
+    parser.add_argument("--identity", type=probability, default=0.3, help="highest sequence identity across splits")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--file", type=Path, help="CSV with id, split (for --by file)")
 
@@ -183,7 +178,7 @@ def _split(args: argparse.Namespace) -> None:
 def _conformers_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("smiles", type=Path, help="one SMILES and optional name a line, also .gz")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--workers", type=_positive, default=1)
+    parser.add_argument("--workers", type=positive, default=1)
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -198,25 +193,29 @@ def _conformers(args: argparse.Namespace) -> None:
 
 def _generate_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--checkpoint", default="small", help="best_denoiser.pt, best_model.pt, or the name of shipped weights (%(default)s)")
+    add(
+        "--checkpoint",
+        default="small",
+        help="a .pt file or the name of shipped weights (%(default)s)",
+    )
     add("--protein", type=Path, required=True, help="PDB or mmCIF, also .gz")
     site = parser.add_mutually_exclusive_group(required=True)
     site.add_argument("--ligand", type=Path, help="reference ligand in the site: SDF or MOL2")
     site.add_argument("--residues", nargs="+", metavar="CHAIN:NUMBER", help="residues of the site")
-    site.add_argument("--center", type=_numbers, metavar="X,Y,Z", help="centre of the site in Å, with --radius")
+    site.add_argument("--center", type=numbers, metavar="X,Y,Z", help="centre of the site in Å, with --radius")
     site.add_argument("--het", metavar="NAME", help="ligand in the protein file: NAME or CHAIN:NAME:NUMBER")
-    add("--radius", type=float, default=10.0, help="Å around --center (%(default)s)")
-    add("--num", type=_positive, default=100, help="ligands (%(default)s)")
+    add("--radius", type=above_zero, default=10.0, help="Å around --center (%(default)s)")
+    add("--num", type=positive, default=100, help="ligands (%(default)s)")
     add("--num_atoms", help="heavy atoms: a number or a range 18-26 (default: the size model)")
-    add("--steps", type=_positive, help="network steps (default: the checkpoint's)")
+    add("--steps", type=positive, help="network steps (default: the checkpoint's)")
     add("--sampler", help="euler, heun, ddim, ddpm or dpmpp_2m (default: the checkpoint's)")
     add("--cfg_scale", type=float, help="guidance of the features (default: the checkpoint's)")
     add("--cfg_scale_x", type=float, help="guidance of the coordinates (default: the checkpoint's)")
     add("--churn", type=float, help="noise added back at each step (default: the checkpoint's)")
-    add("--batch_size", type=_positive, default=25, help="molecules at a time; does not change them (%(default)s)")
+    add("--batch_size", type=positive, default=25, help="molecules at a time; does not change them (%(default)s)")
     add("--seed", type=int, default=0)
     add("--device", default="cuda")
-    add("--threads", type=int, default=0)
+    add("--threads", type=whole, default=0)
     add("--add-hs", dest="add_hs", action="store_true", help="write hydrogens")
     add("--ligand_vae_path", type=Path, help="refused unless it is the VAE that the denoiser was trained with")
     add("--protein_vae_path", type=Path, help="refused unless it is the VAE that the denoiser was trained with")
@@ -224,15 +223,20 @@ def _generate_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _generate(args: argparse.Namespace) -> None:
+    from dataclasses import fields
+
+    from ligandsmith.diffusion.samplers import SAMPLERS
     from ligandsmith.generation import GenerationOptions, funnel, generate_to_folder, load, read_pocket
-    from ligandsmith.training.hardware import use_threads, usable_device
+    from ligandsmith.training.hardware import usable_device, use_threads
+
+    if args.sampler not in (None, *SAMPLERS):
+        raise argparse.ArgumentTypeError(f"unknown sampler '{args.sampler}'; choose one of: {', '.join(SAMPLERS)}")
 
     use_threads(args.threads)
     pocket, report = read_pocket(args.protein, args.ligand, args.residues, args.center, args.het, radius=args.radius)
     for line in report.lines():
         print(line)
-    names = ("num", "num_atoms", "steps", "sampler", "cfg_scale", "cfg_scale_x", "churn", "batch_size", "seed", "add_hs")
-    options = GenerationOptions(**{name: getattr(args, name) for name in names})
+    options = GenerationOptions(**{f.name: getattr(args, f.name) for f in fields(GenerationOptions)})
     generator = load(args.checkpoint, usable_device(args.device))
     for name, path in (("ligand", args.ligand_vae_path), ("protein", args.protein_vae_path)):
         if path is not None:
@@ -247,10 +251,10 @@ def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sdf", type=Path)
     parser.add_argument("--protein", type=Path)
     parser.add_argument("--ligand", type=Path, help="reference ligand")
-    parser.add_argument("--requested", type=_positive, help="how many molecules were asked for (default: samples.json)")
+    parser.add_argument("--requested", type=positive, help="how many molecules were asked for (default: samples.json)")
     parser.add_argument("--known", type=Path, help="SMILES or SDF that novelty is judged against")
     parser.add_argument("--no-posebusters", dest="posebusters", action="store_false")
-    parser.add_argument("--out", type=Path, help="folder of per_molecule.csv and summary.json (default: beside the SDF)")
+    parser.add_argument("--out", type=Path, help="folder of the results (default: that of the SDF)")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -276,30 +280,42 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser of one command, or of all."""
+    if command is not None:
+        text, flags, run = COMMANDS[command]
+        parser = Parser(description=text)
+        flags(parser)
+        parser.set_defaults(run=run)
+        return parser
+    parser = Parser(prog="ligandsmith", description="New 3D ligands for a protein pocket.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (text, flags, run) in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=text, description=text)
+        flags(sub)
+        sub.set_defaults(run=run)
+    return parser
+
+
 def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
     """Run a command; `command` names the one that a script stands for. Returns the exit status."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
-    logging.getLogger("ligandsmith").setLevel(logging.INFO)
-    if command is None:
-        parser = argparse.ArgumentParser(prog="ligandsmith", description="New 3D ligands for a protein pocket.")
-        subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-        for name, (text, flags, run) in COMMANDS.items():
-            sub = subparsers.add_parser(name, help=text, description=text)
-            flags(sub)
-            sub.set_defaults(run=run)
-    else:
-        text, flags, run = COMMANDS[command]
-        parser = argparse.ArgumentParser(description=text)
-        flags(parser)
-        parser.set_defaults(run=run)
-    args = parser.parse_args(argv)
+    first = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"  # of several processes, one speaks
+    logging.getLogger("ligandsmith").setLevel(logging.INFO if first else logging.ERROR)
+    args = _parser(command).parse_args(joined_center(sys.argv[1:] if argv is None else argv))
     try:
         args.run(args)
     except LigandsmithError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except argparse.ArgumentTypeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+    except OSError as error:
+        print(f"error: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt as error:
+        print(str(error) or "interrupted", file=sys.stderr)
         return INTERRUPTED
     return OK
 
