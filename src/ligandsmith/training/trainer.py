@@ -3,7 +3,6 @@
 A stage supplies the module (batch, keys, share -> LossReport), the loaders and the content of its checkpoints.
 """
 
-import json
 import logging
 import math
 import sys
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning_fabric import Fabric
@@ -20,8 +19,10 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from ligandsmith.config import Config, OptimizerConfig
+from ligandsmith.data.dataset import write_json
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.training.checkpoint import load_checkpoint, save_checkpoint
+from ligandsmith.training.interruption import Interrupted, StopWish
 from ligandsmith.training.loaders import Loaders
 from ligandsmith.training.modules import step_keys
 from ligandsmith.training.optimization import (
@@ -30,6 +31,7 @@ from ligandsmith.training.optimization import (
     make_optimizer,
     swapped_weights,
 )
+from ligandsmith.training.packing import Packed, PackedModule
 from ligandsmith.training.plots import plot_losses
 from ligandsmith.types import LossReport
 
@@ -85,23 +87,12 @@ class Progress:
     is_main: bool = True  # the process that writes and speaks
 
 
-class Packed:
-    """Arguments and result of a step, in an object that Fabric does not take apart to convert its tensors."""
+class Orders(NamedTuple):
+    """What the processes of a run do between two batches."""
 
-    def __init__(self, *values: Any) -> None:
-        self.values = values
-
-
-class PackedModule(nn.Module):
-    """The stage's module behind one packed argument; returns (objective, packed report)."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, packed: Packed) -> tuple[torch.Tensor, Packed]:
-        report: LossReport = self.inner(*packed.values)
-        return report.total if report.objective is None else report.objective, Packed(report)
+    stop: bool  # by signal: save and leave
+    end: bool  # a limit of steps or time is reached
+    save: bool
 
 
 class Trainer:
@@ -119,26 +110,28 @@ class Trainer:
         per_epoch = math.ceil(len(loaders.train_sampler) / options.accumulate)
         self.total_steps = options.max_steps or per_epoch * options.num_epochs
         self.started = self.saved = time.monotonic()
+        self.stop = StopWish()
         self.writer: SummaryWriter | None = None
         if options.resume:
             self._resume()
 
     def run(self) -> Progress:
-        """Train to the end (or to a limit), leaving the best and the last checkpoint. Raises LigandsmithError."""
+        """Train to the end (or to a limit), leaving the best and the last checkpoint.
+
+        Raises LigandsmithError, and KeyboardInterrupt after saving the position on Ctrl-C or SIGTERM.
+        """
         self.options.run_dir.mkdir(parents=True, exist_ok=True)
         if self.fabric.is_global_zero:
             self.writer = SummaryWriter(str(self.options.run_dir / "logs"))
         p = self.progress
         try:
-            while p.epoch <= self.options.num_epochs and not self._limit_reached():
-                if not self._train_epoch():
-                    break
-                self._finish_epoch()
-                if self._out_of_patience():
-                    break
-        except KeyboardInterrupt:
+            with self.stop:
+                ended = p.epoch > self.options.num_epochs or self._orders().end
+                while not ended:
+                    ended = self._finish_epoch(whole=self._train_epoch())
+        except Interrupted:
             self._save_last()
-            raise LigandsmithError(
+            raise KeyboardInterrupt(
                 f"interrupted at epoch {p.epoch}, step {p.step}; continue with --resume auto"
             ) from None
         except torch.OutOfMemoryError as error:
@@ -161,23 +154,30 @@ class Trainer:
         sampler.epoch, sampler.start = p.epoch, p.batch
         self.module.train()
         bar = tqdm(
-            total=len(sampler), initial=p.batch, desc=f"Epoch {p.epoch}", disable=not self.fabric.is_global_zero, leave=False,
-            mininterval=0.2 if sys.stderr.isatty() else 20.0,
-        )
+            total=len(sampler), initial=p.batch, desc=f"Epoch {p.epoch}", disable=not self.fabric.is_global_zero,
+            leave=False, mininterval=0.2 if sys.stderr.isatty() else 20.0,
+        )  # fmt: skip
         for batch in self.loaders.train:
             last = p.batch + 1 == len(sampler)
             self._batch(batch, step_now=(p.batch + 1) % self.options.accumulate == 0 or last)
             p.batch += 1
             bar.update()
             bar.set_postfix_str(f"loss {p.loss_sum / max(p.molecules, 1):.4f}")
-            if not last and (self._limit_reached() or self._save_due()):
-                self._save_last()
-                if self._limit_reached():
-                    bar.close()
-                    self._finish_epoch(whole=False)
+            if not last and p.batch % self.options.accumulate:
+                continue  # gradients wait for their step, and a checkpoint does not hold them
+            orders = self._orders()
+            if orders.stop or (not last and (orders.end or orders.save)):
+                bar.close()
+                self._obey(orders)
+                if orders.end:
                     return False
         bar.close()
         return True
+
+    def _obey(self, orders: Orders) -> None:
+        if orders.stop:
+            raise Interrupted
+        self._save_last()
 
     def _batch(self, batch: Any, step_now: bool) -> None:
         p = self.progress
@@ -190,13 +190,19 @@ class Trainer:
             objective, packed = self.module(Packed(batch, keys, share))
             report: LossReport = packed.values[0]
             self.fabric.backward(objective / self.options.accumulate)
-        total = self.fabric.all_reduce(report.total.detach().clone(), reduce_op="mean")
+        total = float(self._mean(report.total))
         size = len(self.loaders.train_sampler.batches()[p.batch])
-        if math.isfinite(float(total)):
-            p.loss_sum += float(total) * size
+        if math.isfinite(total):
+            p.loss_sum += total * size
             p.molecules += size
         if step_now:
             self._step(report)
+
+    def _mean(self, value: torch.Tensor) -> torch.Tensor:
+        """Mean of a tensor over the processes."""
+        reduced = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
+        assert isinstance(reduced, torch.Tensor)
+        return reduced
 
     def _draw_number(self) -> int:
         """Number of the batch in the whole run: the source of its noise."""
@@ -248,6 +254,8 @@ class Trainer:
         self.module.eval()
         with swapped_weights(self.stage.module, self.average):
             for number, batch in enumerate(self.loaders.validation):
+                if self._orders().stop:
+                    raise Interrupted
                 batch = batch.to(self.fabric.device)  # noqa: PLW2901
                 keys = step_keys(VALIDATION_SEED, number, len(batch.ids), self.ranks, self.fabric.device)
                 share = sampler.shares(number, len(batch.ids)).to(self.fabric.device)
@@ -255,17 +263,17 @@ class Trainer:
                 report = packed.values[0]
                 weight = len(sampler.batches()[number]) / total_size
                 for name, value in {**report.terms, "total": report.total}.items():
-                    reduced = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
-                    sums[name] = sums.get(name, 0.0) + weight * reduced
+                    sums[name] = sums.get(name, torch.zeros_like(value)) + weight * self._mean(value)
         self.module.train()
         return {name: float(value) for name, value in sums.items()}
 
-    def _finish_epoch(self, whole: bool = True) -> None:
-        """Validate, log, save. With `whole=False` the position in the epoch has been saved already."""
+    def _finish_epoch(self, whole: bool) -> bool:
+        """Validate, log, save; True if the run ends here. With `whole=False` the position has been saved already."""
         p = self.progress
         terms = self.validate()
         train, test = p.loss_sum / max(p.molecules, 1), terms["total"]
-        p.history.append({"epoch": p.epoch, "step": p.step, "train_loss": train, "test_loss": test, "test_terms": terms})
+        losses = {"train_loss": train, "test_loss": test, "test_terms": terms}
+        p.history.append({"epoch": p.epoch, "step": p.step, **losses})
         if self.fabric.is_global_zero:
             log.info("Epoch %d: Train Loss = %.4f, Test Loss = %.4f", p.epoch, train, test)
             self._write("test", terms)
@@ -275,7 +283,7 @@ class Trainer:
         number = p.epoch
         if whole:
             p.epoch, p.batch, p.loss_sum, p.molecules = p.epoch + 1, 0, 0.0, 0.0
-        ended = not whole or p.epoch > self.options.num_epochs or self._limit_reached()
+        ended = not whole or p.epoch > self.options.num_epochs or self._orders().end or self._out_of_patience()
         if whole:
             self._save_last()
         if better:
@@ -285,8 +293,8 @@ class Trainer:
             if self.fabric.is_global_zero:
                 plot_losses(p.history, self.options.run_dir / f"{self.stage.plot_name}_{number}.png")
         if self.fabric.is_global_zero:
-            path = self.options.run_dir / f"{self.stage.best_name}_history.json"
-            path.write_text(json.dumps(p.history, indent=1) + "\n", encoding="utf-8")
+            write_json(self.options.run_dir / f"{self.stage.best_name}_history.json", p.history)
+        return ended
 
     def _out_of_patience(self) -> bool:
         p, patience = self.progress, self.options.patience
@@ -295,10 +303,12 @@ class Trainer:
         log.info("Stopped early: no better test loss for %d epochs (--patience 0 turns this off)", patience)
         return True
 
-    def _limit_reached(self) -> bool:
-        o = self.options
-        over = bool(o.max_minutes) and (time.monotonic() - self.started) / 60 > o.max_minutes
-        return self.fabric.broadcast(over) or bool(o.max_steps and self.progress.step >= o.max_steps)
+    def _orders(self) -> Orders:
+        """What to do now, decided by the first process for all."""
+        o, now = self.options, time.monotonic()
+        end = bool(o.max_minutes) and now - self.started > 60 * o.max_minutes
+        end = end or bool(o.max_steps and self.progress.step >= o.max_steps)
+        return self.fabric.broadcast(Orders(bool(self.stop.name), end, now - self.saved > 60 * MINUTES_BETWEEN_SAVES))
 
     def _write(self, part: str, values: dict[str, Any]) -> None:
         if self.writer is not None:
@@ -311,15 +321,11 @@ class Trainer:
         count, atoms, pocket = self._current
         return LigandsmithError(
             f"out of memory at epoch {self.progress.epoch}, batch {self.progress.batch}: {count} complexes padded to "
-            f"{atoms} ligand and {pocket} pocket atoms; lower --batch_size (and raise --accumulate by the same factor), "
-            f"or add --gradient_checkpointing ({str(error).splitlines()[0]})"
+            f"{atoms} ligand and {pocket} pocket atoms; lower --batch_size (and raise --accumulate by the same "
+            f"factor), or add --gradient_checkpointing ({str(error).splitlines()[0]})"
         )
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
-
-    def _save_due(self) -> bool:
-        due = (time.monotonic() - self.saved) / 60 > MINUTES_BETWEEN_SAVES
-        return bool(self.fabric.broadcast(due))
 
     def last_path(self) -> Path:
         return self.options.run_dir / "checkpoints" / f"{self.stage.epoch_name.removesuffix('_epoch')}_last.pt"
@@ -346,13 +352,21 @@ class Trainer:
                 "test_loss": latest.get("test_loss", math.nan),
                 "history": p.history,
                 "progress": {k: v for k, v in asdict(p).items() if k not in ("history", "is_main")},
-                "run": {"seed": self.options.seed, "global_batch": self.loaders.train_sampler.global_batch},
+                "run": self._identity(),
                 **self.stage.content(self.stage.module.state_dict()),
             }
             if scaler is not None:
                 content["scaler_state"] = scaler.state_dict()
             save_checkpoint(path, content)
         self.fabric.barrier()
+
+    def _identity(self) -> dict[str, int]:
+        """What must not change when a run is resumed, besides the config."""
+        sampler = self.loaders.train_sampler
+        return {
+            "seed": self.options.seed, "global_batch": sampler.global_batch, "accumulate": self.options.accumulate,
+            "records": len(sampler.sizes),
+        }  # fmt: skip
 
     def _resume(self) -> None:
         """Continue from a checkpoint of this stage; `auto` is the last one of the run, or a fresh start."""
@@ -362,18 +376,23 @@ class Trainer:
             return
         content = load_checkpoint(path, (self.stage.kind,))
         if content["config"] != asdict(self.stage.config):
-            raise LigandsmithError(f"{path}: made with another configuration; resume with the same preset and overrides")
-        saved = content["run"]
-        ours = {"seed": self.options.seed, "global_batch": self.loaders.train_sampler.global_batch}
-        if saved != ours:
-            raise LigandsmithError(f"{path}: made with {saved}, now {ours}; resume with the same seed and global batch")
+            raise LigandsmithError(f"{path}: made with another config; resume with the same preset and overrides")
+        changed = [
+            f"{k.replace('_', ' ')} {content['run'][k]}, now {v}"
+            for k, v in self._identity().items()
+            if content["run"].get(k, v) != v
+        ]
+        if changed:
+            raise LigandsmithError(f"{path}: made with {'; '.join(changed)}; resume with the same or start anew")
         self.stage.restore(content)
         self.optimizer.load_state_dict(content["optimizer_state"])
         self.average.load_state_dict(content["ema_state"])
         torch.set_rng_state(content["rng_state"])
-        if "scaler_state" in content and getattr(self.fabric._precision, "scaler", None) is not None:
-            self.fabric._precision.scaler.load_state_dict(content["scaler_state"])
-        self.progress = Progress(
-            **content["progress"], history=content["history"], is_main=self.fabric.is_global_zero
-        )
+        scaler = getattr(self.fabric._precision, "scaler", None)
+        if "scaler_state" in content and scaler is not None:
+            scaler.load_state_dict(content["scaler_state"])
+        position = content["progress"]
+        # A limit that ended a run within an epoch left a row for a part of it; the epoch's own row comes at its end.
+        history = [row for row in content["history"] if row["epoch"] < position["epoch"]]
+        self.progress = Progress(**position, history=history, is_main=self.fabric.is_global_zero)
         log.info("Resumed %s at epoch %d, step %d", path, self.progress.epoch, self.progress.step)
