@@ -27,7 +27,7 @@ class Hardware:
 
 
 def usable_device(name: str) -> str:
-    """Either "cuda" or "cpu"; without a GPU, "cuda" becomes "cpu" with one line. Raises LigandsmithError for other names."""
+    """Either "cuda" or "cpu"; without a GPU, "cuda" becomes "cpu" with one line. Raises LigandsmithError."""
     if name not in ("cuda", "cpu"):
         raise LigandsmithError(f"--device {name}: choose cuda or cpu")
     if name == "cuda" and not torch.cuda.is_available():
@@ -42,23 +42,33 @@ def use_threads(threads: int, processes: int = 1) -> None:
     torch.set_num_threads(threads or max(1, cores // max(processes, 1)))
 
 
+def process_counts(hardware: Hardware) -> tuple[int, int]:
+    """Processes per machine and machines: what torchrun started, where it did, else what was asked for."""
+    if not torch.distributed.is_torchelastic_launched():
+        return hardware.num_gpus, hardware.num_nodes
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    return local, int(os.environ["WORLD_SIZE"]) // local
+
+
 def make_fabric(hardware: Hardware) -> Fabric:
     """Devices, processes and precision; falls back to the CPU, in full precision, with one line."""
-    device, processes = usable_device(hardware.device), hardware.num_gpus
+    device = usable_device(hardware.device)
+    processes, nodes = process_counts(hardware)
     if device == "cuda" and processes > torch.cuda.device_count():
         raise LigandsmithError(f"--num_gpus {processes}: this machine has {torch.cuda.device_count()} GPU(s)")
     precision: Any = "32-true"
     if device == "cuda" and hardware.use_amp:
         precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    several = processes * hardware.num_nodes > 1
+    several = processes * nodes > 1
     backend = "nccl" if device == "cuda" else "gloo"
-    use_threads(hardware.threads, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+    use_threads(hardware.threads, processes)
     fabric = Fabric(
         accelerator=device,
         devices=processes,
-        num_nodes=hardware.num_nodes,
+        num_nodes=nodes,
         precision=precision,
-        strategy=DDPStrategy(process_group_backend=backend) if several else "auto",
+        # a batch without any pocket leaves the pocket VAE of joint training without gradients on that process
+        strategy=DDPStrategy(process_group_backend=backend, find_unused_parameters=True) if several else "auto",
     )
     fabric.launch()
     if fabric.global_rank:
