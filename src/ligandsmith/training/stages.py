@@ -16,7 +16,7 @@ from ligandsmith.data.vocabulary import ORIGIN_VOCABULARY, VOCABULARY, Vocabular
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.latents import fingerprint, moments
 from ligandsmith.training.checkpoint import load_checkpoint
-from ligandsmith.training.hardware import Hardware, make_fabric
+from ligandsmith.training.hardware import Hardware, make_fabric, process_counts
 from ligandsmith.training.latent_cache import cached_pocket_latents
 from ligandsmith.training.loaders import DataOptions, Loaders, Population, make_loaders
 from ligandsmith.training.memory import enable_gradient_checkpointing
@@ -77,9 +77,9 @@ def train_denoiser(request: Request, ligand_vae: Path | None, protein_vae: Path 
 
 def train_all(request: Request) -> Progress:
     """Both VAEs and the denoiser together; the learning rate grows with the root of the number of processes."""
-    world = request.hardware.num_gpus * request.hardware.num_nodes
-    rate = scaled_learning_rate(request.train.learning_rate, world)
-    log.info("Learning rate %g x sqrt(%d) = %g", request.train.learning_rate, world, rate)
+    processes, nodes = process_counts(request.hardware)
+    rate = scaled_learning_rate(request.train.learning_rate, processes * nodes)
+    log.info("Learning rate %g x sqrt(%d) = %g", request.train.learning_rate, processes * nodes, rate)
     request = replace(request, train=replace(request.train, learning_rate=rate))
     return _train_diffusion(request, {"ligand": None, "protein": None}, joint_names=True)
 
@@ -122,6 +122,7 @@ def _train_diffusion(request: Request, vae_paths: dict[str, Path | None], joint_
         }
 
     def restore(saved: dict[str, Any]) -> None:
+        _require_same_frozen(saved, {n: fingerprint(vaes[n].state_dict()) for n in sorted(loaded)})
         model.load_state_dict(saved["diffusion_state"])
         vaes.load_state_dict(saved["vae_state"])
 
@@ -130,6 +131,15 @@ def _train_diffusion(request: Request, vae_paths: dict[str, Path | None], joint_
     )  # fmt: skip
     kind = "joint" if joint_names else "denoiser"
     return _train(Stage(kind, *names, module, config, content, restore), loaders, request, fabric)
+
+
+def _require_same_frozen(saved: dict[str, Any], ours: dict[str, str]) -> None:
+    theirs = {name: saved["vae_hashes"][name] for name in saved["frozen_vaes"]}
+    if theirs != ours:
+        raise LigandsmithError(
+            f"the run to resume froze the VAEs {theirs or 'none'}, now they are {ours or 'none'}; give the same "
+            "--ligand_vae_path and --protein_vae_path, or start another --run_dir"
+        )
 
 
 def _train(stage: Stage, loaders: Loaders, request: Request, fabric: Fabric) -> Progress:
@@ -157,7 +167,9 @@ def _loaders(
 
 
 @torch.no_grad()
-def _measure(model: DiffusionModel, vaes: nn.ModuleDict, loaders: Loaders, frozen_ligand: bool, device: torch.device) -> None:
+def _measure(
+    model: DiffusionModel, vaes: nn.ModuleDict, loaders: Loaders, frozen_ligand: bool, device: torch.device
+) -> None:
     """Size histogram, and with a frozen ligand VAE the latent statistics, from records of the training set."""
     sums: Tensor | float = 0.0
     pocket_atoms: list[int] = []
@@ -177,7 +189,9 @@ def _measure(model: DiffusionModel, vaes: nn.ModuleDict, loaders: Loaders, froze
     model.size.fit_histogram(torch.tensor(pocket_atoms, dtype=torch.long), torch.tensor(ligand_atoms, dtype=torch.long))
     if isinstance(sums, Tensor):
         model.stats.to(device).fit(sums)
-        log.info("Latent statistics: s.d. of z_x %.3f Å, of z_h %s", float(model.stats.scale_x), _rounded(model.stats.std_h))
+        log.info(
+            "Latent statistics: s.d. of z_x %.3f Å, of z_h %s", float(model.stats.scale_x), _rounded(model.stats.std_h)
+        )
     assert world == sampler.world
 
 
@@ -225,5 +239,7 @@ def _shared_vocabulary(loaded: dict[str, LoadedVAE], config: Config) -> Vocabula
         return _vocabulary(config)
     if any(v != found[0] for v in found):
         names = [f.name for f in fields(Vocabulary) if len({getattr(v, f.name) for v in found}) > 1]
-        raise LigandsmithError(f"the two VAEs were trained with different vocabularies ({', '.join(names)}); retrain one")
+        raise LigandsmithError(
+            f"the two VAEs were trained with different vocabularies ({', '.join(names)}); retrain one"
+        )
     return found[0]
