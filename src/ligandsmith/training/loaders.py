@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 from ligandsmith.config import Config
 from ligandsmith.data.collate import BucketSampler, FramedDataset, collate
 from ligandsmith.data.crossdocked import CrossDockedDataset
-from ligandsmith.data.dataset import ComplexDataset, Split
+from ligandsmith.data.dataset import KINDS, ComplexDataset, Split, open_dataset, read_splits, shard_paths
+from ligandsmith.data.shards import ShardReader
 from ligandsmith.data.vocabulary import Vocabulary
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.types import Complex, ComplexBatch
@@ -81,15 +82,25 @@ def open_records(options: DataOptions, split: Split, population: Population) -> 
             raise LigandsmithError(f"{options.data}: an LMDB needs --split_file crossdocked_pocket10_pose_split.pt")
         records = CrossDockedDataset(options.data, options.split_file, split)
         return Joined([_limited(records, options.limit)]), min(len(records), options.limit or len(records))
-    complexes = _limited(ComplexDataset(options.data, split), options.limit)
-    if population == "pockets" or not options.ligand_only:
-        return Joined([complexes]), len(complexes)
-    try:
+    kinds = _kinds(options.data, split)
+    if population == "ligands" and kinds == {"ligands"}:
         ligands = _limited(ComplexDataset(options.data, split, "ligands"), options.limit)
-    except LigandsmithError:
-        return Joined([complexes]), len(complexes)  # a data set without ligand-only records
+        return Joined([ligands]), len(ligands)
+    complexes = _limited(ComplexDataset(options.data, split), options.limit)
+    if population == "pockets" or not options.ligand_only or "ligands" not in kinds:
+        return Joined([complexes]), len(complexes)
+    ligands = _limited(ComplexDataset(options.data, split, "ligands"), options.limit)
     both = Joined([complexes, ligands])
     return both, len(both) if population == "ligands" else len(complexes)
+
+
+def _kinds(data: Path | None, split: Split) -> set[str]:
+    """The kinds of records that a data set has in a split."""
+    folder = open_dataset(data)
+    ids = set(read_splits(folder).get(split, ()))
+    return {
+        k for k in KINDS if (paths := shard_paths(folder, k)) and not ids.isdisjoint(ShardReader(paths).index()["id"])
+    }
 
 
 def _limited(records: Any, limit: int) -> Any:
@@ -108,12 +119,14 @@ class Loaders:
 
 
 def make_loaders(
-    options: DataOptions, population: Population, config: Config, vocabulary: Vocabulary, ranks: tuple[int, int] = (0, 1),
-    latents: dict[str, NDArray[np.float16]] | None = None,
+    options: DataOptions, population: Population, config: Config, vocabulary: Vocabulary,
+    ranks: tuple[int, int] = (0, 1), latents: dict[str, NDArray[np.float16]] | None = None,
 ) -> Loaders:  # fmt: skip
     """Loaders of one process. The denoiser sees as many ligand-only records per epoch as complexes."""
     train, always = open_records(options, Split.TRAIN, population)
-    validation, fixed = open_records(replace(options, ligand_only=population == "ligands"), Split.VALIDATION, population)
+    validation, fixed = open_records(
+        replace(options, ligand_only=population == "ligands"), Split.VALIDATION, population
+    )
     train.latents = validation.latents = latents
     read = partial(collate, vocabulary=vocabulary)
     train_sampler = BucketSampler(
@@ -124,7 +137,9 @@ def make_loaders(
     return Loaders(
         _loader(FramedDataset(train, config.pocket, options.seed), train_sampler, options, read),
         train_sampler,
-        _loader(FramedDataset(validation, config.pocket, None), validation_sampler, replace(options, num_workers=0), read),
+        _loader(
+            FramedDataset(validation, config.pocket, None), validation_sampler, replace(options, num_workers=0), read
+        ),
         validation_sampler,
         train,
     )
