@@ -1,5 +1,6 @@
 """Pocket latents of a frozen protein VAE, computed once per data set and kept in one file beside the run."""
 
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ligandsmith.data.collate import collate_pockets
-from ligandsmith.data.dataset import Split
+from ligandsmith.data.dataset import MANIFEST, SPLITS, Split, open_dataset
 from ligandsmith.data.transforms import frame_origin, shift
 from ligandsmith.data.vocabulary import Vocabulary
 from ligandsmith.models.latents import fingerprint
@@ -28,9 +29,10 @@ def cached_pocket_latents(
 ) -> dict[str, NDArray[np.float16]]:
     """Latents [M, Z] of every pocket of the train and validation split, by record id. M is that of the uncut record.
 
-    The file is named by the weights' fingerprint, so another VAE never reads it. The first process computes it.
+    The file is named by the weights' fingerprint and by what is read, so that another VAE or data set never meets it.
+    The first process computes it.
     """
-    path = folder / f"pocket_latents_{fingerprint(vae.state_dict())}.safetensors"
+    path = folder / f"pocket_latents_{fingerprint(vae.state_dict())}_{_records_hash(options)}.safetensors"
     if fabric.is_global_zero and not path.exists():
         latents: dict[str, NDArray[np.float16]] = {}
         for split in (Split.TRAIN, Split.VALIDATION):
@@ -43,6 +45,17 @@ def cached_pocket_latents(
     fabric.barrier()
     with safe_open(path, "np") as stored:
         return {id: stored.get_tensor(id) for id in stored.keys()}  # noqa: SIM118 - safe_open is no dict
+
+
+def _records_hash(options: DataOptions) -> str:
+    """Eight hex digits that differ where the records may: by place, content, split file and limit."""
+    told = [str(options.limit)]
+    lmdb = options.data is not None and options.data.suffix == ".lmdb"
+    files = [options.data, options.split_file] if lmdb else [open_dataset(options.data) / n for n in (MANIFEST, SPLITS)]
+    for path in files:
+        if path is not None and path.exists():
+            told += [str(path.resolve()), str(path.stat().st_size), str(path.stat().st_mtime_ns)]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Loss curves of a run as a picture."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,4 +27,6 @@ def plot_losses(history: list[dict[str, Any]], path: Path) -> None:
     below.legend(fontsize="small", ncols=2)
     for axes in (above, below):
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
+    part = path.with_name(path.name + ".part")
+    figure.savefig(part, dpi=110, format="png")
+    os.replace(part, path)
