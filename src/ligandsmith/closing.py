@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from ligandsmith.data.dataset import Split
 from ligandsmith.data.transforms import crop_pocket
 from ligandsmith.generation import GenerationOptions, funnel, generate_to_folder, load
@@ -15,7 +17,8 @@ def sample_after_training(request: Request, checkpoint: Path, num: int) -> dict[
     records, _ = open_records(replace(request.data, ligand_only=False), Split.VALIDATION, "complexes")
     record = records[0]
     assert record.pocket is not None
-    generator = load(checkpoint)
+    gpu = request.hardware.device == "cuda" and torch.cuda.is_available()
+    generator = load(checkpoint, "cuda" if gpu else "cpu")
     pocket = crop_pocket(record.pocket, record.ligand.x, generator.config.pocket)
     out = {}
     for name, scale in (("guided", None), ("unguided", 1.0)):
