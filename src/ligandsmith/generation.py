@@ -5,23 +5,17 @@ time, so an interrupted run continues with the same command.
 """
 
 import hashlib
-import json
-import os
-import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rdkit import Chem
 from torch import Tensor
 
 from ligandsmith.chem.builder import build_molecule
-from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.config import Config, SamplingConfig, from_dict
 from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.pocket import (
@@ -41,12 +35,13 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.denoiser import DenoiserKeys
 from ligandsmith.models.latents import PocketLatents, fingerprint, pocket_latents
 from ligandsmith.models.size import MAX_ATOMS, MIN_ATOMS
+from ligandsmith.samples import funnel, generate_to_folder
 from ligandsmith.training.checkpoint import load_checkpoint
 from ligandsmith.training.modules import DiffusionModel, build_vaes
 from ligandsmith.training.stages import averaged_vae_state, load_vae
 from ligandsmith.types import BuildFailure, DecodedLigand, GeneratedLigand, LigandPrediction, Pocket
 
-SAMPLES_FILE, LIGANDS_FILE = "samples.json", "ligands.sdf"
+__all__ = ["GenerationOptions", "LigandGenerator", "funnel", "generate", "generate_to_folder", "load", "read_pocket"]
 SHIPPED = "weights"
 
 
@@ -89,7 +84,7 @@ class GenerationOptions:
         return low, high
 
 
-def read_pocket(
+def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
     protein: Path, ligand: Path | None = None, residues: Sequence[str] | None = None,
     center: Sequence[float] | None = None, het: str | None = None, *, radius: float = 10.0, cut: float = 8.0,
 ) -> tuple[Pocket, PreflightReport]:  # fmt: skip
@@ -99,7 +94,9 @@ def read_pocket(
     """
     structure = read_protein(protein)
     if ligand is not None:
-        points = np.asarray(read_ligand(ligand).GetConformer().GetPositions(), dtype=np.float32)
+        mol = read_ligand(ligand)
+        heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
+        points = np.asarray(mol.GetConformer().GetPositions()[heavy], dtype=np.float32)
         pocket, report = pocket_from_ligand(structure, points)
         return crop_pocket(pocket, points, replace(Config().pocket, radius=cut)), report
     if residues:
@@ -154,7 +151,9 @@ class LigandGenerator:
             for name, vae in self.vaes.items():
                 vae.load_state_dict(averaged_vae_state(content, name))
         except RuntimeError as error:
-            raise LigandsmithError(f"checkpoint does not fit its own config: {str(error).splitlines()[-1].strip()}") from error
+            raise LigandsmithError(
+                f"checkpoint does not fit its own config: {str(error).splitlines()[-1].strip()}"
+            ) from error
         for module in (self.model, self.vaes):
             module.eval().requires_grad_(False).to(self.device)
 
@@ -172,7 +171,7 @@ class LigandGenerator:
             )
 
     def generate(self, pocket: Pocket, num: int = 100, seed: int = 0, **options: Any) -> list[GeneratedLigand]:
-        """`num` requested ligands in the pocket's coordinates (Å), failures included; options as `GenerationOptions`."""
+        """`num` requested ligands in the pocket's coordinates (Å), failures included; `options`: GenerationOptions."""
         request = GenerationOptions(num=num, seed=seed, **options)
         return [ligand for batch in self.batches(pocket, request) for ligand in batch]
 
@@ -267,106 +266,8 @@ def decoded_ligand(
     )
 
 
-def generate(checkpoint: str | Path, pocket: Pocket, num: int = 100, seed: int = 0, **options: Any) -> list[GeneratedLigand]:
+def generate(
+    checkpoint: str | Path, pocket: Pocket, num: int = 100, seed: int = 0, **options: Any
+) -> list[GeneratedLigand]:
     """Load a checkpoint and make `num` ligands for a pocket."""
     return load(checkpoint).generate(pocket, num, seed, **options)
-
-
-def generate_to_folder(
-    generator: LigandGenerator, pocket: Pocket, options: GenerationOptions, out: Path, notes: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Write `ligands.sdf` and `samples.json`, batch by batch, continuing what is there; returns the content of the latter.
-
-    Raises LigandsmithError if the folder holds the samples of another request.
-    """
-    setting = options.sampling(generator.config.sampling)
-    identity = {
-        "checkpoint": generator.checkpoint_hash,
-        "pocket": hashlib.sha256(pocket.x.tobytes()).hexdigest()[:16],
-        "seed": options.seed,
-        "num_atoms": options.num_atoms,
-        "add_hs": options.add_hs,
-        "sampling": asdict(setting),
-    }
-    record = _previous(out, identity) or {"identity": identity, "done": 0, "molecules": [], "failures": [], "seconds": 0.0}
-    record |= {"requested": options.num, **(notes or {})}
-    out.mkdir(parents=True, exist_ok=True)
-    began = time.perf_counter() - record["seconds"]
-    for batch in generator.batches(pocket, options, start=record["done"]):
-        made = [(_finished(g, options), _properties(g, record)) for g in batch if g.mol is not None]
-        write_sdf(out / LIGANDS_FILE, made, append=True)
-        record["molecules"] += [_summary(g) for g in batch if g.mol is not None]
-        record["failures"] += [{"index": g.index, "reason": g.reason, "detail": g.detail} for g in batch if g.mol is None]
-        record["done"] = batch[-1].index + 1
-        record["seconds"] = round(time.perf_counter() - began, 3)
-        _write_json(out / SAMPLES_FILE, record)
-    return record
-
-
-def _previous(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of an earlier, interrupted run of the same request; molecules it did not list leave the SDF."""
-    path = out / SAMPLES_FILE
-    if not path.exists():
-        (out / LIGANDS_FILE).unlink(missing_ok=True)
-        return None
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    other = [k for k in identity if record.get("identity", {}).get(k) != identity[k]]
-    if other:
-        raise LigandsmithError(f"{out}: holds samples of another request (different {', '.join(other)}); choose another --out")
-    kept = [r.mol for r in read_sdf(out / LIGANDS_FILE) if r.mol is not None] if (out / LIGANDS_FILE).exists() else []
-    kept = [m for m in kept if m.HasProp("index") and int(m.GetProp("index")) < record["done"]]
-    write_sdf(out / LIGANDS_FILE, [(m, m.GetPropsAsDict()) for m in kept])
-    return record
-
-
-def _finished(ligand: GeneratedLigand, options: GenerationOptions) -> Chem.Mol:
-    mol = Chem.AddHs(ligand.mol, addCoords=True) if options.add_hs else Chem.Mol(ligand.mol)
-    mol.SetProp("_Name", f"ligand_{ligand.index:05d}")
-    return mol
-
-
-def _properties(ligand: GeneratedLigand, record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **_summary(ligand),
-        "seed": record["identity"]["seed"],
-        "checkpoint": record["identity"]["checkpoint"],
-        "pocket": record["identity"]["pocket"],
-    }
-
-
-def _summary(ligand: GeneratedLigand) -> dict[str, Any]:
-    return {
-        "index": ligand.index,
-        "smiles": Chem.MolToSmiles(ligand.mol),
-        "heavy_atoms": ligand.num_atoms,
-        "raw_valid": ligand.raw_valid,
-        "repaired": ligand.repaired,
-        "connected": ligand.connected,
-    }
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
-
-
-def funnel(record: dict[str, Any]) -> list[str]:
-    """Requested -> built -> valid as decoded -> connected, with the reasons for the rest, as lines of text."""
-    molecules, requested = record["molecules"], record["requested"]
-    done = record["done"]
-    lines = [f"{requested} requested, {done} sampled in {record['seconds']:.1f} s"]
-    counts = {
-        "molecules (after repair)": len(molecules),
-        "valid as decoded": sum(m["raw_valid"] for m in molecules),
-        "valid and connected": sum(m["connected"] for m in molecules),
-        "valid and connected as decoded": sum(m["raw_valid"] and m["connected"] for m in molecules),
-        "distinct": len({m["smiles"] for m in molecules}),
-    }
-    lines += [f"  {count:5d}  {name}" for name, count in counts.items()]
-    reasons = Counter(f["reason"] for f in record["failures"])
-    lines += [f"  {count:5d}  failed: {reason}" for reason, count in reasons.most_common()]
-    fragments = sum(not m["connected"] for m in molecules)
-    return lines + ([f"  {fragments:5d}  of the molecules are in several pieces"] if fragments else [])
-
-
