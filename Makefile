@@ -1,0 +1,63 @@
+# Every target works on a fresh machine with Python 3.11 or newer, git and make: the first one sets up .venv.
+# PYTHON=python3.12 chooses the interpreter; TORCH_INDEX=... the index that torch comes from (see README.md).
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+JOBS ?= 2
+
+export PYTHON
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format unit gates bench docs lock clean distclean
+
+help:
+	@echo "make demo    train briefly on the shipped data, make ligands for a held-out pocket (10 minutes on 2 cores)"
+	@echo "make test    lint, type-check, test"
+	@echo "make gates   the slow quality gates"
+	@echo "make bench   speed and memory of a training step and of sampling"
+	@echo "make docs    write the generated pages of docs/ anew"
+	@echo "make lint | format | unit | setup | lock | clean | distclean"
+
+setup: $(READY)
+
+$(READY): requirements/torch.txt requirements/lock.txt pyproject.toml scripts/setup.sh
+	@bash scripts/setup.sh
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python scripts/demo.py
+
+test: lint unit
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# One OpenMP thread per process: the tests run side by side already.
+unit: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gate" -n $(JOBS)
+
+gates: $(READY)
+	$(BIN)/python -m pytest -m gate
+
+bench: $(READY)
+	$(BIN)/python benchmarks/train_step.py --preset small --batch 4 --ligand 23 --pocket 350
+	$(BIN)/python benchmarks/sampling.py --preset small --num 20 --steps 50 --ligand 23 --pocket 350
+
+docs: $(READY)
+	$(BIN)/python scripts/write_metrics_page.py
+
+lock: $(READY)
+	bash scripts/lock.sh
+
+clean:
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache
+	find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv
