@@ -289,9 +289,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=3e-3, help="peak learning rate of AdamW")
     parser.add_argument("--matrix_lr", type=float, default=0.02, help="peak learning rate of Muon")
     parser.add_argument("--batch_size", type=int, default=8)
-    parser.add_argument(
-        "--distance_weight", type=float, default=0.3, help="of bond and 1-3 distances"
-    )
+    parser.add_argument("--distance_weight", type=float, default=0.3, help="of bond and 1-3 distances")
     parser.add_argument("--molecules", type=int, default=4000, help="training molecules, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="folder of a prepared data set (default: the shipped one)")
