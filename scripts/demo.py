@@ -81,7 +81,10 @@ def run(steps: list[Step]) -> None:
     """Run the commands one after the other; a failure ends the demo with the command's exit status."""
     for number, step in enumerate(steps, start=1):
         left = sum(s.minutes for s in steps[number - 1 :])
-        print(f"\n[{number}/{len(steps)}] {step.title} (about {left:.1f} minutes left in all)\n$ {step.line()}", flush=True)
+        print(
+            f"\n[{number}/{len(steps)}] {step.title} (about {left:.1f} minutes left in all)\n$ {step.line()}",
+            flush=True,
+        )
         status = run_command([step.command, *step.arguments.split()])
         if status:
             sys.exit(status)

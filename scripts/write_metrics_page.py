@@ -17,13 +17,13 @@ def page() -> str:
 
 Written by `make docs` from the registry `METRICS` in `src/ligandsmith/evaluation/metrics.py`; do not edit by hand.
 
-`ligandsmith evaluate` gives every metric as a mean with its {CONFIDENCE:g} % bootstrap interval, the number n of molecules that
-have a value, and the size of its population. A molecule that has no value is counted as a failure, never as 0 and never
-left out in silence; a metric whose input is missing (no protein, no list of known molecules, PoseBusters not installed)
-is "not run" with the cause.
+`ligandsmith evaluate` gives every metric as a mean with its {CONFIDENCE:g} % bootstrap interval, the number n
+of molecules that have a value, and the size of its population. A molecule that has no value is counted as a
+failure, never as 0 and never left out in silence; a metric whose input is missing (no protein, no list of known
+molecules, PoseBusters not installed) is "not run" with the cause.
 
-Populations: `requested` is every molecule that was asked for, those that could not be built included; `valid` those that
-RDKit sanitises; `connected` the valid ones of one fragment.
+Populations: `requested` is every molecule that was asked for, those that could not be built included; `valid`
+those that RDKit sanitises; `connected` the valid ones of one fragment.
 
 {table}
 """

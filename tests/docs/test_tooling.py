@@ -1,0 +1,99 @@
+"""Generated pages, the demo, the lock file and the set-up are what they say."""
+
+import argparse
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+from ligandsmith import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"scripts_{name}", ROOT / "scripts" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_metrics_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == script("write_metrics_page").page()
+
+
+def test_the_demo_uses_commands_that_exist_and_plans_at_most_ten_minutes() -> None:
+    demo = script("demo")
+    steps = demo.training_steps(Path("d"), 1.0)
+    steps += demo.sampling_steps("trained", "x.pt", Path("d"), 20) + demo.sampling_steps(
+        "shipped", "tiny", Path("d"), 20
+    )
+    for step in steps:
+        parser = argparse.ArgumentParser()
+        cli.COMMANDS[step.command][1](parser)
+        parser.parse_args(step.arguments.split())
+    assert sum(step.minutes for step in steps) <= 10
+    assert (ROOT / demo.POCKET / "protein.pdb.gz").is_file()
+
+
+def test_the_table_of_the_demo_counts_failures_by_reason(tmp_path: Path) -> None:
+    demo = script("demo")
+    molecules = [
+        {"smiles": "CCO", "raw_valid": True, "connected": True},
+        {"smiles": "C.C", "raw_valid": False, "connected": False},
+    ]
+    failures = [{"index": 2, "reason": "valence", "detail": ""}]
+    metrics = {
+        name: {"mean": 0.5, "n": 1, "status": "ok"} for name in ("pb_valid_of_requested", "qed", "sa", "heavy_atoms")
+    } | {"clashes": {"mean": None, "n": 0, "status": "not run: no protein given"}}
+    (tmp_path / "samples.json").write_text(json.dumps({"requested": 3, "molecules": molecules, "failures": failures}))
+    (tmp_path / "summary.json").write_text(json.dumps({"metrics": metrics}))
+    column = demo.outcome(tmp_path)
+    assert column["requested"] == "3"
+    assert column["valid and connected"] == "1"
+    assert column["in several pieces"] == "1"
+    assert column["failed: valence"] == "1"
+    assert column["mean clashes"] == "not run: no protein given"
+    text = demo.table({"trained": column, "shipped": {"requested": "3"}})
+    rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in text.splitlines()}
+    assert rows["failed: valence"] == ["1", "0"]
+
+
+def test_the_lock_has_every_dependency_but_torch_and_names_no_index() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = project["dependencies"] + [
+        d for extra in ("dev", "evaluate") for d in project["optional-dependencies"][extra]
+    ]
+    lock = (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8")
+    locked = set(re.findall(r"^([\w.-]+)==", lock, flags=re.MULTILINE))
+    names = {re.split(r"[<>=~!\[ ]", d)[0].lower() for d in wanted}
+    assert names - locked == {"torch"}
+    assert "://" not in lock
+
+
+def test_set_up_refuses_an_old_python_in_one_line(tmp_path: Path) -> None:
+    old = tmp_path / "python"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.7" && exit 0\nexit 1\n')
+    old.chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(ROOT / "scripts" / "setup.sh")],
+        env={**os.environ, "PYTHON": str(old)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "Python 3.11 or newer" in done.stderr
+    assert "3.9.7" in done.stderr
+
+
+def test_continuous_integration_runs_what_a_user_runs() -> None:
+    lines = [
+        line for line in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    ]
+    assert lines[-1] == "make test"
+    assert "set -euo pipefail" in lines
