@@ -3,11 +3,15 @@
 A file is written beside its place, flushed and renamed, so an interrupted save leaves the previous one whole.
 """
 
+import errno
 import os
 import pickle
+import struct
 import subprocess
+import warnings
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -19,11 +23,15 @@ from ligandsmith.errors import LigandsmithError
 
 FORMAT_VERSION = 1
 KINDS = ("ligand_vae", "protein_vae", "denoiser", "joint")
+DAMAGED = (  # what reading a damaged or foreign file raises
+    RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError, TypeError,
+    AttributeError, AssertionError, OverflowError, struct.error,
+)  # fmt: skip
 REQUIRED = ("format_version", "kind", "epoch", "config", "vocabulary")
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write atomically, with the format version, package version and commit added. Raises LigandsmithError on failure."""
+    """Write atomically, with the format version, package version and commit added. Raises LigandsmithError."""
     content = {
         "format_version": FORMAT_VERSION,
         "package_version": metadata.version("ligandsmith"),
@@ -39,7 +47,8 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
             os.fsync(stream.fileno())
         os.replace(part, path)
     except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # there is nothing to remove where a folder of the path is a file
+            part.unlink()
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise LigandsmithError(
             f"cannot save checkpoint {path}: {reason}; free some space or choose another --run_dir (the previous "
@@ -50,12 +59,15 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def load_checkpoint(path: Path, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
     """Read a checkpoint of one of `kinds`, tensors on the CPU. Raises LigandsmithError for anything else."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other pickle protocols; such a file is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise LigandsmithError(f"{path}: no such checkpoint") from None
     except OSError as error:
-        raise LigandsmithError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        reason = "truncated" if error.errno == errno.EINVAL else error.strerror or error  # a seek before the start
+        raise LigandsmithError(f"{path}: cannot be read: {reason}") from None
+    except DAMAGED as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LigandsmithError(
             f"{path}: not a whole checkpoint of this program (truncated, or with objects that are refused): {first}"
@@ -77,7 +89,12 @@ def git_commit() -> str:
     """Commit of the checkout that the package runs from; empty for an installed package."""
     try:
         done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False, timeout=5
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=5,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
