@@ -56,32 +56,31 @@ def diffusion_nll(
 ) -> DiffusionNLL:
     """Upper bound on -log p(z) for latents z [B, N, D] with mask [B, N], N·D degrees of freedom.
 
-    `keys` [B] fix the noise. Unbiased. The error of the best linear predictor, whose expectation is known in closed
-    form, is a control variate: what is sampled is only how the network differs from it.
+    `keys` [B] fix the noise. Unbiased. The best linear predictor, whose bound is known in closed form, is a control
+    variate: what is sampled is only how the network differs from it.
     """
     grid = grid or NoiseGrid()
     low, high = reachable(schedule, grid)
     weight = mask.unsqueeze(-1)
     dof = (mask.sum(-1) * z.shape[-1]).double()
     energy = _squared(z, weight)
-    integral = torch.zeros_like(energy)
+    difference = torch.zeros_like(energy)
     for point in range(grid.points):
         point_keys = noise.combine(keys, point)
         place = (noise.uniform(point_keys, "likelihood log-snr").double() + point) / grid.points
         t = schedule.time_of_logsnr(low + (high - low) * place)
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        variance = alpha.square() + sigma.square()
         a, s = (value.to(z.dtype).view(-1, 1, 1) for value in (alpha, sigma))
-        eps = noise.normal(point_keys, "likelihood noise", z.shape[1:]).to(z.dtype)
-        noisy = (a * z + s * eps) * weight
-        linear = (alpha / variance).to(z.dtype).view(-1, 1, 1) * noisy
+        noisy = (a * z + s * noise.normal(point_keys, "likelihood noise", z.shape[1:]).to(z.dtype)) * weight
+        linear = a / (a.square() + s.square()) * noisy
         error = _squared(z - denoise(noisy, t.to(z.dtype)), weight) - _squared(z - linear, weight)
-        expected = (alpha * sigma / variance).square() * energy + (alpha.square() / variance).square() * dof
-        integral = integral + (alpha / sigma).square() * error + expected
-    noisiest = torch.sigmoid(torch.tensor(-low, dtype=torch.float64)).item()  # sigma² at the low end
-    prior = 0.5 * ((1 - noisiest) * energy + dof * (noisiest - 1 - math.log(noisiest)))
+        difference = difference + (alpha / sigma).square() * error
+    signal = 1 / (1 + math.exp(-low)), 1 / (1 + math.exp(-high))  # alpha² at the ends, variance-preserving
+    prior = 0.5 * (signal[0] * energy - dof * (signal[0] + math.log1p(-signal[0])))
     start = 0.5 * dof * (math.log(2 * math.pi) - high + 1)
-    return DiffusionNLL(prior, start, 0.5 * (high - low) / grid.points * integral)
+    gained = signal[1] - signal[0]
+    linear_integral = gained * energy + dof * (math.log1p(math.exp(high)) - math.log1p(math.exp(low)) - gained)
+    return DiffusionNLL(prior, start, 0.5 * linear_integral + 0.5 * (high - low) / grid.points * difference)
 
 
 def _squared(value: Tensor, weight: Tensor) -> Tensor:
