@@ -1,0 +1,119 @@
+"""The training objective: 1.0 for predicting nothing, zero for the truth, self-conditioning, pocket dropout."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ligandsmith.config import DiffusionConfig
+from ligandsmith.diffusion import noise
+from ligandsmith.diffusion.process import NoisyLigand, add_noise, coefficients, joined, target
+from ligandsmith.diffusion.schedule import make_schedule
+from ligandsmith.models.latents import null_pocket
+from ligandsmith.training.objective import ObjectiveStep, denoising_errors
+
+COUNT, ATOMS, WIDTH = 600, 30, 7
+KEYS = noise.make_keys(6, torch.arange(COUNT))
+MASK = torch.arange(ATOMS) < torch.randint(8, ATOMS + 1, (COUNT, 1), generator=torch.Generator().manual_seed(0))
+Z = noise.normal(KEYS, "clean", (ATOMS, WIDTH)) * MASK.unsqueeze(-1)
+
+
+class Recorder:
+    """Stands for a denoiser: answers with `answer(noisy)` and remembers its inputs."""
+
+    def __init__(self, answer: Any, self_conditioning: bool = False) -> None:
+        self.answer, self.seen = answer, []
+        self.config = SimpleNamespace(self_conditioning=self_conditioning)
+
+    def __call__(self, noisy: NoisyLigand, keys: Any, null: Tensor) -> Tensor:
+        self.seen.append((noisy, null))
+        return self.answer(noisy)
+
+
+def pockets(present: bool = True, count: int = COUNT) -> Any:
+    pocket = null_pocket(count, 4, 0, torch.device("cpu"))
+    mask = torch.full((count, 1), present)
+    return SimpleNamespace(pocket=SimpleNamespace(mask=mask, x=pocket.x))
+
+
+def errors(recorder: Recorder, step_number: int = 0, keys_of_pocket: Any = None, **settings: Any) -> dict[str, Tensor]:
+    config = DiffusionConfig(**settings)
+    schedule = make_schedule(config.schedule, config.precision)
+    step = ObjectiveStep(config, schedule, torch.tensor(3.0), KEYS, noise.make_keys(0, step_number))
+    return denoising_errors(recorder, keys_of_pocket or pockets(), Z, MASK, step)
+
+
+def nothing(noisy: NoisyLigand) -> Tensor:
+    return torch.zeros_like(noisy.z)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "polynomial_2", "cosine"])
+@pytest.mark.parametrize("prediction", ["f", "eps"])
+def test_predicting_nothing_scores_one(schedule: str, prediction: str) -> None:
+    found = errors(Recorder(nothing), schedule=schedule, prediction=prediction)
+    for name in ("x", "h"):
+        assert found[name].shape == (COUNT,)
+        assert found[name].mean().item() == pytest.approx(1.0, abs=0.015)
+
+
+@pytest.mark.parametrize("prediction", ["f", "eps"])
+def test_predicting_the_target_scores_zero(prediction: str) -> None:
+    def truth(noisy: NoisyLigand) -> Tensor:
+        c = joined(noisy.c_x, noisy.c_h, WIDTH)
+        return target(Z, noise.normal(KEYS, "noise", Z.shape[1:]), c)
+
+    assert max(v.max().item() for v in errors(Recorder(truth), prediction=prediction).values()) == 0
+
+
+def test_the_network_sees_the_noised_latents() -> None:
+    recorder = Recorder(nothing)
+    errors(recorder)
+    noisy = recorder.seen[0][0]
+    c = joined(*(coefficients(make_schedule("linear"), t, "f") for t in (noisy.t_x, noisy.t_h)), WIDTH)
+    expected = add_noise(Z, noise.normal(KEYS, "noise", Z.shape[1:]), c) * MASK.unsqueeze(-1)
+    assert torch.equal(noisy.z, expected)
+    assert (noisy.t_x != noisy.t_h).float().mean().item() == pytest.approx(0.5, abs=0.1)
+
+
+def test_an_error_is_a_mean_over_a_molecules_own_atoms() -> None:
+    plain = errors(Recorder(nothing))["x"]
+    shouting = Recorder(lambda noisy: torch.where(noisy.mask.unsqueeze(-1), 0.0, 1e6).expand_as(noisy.z))
+    assert torch.equal(errors(shouting)["x"], plain)
+
+
+def test_pockets_are_dropped_at_the_set_rate_and_absent_ones_always() -> None:
+    recorder = Recorder(nothing)
+    errors(recorder, cfg_dropout_prob=0.2)
+    assert recorder.seen[0][1].float().mean().item() == pytest.approx(0.2, abs=0.05)
+    errors(recorder, cfg_dropout_prob=0.0)
+    assert not recorder.seen[1][1].any()
+    errors(recorder, keys_of_pocket=pockets(False), cfg_dropout_prob=0.0)
+    assert recorder.seen[2][1].all()
+
+
+def test_pockets_serve_several_draws() -> None:
+    recorder, few = Recorder(nothing), pockets(True, COUNT // 3)
+    few.pocket.mask[5] = False
+    errors(recorder, keys_of_pocket=few, cfg_dropout_prob=0.0)
+    assert recorder.seen[0][1].nonzero().flatten().tolist() == [15, 16, 17]
+
+
+def test_half_of_the_steps_show_an_earlier_estimate() -> None:
+    def half(noisy: NoisyLigand) -> Tensor:
+        return 0.5 * noisy.z
+
+    passes = []
+    for step in range(60):
+        recorder = Recorder(half, self_conditioning=True)
+        errors(recorder, step)
+        passes.append(len(recorder.seen))
+        if len(recorder.seen) == 2:
+            first, second = (noisy for noisy, _ in recorder.seen)
+            assert first.previous is None
+            assert second.previous is not None
+            assert not second.previous.requires_grad
+            assert not second.previous[~MASK].any()
+    assert set(passes) == {1, 2}
+    assert 15 <= passes.count(2) <= 45
