@@ -62,7 +62,7 @@ def _records_hash(options: DataOptions) -> str:
 def _encode(
     vae: PocketVAE, options: DataOptions, split: Split, vocabulary: Vocabulary, device: torch.device
 ) -> dict[str, NDArray[np.float16]]:
-    records, _ = open_records(options, split, "pockets")
+    records, _ = open_records(options, split, "pockets", vocabulary)
     order = np.argsort(np.concatenate([part.sizes()[1] for part in records.parts]), kind="stable")
     out: dict[str, NDArray[np.float16]] = {}
     for begin in range(0, len(order), BATCH):

@@ -1,5 +1,6 @@
 """From a data set on disk to batches: which records a model trains on, in which order, with which stored latents."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -15,10 +17,11 @@ from ligandsmith.data.collate import BucketSampler, FramedDataset, collate
 from ligandsmith.data.crossdocked import CrossDockedDataset
 from ligandsmith.data.dataset import KINDS, ComplexDataset, Split, open_dataset, read_splits, shard_paths
 from ligandsmith.data.shards import ShardReader
-from ligandsmith.data.vocabulary import Vocabulary
+from ligandsmith.data.vocabulary import VOCABULARY, Vocabulary
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.types import Complex, ComplexBatch
 
+log = logging.getLogger("ligandsmith")
 Population = Literal["ligands", "pockets", "complexes"]
 
 
@@ -58,38 +61,42 @@ class Joined:
         return np.concatenate([ligand * 1000 + pocket for ligand, pocket in pairs])
 
 
-class Limited:
-    """The first records of a data set."""
+class Selected:
+    """Some records of a data set."""
 
-    def __init__(self, base: Any, count: int) -> None:
-        self.base, self.count = base, min(count, len(base))
+    def __init__(self, base: Any, rows: NDArray[np.int64]) -> None:
+        self.base, self.rows = base, rows
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.rows)
 
     def __getitem__(self, i: int) -> Complex:
-        return self.base[i]
+        record: Complex = self.base[int(self.rows[i])]
+        return record
 
     def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ligand, pocket = self.base.sizes()
-        return ligand[: self.count], pocket[: self.count]
+        return ligand[self.rows], pocket[self.rows]
 
 
-def open_records(options: DataOptions, split: Split, population: Population) -> tuple[Joined, int]:
+def open_records(
+    options: DataOptions, split: Split, population: Population, vocabulary: Vocabulary = VOCABULARY
+) -> tuple[Joined, int]:
     """The records a population needs, and how many of them come in every epoch."""
+    usable = partial(_usable, limit=options.limit, vocabulary=vocabulary)
     if options.data is not None and options.data.suffix == ".lmdb":
         if options.split_file is None:
             raise LigandsmithError(f"{options.data}: an LMDB needs --split_file crossdocked_pocket10_pose_split.pt")
-        records = CrossDockedDataset(options.data, options.split_file, split)
-        return Joined([_limited(records, options.limit)]), min(len(records), options.limit or len(records))
+        records = usable(CrossDockedDataset(options.data, options.split_file, split))
+        return Joined([records]), len(records)
     kinds = _kinds(options.data, split)
     if population == "ligands" and kinds == {"ligands"}:
-        ligands = _limited(ComplexDataset(options.data, split, "ligands"), options.limit)
+        ligands = usable(ComplexDataset(options.data, split, "ligands"))
         return Joined([ligands]), len(ligands)
-    complexes = _limited(ComplexDataset(options.data, split), options.limit)
+    complexes = usable(ComplexDataset(options.data, split))
     if population == "pockets" or not options.ligand_only or "ligands" not in kinds:
         return Joined([complexes]), len(complexes)
-    ligands = _limited(ComplexDataset(options.data, split, "ligands"), options.limit)
+    ligands = usable(ComplexDataset(options.data, split, "ligands"))
     both = Joined([complexes, ligands])
     return both, len(both) if population == "ligands" else len(complexes)
 
@@ -103,8 +110,20 @@ def _kinds(data: Path | None, split: Split) -> set[str]:
     }
 
 
-def _limited(records: Any, limit: int) -> Any:
-    return Limited(records, limit) if limit else records
+def _usable(records: Any, limit: int, vocabulary: Vocabulary) -> Any:
+    """The first `limit` records (0: all) of those whose ligands have elements of the vocabulary only."""
+    if set(VOCABULARY.ligand_elements) <= set(vocabulary.ligand_elements):
+        return Selected(records, np.arange(min(limit, len(records)))) if limit else records
+    rows: list[int] = []
+    for i in range(len(records)):
+        if limit and len(rows) == limit:
+            break
+        if np.isin(records[i].ligand.element, vocabulary.ligand_elements).all():
+            rows.append(i)
+    if not limit and len(rows) < len(records):
+        missing = len(records) - len(rows)
+        log.info("%d of %d records left out: ligands with elements that this preset lacks", missing, len(records))
+    return Selected(records, np.array(rows, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -123,7 +142,7 @@ def make_loaders(
     ranks: tuple[int, int] = (0, 1), latents: dict[str, NDArray[np.float16]] | None = None,
 ) -> Loaders:  # fmt: skip
     """Loaders of one process. The denoiser sees as many ligand-only records per epoch as complexes."""
-    train, always = open_records(options, Split.TRAIN, population)
+    train, always = open_records(options, Split.TRAIN, population, vocabulary)
     validation, fixed = open_records(
         replace(options, ligand_only=population == "ligands"), Split.VALIDATION, population
     )
@@ -148,7 +167,8 @@ def make_loaders(
 def _loader(
     dataset: FramedDataset, sampler: BucketSampler, options: DataOptions, read: Callable[[list[Complex]], ComplexBatch]
 ) -> "DataLoader[Complex]":
+    # A generator of its own: drawing the workers' seeds from the global one would tell a resumed run from a whole one.
     return DataLoader(
         dataset, batch_sampler=sampler, collate_fn=read, num_workers=options.num_workers,
-        persistent_workers=options.num_workers > 0, pin_memory=False,
+        persistent_workers=options.num_workers > 0, pin_memory=False, generator=torch.Generator(),
     )  # fmt: skip
