@@ -280,7 +280,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def _parser(command: str | None) -> argparse.ArgumentParser:
+def build_parser(command: str | None) -> argparse.ArgumentParser:
     """The parser of one command, or of all."""
     if command is not None:
         text, flags, run = COMMANDS[command]
@@ -302,7 +302,7 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
     first = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"  # of several processes, one speaks
     logging.getLogger("ligandsmith").setLevel(logging.INFO if first else logging.ERROR)
-    args = _parser(command).parse_args(joined_center(sys.argv[1:] if argv is None else argv))
+    args = build_parser(command).parse_args(joined_center(sys.argv[1:] if argv is None else argv))
     try:
         args.run(args)
     except LigandsmithError as error:

@@ -24,7 +24,8 @@ def plot_losses(history: list[dict[str, Any]], path: Path) -> None:
     below.set_yscale("log")
     below.set_ylabel("terms of the test loss, unweighted")
     below.set_xlabel("epoch")
-    below.legend(fontsize="small", ncols=2)
+    if below.lines:
+        below.legend(fontsize="small", ncols=2)
     for axes in (above, below):
         axes.grid(alpha=0.3)
     part = path.with_name(path.name + ".part")

@@ -157,27 +157,23 @@ class Trainer:
             total=len(sampler), initial=p.batch, desc=f"Epoch {p.epoch}", disable=not self.fabric.is_global_zero,
             leave=False, mininterval=0.2 if sys.stderr.isatty() else 20.0,
         )  # fmt: skip
-        for batch in self.loaders.train:
-            last = p.batch + 1 == len(sampler)
-            self._batch(batch, step_now=(p.batch + 1) % self.options.accumulate == 0 or last)
-            p.batch += 1
-            bar.update()
-            bar.set_postfix_str(f"loss {p.loss_sum / max(p.molecules, 1):.4f}")
-            if not last and p.batch % self.options.accumulate:
-                continue  # gradients wait for their step, and a checkpoint does not hold them
-            orders = self._orders()
-            if orders.stop or (not last and (orders.end or orders.save)):
-                bar.close()
-                self._obey(orders)
-                if orders.end:
-                    return False
-        bar.close()
+        with bar:  # closed before anything else is printed
+            for batch in self.loaders.train:
+                last = p.batch + 1 == len(sampler)
+                self._batch(batch, step_now=(p.batch + 1) % self.options.accumulate == 0 or last)
+                p.batch += 1
+                bar.update()
+                bar.set_postfix_str(f"loss {p.loss_sum / max(p.molecules, 1):.4f}")
+                if not last and p.batch % self.options.accumulate:
+                    continue  # gradients wait for their step, and a checkpoint does not hold them
+                orders = self._orders()
+                if orders.stop:
+                    raise Interrupted
+                if not last and (orders.end or orders.save):
+                    self._save_last()
+                    if orders.end:
+                        return False
         return True
-
-    def _obey(self, orders: Orders) -> None:
-        if orders.stop:
-            raise Interrupted
-        self._save_last()
 
     def _batch(self, batch: Any, step_now: bool) -> None:
         p = self.progress
@@ -231,7 +227,7 @@ class Trainer:
         """A non-finite gradient: leave the weights alone, count it, stop after ten in a row."""
         self.progress.skipped += 1
         self.bad_steps += 1
-        terms = {name: float(value) for name, value in report.terms.items()}
+        terms = {name: float(value.detach()) for name, value in report.terms.items()}
         log.warning("step %d skipped: non-finite gradient; terms %s", self.progress.step, terms)
         if self.fabric.device.type == "cuda" and self.fabric._precision.precision == "16-mixed":
             self.optimizer.step()  # lets the gradient scaler lower its scale; it leaves the weights alone
