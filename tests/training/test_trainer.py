@@ -1,0 +1,254 @@
+"""The loop: a resumed run is the uninterrupted one; bad steps, limits and a full disk end as they should."""
+
+import errno
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ligandsmith.cli import FAILED, INTERRUPTED
+from ligandsmith.training import trainer as trainer_module
+from ligandsmith.training.modules import LigandVAETraining
+from ligandsmith.training.trainer import Trainer
+from tiny_runs import Tiny
+
+JOINT = ("--num_samples", "0", "--limit", "6")  # 12 records, 3 batches an epoch
+LIGAND = ("--model_type", "ligand")
+
+
+def content(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = torch.load(path, weights_only=True)
+    return loaded
+
+
+def assert_same(a: Any, b: Any, where: str = "") -> None:
+    """Equal to the last bit, through all levels."""
+    assert type(a) is type(b), where
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}/{key}")
+    elif isinstance(a, list):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{where}/{i}")
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    else:
+        assert a == b, where
+
+
+@pytest.fixture(scope="module")
+def whole(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two epochs of joint training in one go."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert tiny.run("train-all", folder, *JOINT) == 0
+    return folder
+
+
+def signalled(monkeypatch: pytest.MonkeyPatch, at: int, number: signal.Signals, name: str = "_batch") -> None:
+    """Send a signal while call `at` (from 1) of a method of the trainer is under way."""
+    calls = 0
+    original: Callable[..., Any] = getattr(Trainer, name)
+
+    def method(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            os.kill(os.getpid(), number)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, name, method)
+
+
+@pytest.mark.parametrize(
+    "interruption",
+    [
+        (1, signal.SIGTERM, "_batch"),  # within the first epoch
+        (3, signal.SIGINT, "_batch"),  # with its last batch
+        (2, signal.SIGINT, "validate"),  # while validating at the end
+    ],
+)
+def test_a_resumed_run_is_the_uninterrupted_one(
+    interruption: tuple[int, signal.Signals, str], tiny: Tiny, whole: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        signalled(patch, *interruption)
+        assert tiny.run("train-all", tmp_path, *JOINT) == INTERRUPTED
+    assert "continue with --resume auto" in capsys.readouterr().err.splitlines()[-1]
+    assert tiny.run("train-all", tmp_path, *JOINT, "--resume", "auto") == 0
+    ours, theirs = (content(folder / "checkpoints/checkpoint_last.pt") for folder in (tmp_path, whole))
+    assert_same(ours, theirs)
+    assert_same(*(content(f / "best_model.pt")["ema_state"] for f in (tmp_path, whole)))
+    assert (tmp_path / "model_history.json").read_text() == (whole / "model_history.json").read_text()
+
+
+def test_a_killed_process_continues_from_what_it_saved_last(tiny: Tiny, whole: Path, tmp_path: Path) -> None:
+    process = tiny.script("train_all.py", tmp_path, *JOINT)
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "checkpoints/checkpoint_last.pt").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert tiny.run("train-all", tmp_path, *JOINT, "--resume", "auto") == 0
+    assert_same(*(content(f / "checkpoints/checkpoint_last.pt") for f in (tmp_path, whole)))
+
+
+def test_gradients_that_wait_for_their_step_are_not_lost(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = (*LIGAND, "--accumulate", "3", "--num_epochs", "1")
+    assert tiny.run("train-vae", tmp_path / "whole", *extra) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        signalled(patch, 1, signal.SIGTERM)
+        assert tiny.run("train-vae", tmp_path / "parts", *extra) == INTERRUPTED
+    last = tmp_path / "parts/checkpoints/ligand_vae_last.pt"
+    assert content(last)["progress"]["batch"] == 3
+    assert tiny.run("train-vae", tmp_path / "parts", *extra, "--resume", str(last)) == 0
+    assert_same(content(last), content(tmp_path / "whole/checkpoints/ligand_vae_last.pt"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--set", "ligand_vae.kl_weight=0.5"], "another config"),
+        (["--preset", "tiny"], "another config"),
+        (["--seed", "1"], "seed 0, now 1"),
+        (["--batch_size", "2"], "global batch 4, now 2"),
+        (["--accumulate", "2"], "accumulate 1, now 2"),
+        (["--limit", "4"], "records 16, now 8"),
+    ],
+)
+def test_another_run_is_not_resumed(
+    change: list[str], said: str, tiny: Tiny, vae_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tiny.run("train-vae", vae_dir, *LIGAND, "--resume", "auto", *change) == FAILED
+    (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error")]
+    assert said in line
+    assert "ligand_vae_last.pt" in line
+
+
+def test_a_step_without_a_number_is_skipped_and_counted(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoil(monkeypatch, {2})
+    assert tiny.run("train-vae", tmp_path, *LIGAND) == 0
+    ckpt = content(tmp_path / "checkpoints/ligand_vae_last.pt")
+    assert ckpt["progress"]["skipped"] == 1
+    assert all(torch.isfinite(v).all() for v in ckpt["vae_state"].values())
+    assert len(ckpt["history"]) == 2
+    assert all(row["train_loss"] == row["train_loss"] for row in ckpt["history"])
+    assert "1 steps were skipped" in caplog.text
+
+
+def test_ten_steps_without_a_number_end_the_run(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(monkeypatch, set(range(1, 100)))
+    assert tiny.run("train-vae", tmp_path, *LIGAND, "--batch_size", "1") == FAILED
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: 10 steps in a row had non-finite gradients (epoch 1, step 9")
+    assert "--learning_rate" in line
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, calls: set[int]) -> None:
+    """Make the training loss NaN in the calls of these numbers."""
+    count = 0
+    original = LigandVAETraining.forward
+
+    def forward(self: LigandVAETraining, *args: Any) -> Any:
+        nonlocal count
+        report = original(self, *args)
+        count += torch.is_grad_enabled()
+        if torch.is_grad_enabled() and count in calls:
+            return type(report)(report.total * torch.nan, report.terms, report.weights)
+        return report
+
+    monkeypatch.setattr(LigandVAETraining, "forward", forward)
+
+
+def test_the_learning_rate_spans_the_steps_that_are_asked_for(tiny: Tiny, tmp_path: Path) -> None:
+    assert tiny.run("train-vae", tmp_path, *LIGAND, "--max_steps", "3") == 0
+    ckpt = content(tmp_path / "checkpoints/ligand_vae_epoch_1.pt")
+    assert (ckpt["step"], ckpt["progress"]["batch"], ckpt["epoch"]) == (3, 3, 1)
+    assert (tmp_path / "ligand_vae_losses_epoch_1.png").exists()
+    assert ckpt["optimizer_state"]["param_groups"][0]["lr"] < 0.6e-4
+    # continued with more steps, the epoch that was cut short has one row of history
+    assert tiny.run("train-vae", tmp_path, *LIGAND, "--max_steps", "4", "--resume", "auto") == 0
+    rows = json.loads((tmp_path / "ligand_vae_history.json").read_text())
+    assert [(r["epoch"], r["step"]) for r in rows] == [(1, 4)]
+
+
+def test_time_is_a_limit_too(tiny: Tiny, tmp_path: Path) -> None:
+    extra = (*LIGAND, "--num_epochs", "3", "--max_minutes")
+    assert tiny.run("train-vae", tmp_path, *extra, "100") == 0
+    whole = content(tmp_path / "checkpoints/ligand_vae_last.pt")["step"]
+    with pytest.MonkeyPatch.context() as patch:
+        clock = iter(range(0, 100_000, 40))  # s
+        patch.setattr(trainer_module.time, "monotonic", lambda: float(next(clock)))
+        assert tiny.run("train-vae", tmp_path / "short", *extra, "1") == 0
+    short = content(tmp_path / "short/checkpoints/ligand_vae_last.pt")
+    assert 0 < short["step"] < whole
+    assert short["progress"]["batch"] == short["step"]
+
+
+def test_patience_ends_a_run_and_says_so(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    losses = iter([3.0, 2.0, 2.5, 2.5, 1.0])
+    monkeypatch.setattr(Trainer, "validate", lambda self: {"total": next(losses)})
+    extra = (*LIGAND, "--limit", "2", "--num_epochs", "5", "--patience", "2")
+    assert tiny.run("train-vae", tmp_path, *extra) == 0
+    assert "Stopped early: no better test loss for 2 epochs" in caplog.text
+    assert content(tmp_path / "best_ligand_vae.pt")["epoch"] == 2
+    assert (tmp_path / "checkpoints/ligand_vae_epoch_4.pt").exists()
+
+
+def test_out_of_memory_names_the_batch_and_the_way_out(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forward(self: LigandVAETraining, *args: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(LigandVAETraining, "forward", forward)
+    assert tiny.run("train-vae", tmp_path, *LIGAND) == FAILED
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "batch 0: 4 complexes padded to" in line
+    assert "--batch_size" in line
+    assert "--gradient_checkpointing" in line
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_whole(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tiny.run("train-vae", tmp_path, *LIGAND, "--num_epochs", "1") == 0
+    last = tmp_path / "checkpoints/ligand_vae_last.pt"
+    before = last.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    assert tiny.run("train-vae", tmp_path, *LIGAND, "--resume", "auto") == FAILED
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: cannot save checkpoint")
+    assert "No space left on device" in line
+    assert last.read_bytes() == before
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_long_epochs_are_saved_on_the_way(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(trainer_module, "MINUTES_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(Trainer, "_save_last", lambda self: saved.append(self.progress.batch))
+    assert tiny.run("train-vae", tmp_path, *LIGAND, "--num_epochs", "1") == 0
+    assert saved == [1, 2, 3, 0]
