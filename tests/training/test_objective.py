@@ -102,7 +102,7 @@ def test_pockets_serve_several_draws() -> None:
 
 def test_half_of_the_steps_show_an_earlier_estimate() -> None:
     def half(noisy: NoisyLigand) -> Tensor:
-        return 0.5 * noisy.z
+        return 0.5 * noisy.z + 1
 
     passes = []
     for step in range(60):
