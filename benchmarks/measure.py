@@ -43,7 +43,7 @@ def report(**values: Any) -> None:
 
 
 def synthetic_complex(ligand: int, pocket: int, seed: int) -> Complex:
-    """A chain of carbons in a shell of protein-like atoms at 0.05 atoms per Å³: sizes of a real complex, no chemistry."""
+    """A chain of carbons in a shell of protein-like atoms at 0.05 atoms per Å³: real sizes, no chemistry."""
     rng = np.random.default_rng(seed)
     walk = np.cumsum(rng.normal(0, 0.85, (ligand, 3)), 0)
     walk -= walk.mean(0)

@@ -1,7 +1,7 @@
 """Cost of sampling ligands for one pocket, from encoding the pocket to RDKit molecules; the last line is JSON.
 
-`python benchmarks/sampling.py --preset small --num 20 --steps 50 --ligand 23 --pocket 350` (random weights: the cost does
-not depend on them)
+`python benchmarks/sampling.py --preset small --num 20 --steps 50 --ligand 23 --pocket 350` (random weights: the cost
+does not depend on them)
 """
 
 import argparse
@@ -40,7 +40,12 @@ def main() -> None:
     generator = LigandGenerator(content, "random weights")
     pocket = synthetic_complex(args.ligand, args.pocket, 0).pocket
     assert pocket is not None
-    options = {"num_atoms": str(args.ligand), "steps": args.steps, "batch_size": args.batch, "cfg_scale": args.cfg_scale}
+    options = {
+        "num_atoms": str(args.ligand),
+        "steps": args.steps,
+        "batch_size": args.batch,
+        "cfg_scale": args.cfg_scale,
+    }
     generator.generate(pocket, num=2, **{**options, "steps": 2})
     began, began_cpu = time.perf_counter(), cpu_seconds()
     made = generator.generate(pocket, num=args.num, **options)

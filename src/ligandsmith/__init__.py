@@ -14,7 +14,7 @@ _PUBLIC = {
     "evaluate": "evaluation.evaluate",
     "write_sdf": "chem.sdf",
 }
-__all__ = list(_PUBLIC)  # noqa: PLE0605 - names are resolved lazily
+__all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

@@ -44,7 +44,7 @@ def bonded_pairs(bonds: Tensor) -> tuple[Tensor, Tensor]:
 def vae_loss(
     prediction: LigandPrediction, ligand: LigandBatch, posterior: Posterior, weights: dict[str, float], share: Tensor
 ) -> LossReport:
-    """Ligand VAE loss. Coordinates in Å² per axis, classes in nats per atom, bonds in nats per atom, KL in nats per atom.
+    """Ligand VAE loss. Coordinates in Å² per axis; classes, bonds and KL in nats per atom.
 
     `weights` has x, element, charge, aromatic, num_h, bond, distance, kl; `share` [B] sums to 1 over the global batch.
     """

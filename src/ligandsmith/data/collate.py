@@ -4,6 +4,7 @@ The sampler gives every record exactly once per epoch. A global batch is the sam
 processes, so that N processes with batch size B/N see what one process with batch size B sees.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -133,7 +134,7 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
         self._plan: tuple[int, list[NDArray[np.int64]]] | None = None
 
     def __len__(self) -> int:
-        return -(-(self.always + self.extra) // self.global_batch)
+        return math.ceil((self.always + self.extra) / self.global_batch)
 
     def batches(self) -> list[NDArray[np.int64]]:
         """All global batches of the epoch, in order."""
@@ -173,6 +174,6 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
             yield [(self.epoch, int(i)) for i in chosen]
 
     def shares(self, batch_number: int, count: int) -> Tensor:
-        """Weights [count] of this rank's molecules such that the mean over ranks of Σ weight·loss is the global mean."""
+        """Weights [count] of this rank's molecules: the mean over ranks of Σ weight·loss is the global mean."""
         total = len(self.batches()[batch_number])
         return torch.full((count,), self.world / total if self.rank < total else 0.0)

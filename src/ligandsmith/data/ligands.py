@@ -36,7 +36,7 @@ def ligand_from_mol(mol: Chem.Mol, id: str, x: NDArray[Any] | None = None) -> Li
     if rejection is not None:
         return rejection
     atoms = list(mol.GetAtoms())
-    bonds = [(min(b.GetBeginAtomIdx(), b.GetEndAtomIdx()), max(b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in mol.GetBonds()]
+    bonds = [sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in mol.GetBonds()]
     return Ligand(
         element=np.array([a.GetAtomicNum() for a in atoms], dtype=np.uint8),
         charge=np.array([a.GetFormalCharge() for a in atoms], dtype=np.int8),

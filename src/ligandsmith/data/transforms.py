@@ -29,7 +29,9 @@ def select_atoms(pocket: Pocket, keep: NDArray[np.bool_]) -> Pocket:
     )
 
 
-def crop_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig, radius: float | None = None) -> Pocket:
+def crop_pocket(
+    pocket: Pocket, around: NDArray[np.float32], config: PocketConfig, radius: float | None = None
+) -> Pocket:
     """Heavy atoms within `radius` (default: the config's) of any point of `around` [P, 3] Å, the C-alphas of the
     shell beyond, and of these the nearest `max_atoms`."""
     radius = config.radius if radius is None else radius

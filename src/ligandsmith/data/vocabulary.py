@@ -1,4 +1,4 @@
-"""The only tables of elements, charges, bonds, residues and atom names. Immutable; a copy travels in every checkpoint."""
+"""The only tables of elements, charges, bonds, residues and atom names. Immutable; every checkpoint has a copy."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -63,7 +63,8 @@ class Vocabulary:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Vocabulary":
         """Inverse of `to_dict`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**fields)
 
 
 VOCABULARY = Vocabulary()

@@ -84,7 +84,7 @@ def to_noise(z_t: Tensor, clean: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor
 
 
 def draw_times(keys: Tensor, config: DiffusionConfig) -> tuple[Tensor, Tensor]:
-    """(t_x, t_h), each [B]: logit-normal mixed with uniform; equal, or independent for `separate_times` of the molecules."""
+    """(t_x, t_h), each [B]: logit-normal mixed with uniform; equal, or independent for a share `separate_times`."""
     t_x, t_other = (_draw(keys, stream, config) for stream in ("t_x", "t_h"))
     separate = noise.uniform(keys, "separate times") < config.separate_times
     return t_x, torch.where(separate, t_other, t_x)

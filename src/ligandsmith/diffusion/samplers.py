@@ -7,6 +7,7 @@ i. None knows of guidance, pockets or networks.
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ def euler(
 ) -> Tensor:
     """First-order steps of the probability-flow ODE, each after raising the noise by `churn` / steps · 10 (0: none)."""
     amount = churn * 10 / max(len(times) - 1, 1)
-    for i, (t, s) in enumerate(zip(times[:-1], times[1:], strict=True)):
+    for i, (t, s) in enumerate(pairwise(times)):
         z, t_now = _churned(z, t, schedule, fresh(i), amount) if amount else (z, t)
         z = _ddim(z, denoise(z, t_now), _at(schedule, t_now), _at(schedule, s))
     return denoise(z, times[-1])
@@ -70,7 +71,7 @@ def heun(
     denoise: Denoise, z: Tensor, times: Sequence[float], schedule: Schedule, fresh: Fresh, churn: float = 0.0
 ) -> Tensor:
     """Second order: the slope is averaged with that at the Euler point (two network calls a step); no churn."""
-    for t, s in zip(times[:-1], times[1:], strict=True):
+    for t, s in pairwise(times):
         now, then = _at(schedule, t), _at(schedule, s)
         clean = denoise(z, t)
         guess = _ddim(z, clean, now, then)
@@ -82,7 +83,7 @@ def ddpm(
     denoise: Denoise, z: Tensor, times: Sequence[float], schedule: Schedule, fresh: Fresh, churn: float = 1.0
 ) -> Tensor:
     """Ancestral sampling from the exact posterior q(z_s | z_t, clean) (Ho et al. 2020)."""
-    for i, (t, s) in enumerate(zip(times[:-1], times[1:], strict=True)):
+    for i, (t, s) in enumerate(pairwise(times)):
         (a_t, s_t), (a_s, s_s) = _at(schedule, t), _at(schedule, s)
         kept = a_t / a_s
         step_variance = max(s_t**2 - (kept * s_s) ** 2, 0.0)
@@ -97,7 +98,7 @@ def dpmpp_2m(
     """DPM-Solver++(2M) (Lu et al. 2022); deterministic. Where alpha = 0 the step is first-order."""
     last: Tensor | None = None
     last_h = 0.0
-    for t, s in zip(times[:-1], times[1:], strict=True):
+    for t, s in pairwise(times):
         now, then = _at(schedule, t), _at(schedule, s)
         clean = denoise(z, t)
         if now[0] <= 0:

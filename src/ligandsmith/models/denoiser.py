@@ -50,9 +50,9 @@ class Denoiser(nn.Module):
         self.cross_pair = nn.Parameter(torch.zeros(e))
         self.self_blocks = nn.ModuleList(self._block() for _ in range(config.self_layers))
         self.cross_blocks = nn.ModuleList(self._block() for _ in range(config.cross_layers))
-        self.head = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, latent_width))
-        nn.init.zeros_(self.head[1].weight)
-        nn.init.zeros_(self.head[1].bias)
+        self.head = nn.Sequential(nn.LayerNorm(d), last := nn.Linear(d, latent_width))
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.basis = RadialBasis()
 
     def _block(self) -> nn.Module:
@@ -65,7 +65,7 @@ class Denoiser(nn.Module):
     def keys(self, pocket: PocketLatents) -> DenoiserKeys:
         """Project a pocket once."""
         nodes = self.pocket_embedding(pocket.h)
-        return DenoiserKeys(pocket, [block.keys(nodes) for block in self.cross_blocks])
+        return DenoiserKeys(pocket, [block.keys(nodes) for block in self.cross_blocks])  # type: ignore[operator]
 
     def forward(self, noisy: NoisyLigand, keys: DenoiserKeys, null: Tensor) -> Tensor:
         """Target [B, N, 3 + Z]; `null` [B] marks the molecules that must not see their pocket."""

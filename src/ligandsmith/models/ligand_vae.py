@@ -54,7 +54,9 @@ class LigandVAE(nn.Module):
     def _block(self, moves: bool) -> nn.Module:
         c = self.config
         return BLOCKS[c.backbone](
-            BlockConfig(c.width, c.edge_width, c.heads, c.channels, moves=moves, chiral=moves, max_move=DECODER_MAX_MOVE)
+            BlockConfig(
+                c.width, c.edge_width, c.heads, c.channels, moves=moves, chiral=moves, max_move=DECODER_MAX_MOVE
+            )
         )
 
     def encode(self, ligand: LigandBatch) -> Posterior:
@@ -76,7 +78,7 @@ class LigandVAE(nn.Module):
         return Posterior(ligand.x, sigma, mean, logvar.clamp(*LOGVAR_RANGE), ligand.mask)
 
     def decode(self, z_x: Tensor, z_h: Tensor, mask: Tensor, noise: Tensor | None = None) -> LigandPrediction:
-        """z_x [B, N, 3] Å, z_h [B, N, Z]; `noise` [B] Å is the s.d. believed to be on z_x (default: the posterior's)."""
+        """z_x [B, N, 3] Å, z_h [B, N, Z]; `noise` [B] Å is the s.d. taken to be on z_x (default: the posterior's)."""
         if noise is None:
             noise = z_x.new_full((len(z_x),), self.config.sigma_x)
         level = (noise / self.config.sigma_x).view(-1, 1, 1).expand(*mask.shape, 1)

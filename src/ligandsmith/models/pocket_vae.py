@@ -49,6 +49,8 @@ def residue_means(x: Tensor, residue_index: Tensor, selected: Tensor) -> tuple[T
 class PocketVAE(nn.Module):
     """encode(PocketBatch) -> Posterior (mean_x is the pocket itself), decode(z_h, pocket) -> PocketPrediction."""
 
+    backbone: Tensor
+
     def __init__(self, config: PocketVAEConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
@@ -95,9 +97,8 @@ class PocketVAE(nn.Module):
         edges = self.edges(pocket) if edges is None else edges
         basis = self.basis(edges.distance)
         s, offset, _ = self.decoder(self.latent_embedding(z_h), None, edges, basis, self.decoder_pair(basis))
-        residue, atom_name = self.heads(F.silu(s)).float().split(
-            [len(self.vocabulary.residues), len(self.vocabulary.atom_names)], -1
-        )
+        classes = [len(self.vocabulary.residues), len(self.vocabulary.atom_names)]
+        residue, atom_name = self.heads(F.silu(s)).float().split(classes, -1)
         return PocketPrediction(residue, atom_name, offset)
 
     def mask_side_chains(self, pocket: PocketBatch, keys: Tensor) -> tuple[PocketBatch, MaskedResidues]:

@@ -37,9 +37,9 @@ class SizeModel(nn.Module):
         self.register_buffer("histogram", torch.zeros(BINS, CLASSES))  # log p(N | bin of the pocket's size)
         self.pool = nn.Sequential(nn.Linear(pocket_width, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, 1))
         features = pocket_width + len(SHELLS) + 1
-        self.net = nn.Sequential(nn.Linear(features, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, CLASSES))
-        nn.init.zeros_(self.net[2].weight)
-        nn.init.zeros_(self.net[2].bias)
+        self.net = nn.Sequential(nn.Linear(features, HIDDEN), nn.SiLU(), last := nn.Linear(HIDDEN, CLASSES))
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     @torch.no_grad()
     def fit_histogram(self, pocket_atoms: Tensor, ligand_atoms: Tensor) -> None:

@@ -150,8 +150,8 @@ class DiffusionTraining(nn.Module):
         self._frozen: dict[str, Any] = {
             name: vae.eval().requires_grad_(False) for name, vae in vaes.items() if name in frozen
         }
-        self.ligand_weights = LigandVAETraining(vaes["ligand"]).weights
-        self.pocket_weights = PocketVAETraining(vaes["protein"]).weights
+        self.ligand_weights = LigandVAETraining(vaes["ligand"]).weights  # type: ignore[arg-type]
+        self.pocket_weights = PocketVAETraining(vaes["protein"]).weights  # type: ignore[arg-type]
 
     def vae(self, name: str) -> Any:
         return self._frozen[name] if name in self._frozen else self.trained[name]
@@ -172,11 +172,9 @@ class DiffusionTraining(nn.Module):
             return report
         parts = {"diffusion": report}
         if "ligand" in self.trained:
-            parts["ligand"] = ligand_vae_report(self.trained["ligand"], batch.ligand, keys, share, self.ligand_weights)
+            parts["ligand"] = ligand_vae_report(self.vae("ligand"), batch.ligand, keys, share, self.ligand_weights)
         if "protein" in self.trained and batch.pocket is not None:
-            parts["protein"] = pocket_vae_report(
-                self.trained["protein"], batch.pocket, keys, share, self.pocket_weights
-            )
+            parts["protein"] = pocket_vae_report(self.vae("protein"), batch.pocket, keys, share, self.pocket_weights)
         return _summed(parts)
 
 

@@ -7,10 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from ligandsmith.config import OptimizerConfig
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.training.muon import MuonAdamW
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig, learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW over the trainable parameters; weight decay on matrices only."""
+    """The optimizer named by the config over the trainable parameters; weight decay on matrices only."""
+    if config.name == "muon":
+        return MuonAdamW(module, config, learning_rate)
+    if config.name != "adamw":
+        raise LigandsmithError(f"unknown optimizer '{config.name}'; choose muon or adamw")
     trainable = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -65,7 +71,7 @@ class ExponentialMovingAverage:
             self.values[name].copy_(value)
 
 
-class swapped_weights:  # noqa: N801 - reads as a statement: `with swapped_weights(module, ema)`
+class swapped_weights:
     """Context in which a module carries the averaged weights; the trained ones come back unchanged."""
 
     def __init__(self, module: nn.Module, average: ExponentialMovingAverage) -> None:
