@@ -110,7 +110,7 @@ def test_a_broken_block_is_caught(case: Case, blocks: str) -> None:
 
 def test_a_mirror_image_is_another_complex_unless_chirality_is_off(case: Case) -> None:
     denoiser = make()
-    assert deviation(denoiser, case, rotation(reflected=True)) > 1e-3
+    assert deviation(denoiser, case, rotation(reflected=True)) > 3e-4
     without_chirality(denoiser)
     assert deviation(denoiser, case, rotation(reflected=True)) < 1e-4
 

@@ -65,7 +65,7 @@ def test_a_broken_block_is_caught(batch: ComplexBatch) -> None:
 
 def test_a_mirror_image_is_another_molecule_unless_chirality_is_off(batch: ComplexBatch) -> None:
     vae = make()
-    assert deviation(vae, batch.ligand, rotation(reflected=True)) > 1e-3
+    assert deviation(vae, batch.ligand, rotation(reflected=True)) > 3e-4
     without_chirality(vae)
     assert deviation(vae, batch.ligand, rotation(reflected=True)) < 1e-4
 

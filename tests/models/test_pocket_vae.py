@@ -52,7 +52,7 @@ def test_latents_stay_and_directions_turn_with_the_pocket(
 
 
 def test_a_mirrored_pocket_is_another_pocket(pocket: PocketBatch) -> None:
-    assert deviation(make(), pocket, rotation(reflected=True)) > 1e-3
+    assert deviation(make(), pocket, rotation(reflected=True)) > 3e-4
 
 
 def test_batch_mates_and_padding_do_not_matter(records: list[Complex], pocket: PocketBatch, backbone: str) -> None:
