@@ -46,6 +46,7 @@ def _training_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override one field; repeatable")
     add("--run_dir", type=Path, default=Path(), help="where everything is written (the current folder)")
     add("--resume", default="", metavar="PATH|auto", help="continue a run exactly where it stopped")
+    add("--init_from", type=Path, help="start from the weights of another run's checkpoint (fine-tuning)")
     add("--max_steps", type=whole, default=0, help="stop after N optimizer steps")
     add("--max_minutes", type=float, default=0.0, help="stop after so many minutes, saving the position")
     add("--patience", type=whole, default=0, help="stop after N epochs without a better test loss (0: never)")
@@ -89,7 +90,7 @@ def _request(args: argparse.Namespace) -> Any:
     names = ("run_dir", "learning_rate", "num_epochs", "save_interval", "seed", "max_steps", "max_minutes")
     train = TrainOptions(
         **{name: getattr(args, name) for name in names},
-        accumulate=args.accumulate, patience=args.patience, resume=args.resume,
+        accumulate=args.accumulate, patience=args.patience, resume=args.resume, init_from=args.init_from,
     )  # fmt: skip
     hardware = Hardware(
         args.device, args.use_amp, getattr(args, "num_gpus", 1), getattr(args, "num_nodes", 1), args.threads,

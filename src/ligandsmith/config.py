@@ -59,7 +59,7 @@ class DenoiserConfig:
     cross_neighbors: int = 32
     anchors: int = 16  # pocket atoms, spread over the site, that every ligand atom sees
     cutoff: float = 0.0  # Å, ligand-pocket; 0: no cut-off
-    max_move: float = 3.0  # Å per block, in units of the network's target
+    max_move: float = 6.0  # Å per block, in units of the network's target
     self_conditioning: bool = True
 
 
@@ -91,7 +91,8 @@ class PocketConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    name: str = "adamw"  # adamw | muon (matrices by Muon, the rest by AdamW)
+    name: str = "muon"  # muon (the blocks' matrices by Muon, the rest by AdamW) | adamw
+    muon_lr_ratio: float = 6.0  # learning rate of the matrices over that of the rest
     weight_decay: float = 1e-4
     beta1: float = 0.9
     beta2: float = 0.99
@@ -142,9 +143,12 @@ def _origin() -> Config:
     return Config(
         preset="origin",
         ligand_vae=LigandVAEConfig(
-            backbone="egnn", width=128, edge_width=128, encoder_layers=3, decoder_layers=3, latent_width=32, kl_weight=0.01
+            backbone="egnn", width=128, edge_width=128, encoder_layers=3, decoder_layers=3, latent_width=32,
+            kl_weight=0.01,
         ),
-        pocket_vae=PocketVAEConfig(backbone="egnn", width=128, edge_width=128, layers=3, latent_width=32, kl_weight=0.01),
+        pocket_vae=PocketVAEConfig(
+            backbone="egnn", width=128, edge_width=128, layers=3, latent_width=32, kl_weight=0.01
+        ),
         denoiser=DenoiserConfig(
             backbone="egnn", width=256, edge_width=256, self_layers=3, cross_layers=2, anchors=0, cutoff=8.0,
             self_conditioning=False,
@@ -153,6 +157,7 @@ def _origin() -> Config:
             schedule="polynomial_2", prediction="eps", separate_times=0.0, time_uniform=1.0, precision=1e-4
         ),
         pocket=PocketConfig(max_atoms=350),
+        optimizer=OptimizerConfig(name="adamw"),
         sampling=SamplingConfig(sampler="ddpm", steps=1000, churn=0.0),
     )  # fmt: skip
 

@@ -55,6 +55,7 @@ class TrainOptions:
     accumulate: int = 1
     patience: int = 0  # epochs without a better test loss before stopping; 0: never stop early
     resume: str = ""  # path of a checkpoint, or "auto"
+    init_from: Path | None = None  # checkpoint of the same kind and sizes whose weights a new run starts from
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,9 @@ class Trainer:
         self.started = self.saved = time.monotonic()
         self.stop = StopWish()
         self.writer: SummaryWriter | None = None
+        if options.init_from is not None:
+            stage.restore(load_checkpoint(options.init_from, (stage.kind,)))
+            self.average = ExponentialMovingAverage(stage.module, self.optimizer_config.ema_decay)
         if options.resume:
             self._resume()
 
@@ -208,7 +212,7 @@ class Trainer:
         p = self.progress
         rate = self.options.learning_rate * learning_rate_factor(p.step, self.total_steps, self.optimizer_config)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_ratio", 1.0)
         norm = self.fabric.clip_gradients(
             self.module, self.optimizer, max_norm=self.optimizer_config.clip_norm, error_if_nonfinite=False
         )
