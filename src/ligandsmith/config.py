@@ -68,6 +68,7 @@ class DiffusionConfig:
     schedule: str = "linear"  # linear | cosine | polynomial_2
     prediction: str = "f"  # f: unit-variance target; eps: the noise
     noise_draws: int = 1  # noised copies of each ligand per step, sharing the encoded pocket
+    geometry_weight: float = 0.3  # of the distances between bonded and 1-3 atoms, trained beside the loss; 0: none
     separate_times: float = 0.5  # share of molecules with independent times for x and h
     time_mean: float = -0.2  # of the logit-normal distribution of t
     time_sd: float = 1.2
@@ -154,7 +155,7 @@ def _origin() -> Config:
             self_conditioning=False,
         ),
         diffusion=DiffusionConfig(
-            schedule="polynomial_2", prediction="eps", separate_times=0.0, time_uniform=1.0, precision=1e-4
+            schedule="polynomial_2", prediction="eps", geometry_weight=0.0, separate_times=0.0, time_uniform=1.0, precision=1e-4
         ),
         pocket=PocketConfig(max_atoms=350),
         optimizer=OptimizerConfig(name="adamw"),

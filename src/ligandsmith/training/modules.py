@@ -14,7 +14,7 @@ from ligandsmith.config import Config
 from ligandsmith.data.vocabulary import Vocabulary
 from ligandsmith.diffusion import noise
 from ligandsmith.diffusion.schedule import make_schedule
-from ligandsmith.losses import denoising_loss, gaussian_kl, pocket_vae_loss, vae_loss
+from ligandsmith.losses import bonded_pairs, denoising_loss, gaussian_kl, pocket_vae_loss, vae_loss
 from ligandsmith.models.denoiser import Denoiser
 from ligandsmith.models.latents import LatentStats, PocketLatents, null_pocket, pocket_latents
 from ligandsmith.models.ligand_vae import LigandVAE
@@ -122,10 +122,15 @@ class DiffusionModel(nn.Module):
         molecule_keys = noise.combine(keys.molecules.unsqueeze(-1), number).flatten()
         step = ObjectiveStep(diffusion, self.schedule, self.stats.scale_x, molecule_keys, keys.step)
         mask = ligand.mask.repeat_interleave(draws, 0)
+        if diffusion.geometry_weight > 0:
+            bonded, one_three = bonded_pairs(ligand.bonds)
+            step.pairs = (bonded | one_three).repeat_interleave(draws, 0)
         errors = denoising_errors(self.denoiser, self.denoiser.keys(pocket), z.repeat_interleave(draws, 0), mask, step)
         errors = {name: value.view(-1, draws).mean(-1) for name, value in errors.items()}
-        size = 0.1 * self.size.loss(pocket, ligand.mask.sum(-1))
-        return denoising_loss(errors, {"x": 3, "h": z.shape[-1] - 3}, share, {"size": size})
+        auxiliary = {"size": 0.1 * self.size.loss(pocket, ligand.mask.sum(-1))}
+        if "geometry" in errors:
+            auxiliary["geometry"] = diffusion.geometry_weight * errors.pop("geometry")
+        return denoising_loss(errors, {"x": 3, "h": z.shape[-1] - 3}, share, auxiliary)
 
 
 def pocket_input(vae: PocketVAE, batch: ComplexBatch, anchors: int) -> PocketLatents:

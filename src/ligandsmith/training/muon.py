@@ -1,8 +1,8 @@
 """Muon for the matrices inside the equivariant blocks, AdamW for everything else, in one optimizer.
 
-Muon (Jordan et al. 2024): momentum whose update of every matrix is orthogonalised by a few Newton-Schulz steps. In fp32 and
-for all matrices of a shape at once: `torch.optim.Muon` takes one at a time in bf16, which is an order of magnitude slower
-on a CPU without it.
+Muon (Jordan et al. 2024): momentum whose update of every matrix is orthogonalised by a few Newton-Schulz steps. In fp32
+and for all matrices of a shape at once: `torch.optim.Muon` takes one at a time in bf16, which is an order of magnitude
+slower on a CPU without it.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def block_matrices(module: nn.Module) -> list[nn.Parameter]:
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """Groups with `muon` true are updated by Muon, the others by AdamW; `lr_ratio` is a group's share of the run's rate."""
+    """Groups with `muon` true are updated by Muon, the others by AdamW; `lr_ratio`: a group's share of the run's rate."""
 
     def __init__(self, module: nn.Module, config: OptimizerConfig, learning_rate: float) -> None:
         matrices = block_matrices(module)

@@ -15,7 +15,7 @@ from ligandsmith.diffusion.process import (
     to_clean,
 )
 from ligandsmith.diffusion.schedule import Schedule
-from ligandsmith.losses import per_atom_mean
+from ligandsmith.losses import distance_error, per_atom_mean
 from ligandsmith.models.denoiser import Denoiser, DenoiserKeys
 
 
@@ -24,6 +24,7 @@ class ObjectiveStep:
 
     def __init__(self, config: DiffusionConfig, schedule: Schedule, scale_x: Tensor, keys: Tensor, step_key: Tensor):
         self.config, self.schedule, self.scale_x, self.keys = config, schedule, scale_x, keys
+        self.pairs: Tensor | None = None  # [B, N, N], pairs whose distances are compared too
         # One decision per step, the same on every process, so that the extra pass costs half of the steps only.
         self.self_condition = bool(noise.uniform(step_key.view(1), "self-conditioning") < 0.5)
 
@@ -33,6 +34,7 @@ def denoising_errors(
 ) -> dict[str, Tensor]:
     """Mean squared error of the target per molecule, {"x": [B], "h": [B]}; 1.0 each for predicting nothing.
 
+    With `step.pairs` also "geometry", the error of the distances between those atoms in the same units.
     z [B, N, 3 + Z] clean, normalised; B may be several noise draws of each pocket's ligand, in a row.
     """
     config = step.config
@@ -48,5 +50,11 @@ def denoising_errors(
         with torch.no_grad():
             first = denoiser(noisy, keys_of_pocket, null)
             noisy = noisy._replace(previous=to_clean(noisy.z, first, c) * mask.unsqueeze(-1))
-    error = (denoiser(noisy, keys_of_pocket, null) - target(z, eps, c)).square()
-    return {"x": per_atom_mean(error[..., :3].mean(-1), mask), "h": per_atom_mean(error[..., 3:].mean(-1), mask)}
+    predicted = denoiser(noisy, keys_of_pocket, null)
+    error = (predicted - target(z, eps, c)).square()
+    errors = {"x": per_atom_mean(error[..., :3].mean(-1), mask), "h": per_atom_mean(error[..., 3:].mean(-1), mask)}
+    if step.pairs is not None:
+        clean = to_clean(noisy.z[..., :3], predicted[..., :3], c_x)
+        # In units of the target, as the other errors: a distance off by `out` counts one.
+        errors["geometry"] = distance_error(clean, z[..., :3], step.pairs) / c_x.out.flatten().square()
+    return errors

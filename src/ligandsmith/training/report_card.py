@@ -81,9 +81,7 @@ def _counts(prediction: LigandPrediction, batch: LigandBatch, z_x: Tensor) -> di
     real = bonded & upper
 
     def length_error(x: Tensor) -> Tensor:
-        lengths, true = (
-            ((c.unsqueeze(1) - c.unsqueeze(2)).square().sum(-1) + 1e-12).sqrt() for c in (x, batch.x)
-        )
+        lengths, true = (((c.unsqueeze(1) - c.unsqueeze(2)).square().sum(-1) + 1e-12).sqrt() for c in (x, batch.x))
         return ((lengths - true).square() * real).sum()
 
     return {
