@@ -14,8 +14,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("diffusion", "chem"),
     ("models",),
     ("losses",),
-    ("training", "generation", "closing"),
-    ("cli",),
+    ("training", "samples", "generation", "closing"),
+    ("arguments", "cli"),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
 EVALUATION_MAY_IMPORT = {"errors", "evaluation", "chem.sdf"}

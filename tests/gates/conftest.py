@@ -16,7 +16,8 @@ def write_page(results: dict[str, dict]) -> str:
         "| gate | what | limit | measured |", "|---|---|---|---|",
     ]  # fmt: skip
     for name, entry in sorted(results.items()):
-        measured = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in entry["measured"].items())
+        values = entry["measured"].items()
+        measured = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values)
         lines.append(f"| {name} | {entry['what']} | {entry['limit']} | {measured} |")
     return "\n".join(lines) + "\n"
 

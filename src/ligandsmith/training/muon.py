@@ -43,7 +43,7 @@ def block_matrices(module: nn.Module) -> list[nn.Parameter]:
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """Groups with `muon` true are updated by Muon, the others by AdamW; `lr_ratio`: a group's share of the run's rate."""
+    """Groups with `muon` true go by Muon, the others by AdamW; `lr_ratio`: a group's share of the run's rate."""
 
     def __init__(self, module: nn.Module, config: OptimizerConfig, learning_rate: float) -> None:
         matrices = block_matrices(module)
