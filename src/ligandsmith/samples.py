@@ -34,6 +34,7 @@ def generate_to_folder(
     Raises LigandsmithError if the folder holds the samples of another request.
     """
     setting = options.sampling(generator.config.sampling)
+    options.size_range()  # refused before anything is written
     identity = {
         "checkpoint": generator.checkpoint_hash,
         "pocket": hashlib.sha256(pocket.x.tobytes()).hexdigest()[:16],
