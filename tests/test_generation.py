@@ -1,0 +1,246 @@
+"""From a checkpoint and a pocket to ligands: reproducible, independent of batches, continued where it stopped."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+
+import ligandsmith
+from ligandsmith.chem.sdf import read_sdf
+from ligandsmith.cli import main
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.generation import GenerationOptions, LigandGenerator, generate_to_folder, load, read_pocket
+from ligandsmith.models.latents import fingerprint
+from ligandsmith.training.stages import load_vae
+from ligandsmith.types import BuildFailure, GeneratedLigand, Pocket
+from tiny_runs import ROOT, Tiny
+
+SITE = ROOT / "examples/complexes/7sza"
+PROTEIN, LIGAND = SITE / "protein.pdb.gz", SITE / "ligand.sdf"
+OPTIONS = GenerationOptions(num=5, num_atoms="6-9", batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(denoiser_dir: Path) -> Path:
+    return denoiser_dir / "best_denoiser.pt"
+
+
+@pytest.fixture(scope="module")
+def generator(checkpoint: Path) -> LigandGenerator:
+    torch.set_num_threads(1)
+    return load(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def pocket() -> Pocket:
+    return read_pocket(PROTEIN, LIGAND)[0]
+
+
+def described(ligands: list[GeneratedLigand]) -> list[tuple[int, int, str]]:
+    return [(g.index, g.num_atoms, Chem.MolToSmiles(g.mol) if g.mol else g.reason) for g in ligands]
+
+
+def test_a_ligand_does_not_depend_on_its_batch_mates(generator: LigandGenerator, pocket: Pocket) -> None:
+    together = generator.generate(pocket, num=5, seed=3, num_atoms="6-12", batch_size=5)
+    apart = generator.generate(pocket, num=5, seed=3, num_atoms="6-12", batch_size=2)
+    assert described(together) == described(apart)
+    assert len({g.num_atoms for g in together}) > 1
+    pairs = [(a.mol, b.mol) for a, b in zip(together, apart, strict=True) if a.mol and b.mol]
+    assert pairs
+    for a, b in pairs:
+        difference = a.GetConformer().GetPositions() - b.GetConformer().GetPositions()
+        assert np.abs(difference).max() < 1e-3  # Å
+
+
+def test_the_seed_and_the_index_choose_the_ligand(generator: LigandGenerator, pocket: Pocket) -> None:
+    first, other, again = (generator.generate(pocket, num=3, seed=s, num_atoms="8") for s in (0, 1, 0))
+    assert {g.num_atoms for g in first + other} == {8}
+    assert described(first) == described(again)
+    places = [g.mol.GetConformer().GetPositions().mean(0).round(3).tolist() for g in first + other if g.mol]
+    assert len({tuple(place) for place in places}) == len(places) > 3
+
+
+def test_ligands_come_in_the_frame_of_the_protein_file(generator: LigandGenerator, pocket: Pocket) -> None:
+    """Moving the protein moves the ligands; the noise is told apart by the pocket, so only their place is compared."""
+    moved = replace(pocket, x=pocket.x + np.float32(100))
+    here, there = (
+        np.concatenate(
+            [g.mol.GetConformer().GetPositions() for g in generator.generate(p, num=4, num_atoms="8") if g.mol]
+        )
+        for p in (pocket, moved)
+    )
+    assert np.linalg.norm(here.mean(0) - pocket.x.mean(0)) < 15
+    assert np.linalg.norm(there.mean(0) - moved.x.mean(0)) < 15
+
+
+def test_the_python_interface(checkpoint: Path, pocket: Pocket) -> None:
+    made = ligandsmith.load(checkpoint).generate(pocket, num=2, seed=0, num_atoms="7")
+    again = ligandsmith.generate(checkpoint, pocket, num=2, seed=0, num_atoms="7")
+    assert [g.index for g in made] == [0, 1]
+    assert described(made) == described(again)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "ddim", "ddpm", "dpmpp_2m"])
+def test_every_sampler_runs(sampler: str, generator: LigandGenerator, pocket: Pocket) -> None:
+    made = generator.generate(pocket, num=1, sampler=sampler, steps=2, num_atoms="6", cfg_scale=7.5)
+    assert len(made) == 1
+    assert made[0].mol is not None or made[0].reason
+
+
+def test_sizes_follow_the_model_where_none_is_given(
+    generator: LigandGenerator, pocket: Pocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LigandGenerator, "_build", lambda self, prediction, sizes, origin, begin: sizes)
+    drawn = np.array(generator.generate(pocket, num=40, steps=1, batch_size=40))
+    assert 10 < drawn.mean() < 50
+    assert len(set(drawn.tolist())) > 5
+    bounded = np.array(generator.generate(pocket, num=40, steps=1, batch_size=40, num_atoms="18-20"))
+    assert set(bounded.tolist()) == {18, 19, 20}
+
+
+@pytest.mark.parametrize("text", ["3", "90", "20-10", "a", "1-2-3", ""])
+def test_sizes_out_of_range_are_refused(text: str) -> None:
+    with pytest.raises(LigandsmithError, match="within 5-80"):
+        GenerationOptions(num_atoms=text).size_range()
+
+
+def test_the_folder_holds_every_request(generator: LigandGenerator, pocket: Pocket, tmp_path: Path) -> None:
+    record = generate_to_folder(generator, pocket, OPTIONS, tmp_path, {"note": "x"})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ligands.sdf", "samples.json"]
+    assert json.loads((tmp_path / "samples.json").read_text()) == record
+    assert (record["requested"], record["done"], record["note"]) == (5, 5, "x")
+    assert record["identity"]["checkpoint"] == generator.checkpoint_hash
+    assert record["identity"]["sampling"]["steps"] == 3
+    listed = [m["index"] for m in record["molecules"]] + [f["index"] for f in record["failures"]]
+    assert sorted(listed) == [0, 1, 2, 3, 4]
+    for entry, row in zip(read_sdf(tmp_path / "ligands.sdf"), record["molecules"], strict=True):
+        assert entry.mol is not None
+        properties = entry.mol.GetPropsAsDict(autoConvertStrings=False)
+        assert properties["index"] == str(row["index"])
+        assert properties["smiles"] == row["smiles"]
+        assert properties["checkpoint"] == generator.checkpoint_hash
+        assert {"seed", "pocket", "raw_valid", "repaired", "connected", "heavy_atoms"} <= properties.keys()
+        assert entry.title == f"ligand_{row['index']:05d}"
+
+
+def test_an_interrupted_run_continues_to_the_same_files(
+    generator: LigandGenerator, pocket: Pocket, tmp_path: Path
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    generate_to_folder(generator, pocket, OPTIONS, whole)
+    original = LigandGenerator.batches
+
+    def interrupted(self: LigandGenerator, *args: Any, **kwargs: Any) -> Iterator[list[GeneratedLigand]]:
+        batches = original(self, *args, **kwargs)
+        yield next(batches)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LigandGenerator, "batches", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            generate_to_folder(generator, pocket, OPTIONS, parts)
+    assert json.loads((parts / "samples.json").read_text())["done"] == 2
+    with (parts / "ligands.sdf").open("a") as file:  # a molecule that was written but not yet recorded, and half of one
+        file.write("extra\n\n\n  0  0  0  0  0  0  0  0  0  0999 V2000\nM  END\n$$$$\nhalf\n")
+    # Another batch size is the same request.
+    generate_to_folder(generator, pocket, replace(OPTIONS, batch_size=3), parts)
+    assert (parts / "ligands.sdf").read_bytes() == (whole / "ligands.sdf").read_bytes()
+    a, b = (json.loads((folder / "samples.json").read_text()) for folder in (whole, parts))
+    a.pop("seconds"), b.pop("seconds")
+    assert a == b
+    more = generate_to_folder(generator, pocket, replace(OPTIONS, num=6), parts)
+    assert (more["requested"], more["done"]) == (6, 6)
+    fewer = generate_to_folder(generator, pocket, replace(OPTIONS, num=1), parts)
+    assert (fewer["requested"], fewer["done"]) == (6, 6)
+
+
+def test_a_folder_with_something_else_is_left_alone(generator: LigandGenerator, pocket: Pocket, tmp_path: Path) -> None:
+    generate_to_folder(generator, pocket, replace(OPTIONS, num=1), tmp_path)
+    with pytest.raises(LigandsmithError, match=r"different seed, sampling\); choose another --out"):
+        generate_to_folder(generator, pocket, replace(OPTIONS, seed=1, steps=2), tmp_path)
+    log, sdf = tmp_path / "samples.json", tmp_path / "ligands.sdf"
+    sdf.write_text("")
+    with pytest.raises(LigandsmithError, match="holds 0 of 1 molecules"):
+        generate_to_folder(generator, pocket, OPTIONS, tmp_path)
+    log.write_text("{")
+    with pytest.raises(LigandsmithError, match="not the record of earlier samples"):
+        generate_to_folder(generator, pocket, OPTIONS, tmp_path)
+    log.unlink()
+    sdf.write_text("mine")
+    with pytest.raises(LigandsmithError, match=r"ligands\.sdf: is there without a samples\.json"):
+        generate_to_folder(generator, pocket, OPTIONS, tmp_path)
+    assert sdf.read_text() == "mine"
+
+
+def test_failures_are_listed_with_their_reasons(
+    generator: LigandGenerator, pocket: Pocket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ligandsmith.generation.build_molecule", lambda decoded: BuildFailure("valence", "atom 3"))
+    record = generate_to_folder(generator, pocket, OPTIONS, tmp_path)
+    assert record["failures"] == [{"index": i, "reason": "valence", "detail": "atom 3"} for i in range(5)]
+    assert record["molecules"] == []
+    assert read_sdf(tmp_path / "ligands.sdf") == []
+
+
+def test_a_vae_of_another_training_is_refused_by_name(
+    generator: LigandGenerator, vae_dir: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    for name in ("ligand", "protein"):
+        generator.require_vae(name, vae_dir / f"best_{name}_vae.pt")
+    assert tiny.run("train-vae", tmp_path, "--model_type", "ligand", "--seed", "7", "--max_steps", "1") == 0
+    other = tmp_path / "best_ligand_vae.pt"
+    theirs = fingerprint(load_vae(other, "ligand").state)
+    ours = generator.fingerprints()["ligand"]
+    assert ours != theirs
+    with pytest.raises(LigandsmithError, match=rf"ligand VAE {theirs} does not match .* ligand VAE {ours}"):
+        generator.require_vae("ligand", other)
+
+
+def test_every_way_to_name_a_site_finds_the_same_one(tmp_path: Path) -> None:
+    by_ligand, report = read_pocket(PROTEIN, LIGAND)
+    mol = Chem.MolFromMolFile(str(LIGAND))
+    center = mol.GetConformer().GetPositions().mean(0)
+    with_het = tmp_path / "bound.pdb"
+    lines = [line for line in gzip.decompress(PROTEIN.read_bytes()).decode().splitlines() if line.startswith("ATOM")]
+    het = [line for line in Chem.MolToPDBBlock(mol).splitlines() if line.startswith("HETATM")]
+    with_het.write_text("\n".join([*lines, *het, "END", ""]))
+    by_residues, _ = read_pocket(PROTEIN, residues=report.residues)
+    by_center, _ = read_pocket(PROTEIN, center=center, radius=8.0)
+    by_het, het_report = read_pocket(with_het, het="UNL")
+    assert by_center.center == pytest.approx(center, abs=1e-3)
+    assert het_report.residues == report.residues
+    for pocket in (by_residues, by_center, by_het):
+        pairs = np.abs(pocket.x[:, None] - by_ligand.x[None]).max(-1) < 1e-3
+        assert pairs.any(0).mean() > 0.5  # of what is around the ligand is in the pocket
+
+
+def test_the_site_does_not_change_with_the_hydrogens_of_the_reference(tmp_path: Path) -> None:
+    mol = Chem.AddHs(Chem.MolFromMolFile(str(LIGAND)), addCoords=True)
+    Chem.MolToMolFile(mol, str(tmp_path / "with_h.sdf"))
+    assert np.array_equal(read_pocket(PROTEIN, tmp_path / "with_h.sdf")[0].x, read_pocket(PROTEIN, LIGAND)[0].x)
+
+
+def test_generate_then_evaluate_on_the_command_line(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = ["--protein", str(PROTEIN), "--ligand", str(LIGAND)]
+    words = ["generate", "--checkpoint", str(checkpoint), *site, "--num", "3", "--num_atoms", "6", "--threads", "1"]
+    words += ["--cfg_scale", "7.5", "--device", "cpu", "--add-hs", "--out", str(tmp_path)]
+    assert main(words) == 0
+    first = (tmp_path / "ligands.sdf").read_bytes()
+    assert main(words) == 0
+    assert (tmp_path / "ligands.sdf").read_bytes() == first
+    out = capsys.readouterr().out
+    assert "3 requested, 3 sampled" in out
+    assert "heavy atoms within 10 Å of the reference ligand" in out
+    assert main(["evaluate", str(tmp_path / "ligands.sdf"), *site, "--no-posebusters"]) == 0
+    assert "valid_connected" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["metrics"]["valid"]["n"] == 3
