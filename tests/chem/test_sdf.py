@@ -1,6 +1,7 @@
 """SDF files: what is written comes back; an interruption or a bad record costs nothing else."""
 
 import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rdkit import Chem
 from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 
-LIGAND = Path(__file__).parents[1] / "data_files/3ehy/ligand.sdf"
+LIGAND = Path(__file__).parents[2] / "examples/complexes/7off/ligand.sdf"
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_round_trip_keeps_molecule_stereo_coordinates_and_properties(ligand: Che
     assert Chem.MolToSmiles(first.mol) == Chem.MolToSmiles(ligand)
     assert "@" in Chem.MolToSmiles(first.mol)
     assert first.mol.GetPropsAsDict() == {"index": 4, "qed": 0.5, "note": "two\nlines"}
-    assert first.title == "010-MMP12_3EHY"
+    assert first.title == "7off_VCB_A712"
     difference = first.mol.GetConformer().GetPositions() - ligand.GetConformer().GetPositions()
     assert np.abs(difference).max() < 1e-4
 
@@ -80,8 +81,8 @@ def test_bad_records_keep_their_place_and_reason(ligand: Chem.Mol, tmp_path: Pat
     path = tmp_path / "mixed.sdf"
     write_sdf(path, [(ligand, {})])
     good = path.read_text()
-    five_bonded = good.replace("  1  3  2  0", "  1  3  3  0").replace("  1  6  1  0", "  1  6  3  0")
-    path.write_text("garbage\n$$$$\n" + five_bonded + good.replace("7.6660", "   nan", 1) + good + good[:300])
+    five_bonded = re.sub(r"^(  1 [ \d]\d)  [12]  0", r"\1  3  0", good, flags=re.MULTILINE)
+    path.write_text("garbage\n$$$$\n" + five_bonded + good.replace("42.9958", "    nan", 1) + good + good[:300])
     records = read_sdf(path)
     assert [record.mol is not None for record in records] == [False, False, False, True, False]
     assert records[0].reason == "not a molfile record"

@@ -20,9 +20,15 @@ from ligandsmith.data.crossdocked_record import AMINO_ACIDS, complex_from_record
 from ligandsmith.data.ligands import BOND_TYPES, mol_from_ligand
 from ligandsmith.types import Complex, LigandsmithError, Rejection
 
-FILES = Path(__file__).parents[1] / "data_files" / "3ehy"
+FILES = Path(__file__).parents[2] / "examples/complexes/7off"
 MOL = Chem.MolFromMolFile(str(FILES / "ligand.sdf"))
-RESIDUES = [r for chain in gemmi.read_structure(str(FILES / "pocket.pdb"))[0] for r in chain if r.name in AMINO_ACIDS]
+CENTER = gemmi.Position(*MOL.GetConformer().GetPositions().mean(0))
+RESIDUES = [
+    residue
+    for chain in gemmi.read_structure(str(FILES / "protein.pdb.gz"))[0]
+    for residue in chain
+    if residue.name in AMINO_ACIDS and min(atom.pos.dist(CENTER) for atom in residue) < 10.0
+]
 
 
 def ligand_fields(mol: Chem.Mol) -> dict[str, Any]:
@@ -41,7 +47,7 @@ def ligand_fields(mol: Chem.Mol) -> dict[str, Any]:
     }
 
 
-def published_record(number: int = 0, group: str = "MMP12_HUMAN_106_263_0", mol: Chem.Mol = MOL) -> dict[str, Any]:
+def published_record(number: int = 0, group: str = "KEAP1_HUMAN_321_609_0", mol: Chem.Mol = MOL) -> dict[str, Any]:
     """A record as it is in the published LMDB; `number` moves the complex by so many 0.01 Å along x."""
     atoms = [(residue, atom) for residue in RESIDUES for atom in residue if not atom.is_hydrogen()]
     shift = torch.tensor([0.01 * number, 0.0, 0.0])
@@ -53,8 +59,8 @@ def published_record(number: int = 0, group: str = "MMP12_HUMAN_106_263_0", mol:
         "protein_atom_name": [a.name for _, a in atoms],
         "protein_atom_to_aa_type": torch.tensor([AMINO_ACIDS.index(r.name) for r, _ in atoms]),
         **ligand_fields(mol),
-        "protein_filename": f"{group}/3ehy_A_rec_{number}_pocket10.pdb",
-        "ligand_filename": f"{group}/3ehy_A_rec_3ehy_tbl_lig_tt_min_{number}.sdf",
+        "protein_filename": f"{group}/7off_A_rec_{number}_pocket10.pdb",
+        "ligand_filename": f"{group}/7off_A_rec_7off_vcb_lig_tt_min_{number}.sdf",
     }
     record["ligand_pos"] = record["ligand_pos"] + shift
     return record
@@ -79,7 +85,7 @@ def write_lmdb(path: Path, values: list[bytes]) -> Path:
     return path
 
 
-def pickled(number: int, group: str = "MMP12_HUMAN_106_263_0") -> bytes:
+def pickled(number: int, group: str = "KEAP1_HUMAN_321_609_0") -> bytes:
     return pickle.dumps(published_record(number, group))
 
 
@@ -103,12 +109,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_record_becomes_the_complex_it_was_written_from() -> None:
     result = complex_from_record(pickle.loads(pickle.dumps(published_record())), "0")  # noqa: S301  our own
     assert isinstance(result, Complex)
-    assert result.id == "MMP12_HUMAN_106_263_0/3ehy_A_rec_3ehy_tbl_lig_tt_min_0"
+    assert result.id == "KEAP1_HUMAN_321_609_0/7off_A_rec_7off_vcb_lig_tt_min_0"
     assert Chem.MolToSmiles(mol_from_ligand(result.ligand)) == Chem.MolToSmiles(MOL)
     np.testing.assert_allclose(result.ligand.x, MOL.GetConformer().GetPositions(), atol=1e-4)
     pocket = result.pocket
     assert pocket is not None
-    assert pocket.name == "MMP12_HUMAN_106_263_0/3ehy_A_rec_0_pocket10.pdb"
+    assert pocket.name == "KEAP1_HUMAN_321_609_0/7off_A_rec_0_pocket10.pdb"
     assert pocket.residue_index.max() + 1 == len(RESIDUES)
     for number, residue in enumerate(RESIDUES):
         mine = pocket.residue_index == number
@@ -229,7 +235,7 @@ def test_name_splits_find_their_records(published: Path) -> None:
     dataset = CrossDockedDataset(published / "records.lmdb", published / "split_by_name.pt", "test", allow_test=True)
     assert [number_of(id) for id in dataset.ids] == [22, 23]
     assert dataset[1].pocket is not None
-    assert dataset[1].pocket.name == "C_HUMAN/3ehy_A_rec_23_pocket10.pdb"
+    assert dataset[1].pocket.name == "C_HUMAN/7off_A_rec_23_pocket10.pdb"
     ligands, pockets = dataset.sizes()
     assert ligands.tolist() == [MOL.GetNumHeavyAtoms()] * 2
     assert pockets.tolist() == [dataset[0].pocket.num_atoms] * 2  # type: ignore[union-attr]

@@ -13,9 +13,9 @@ from ligandsmith.evaluation import poses
 from ligandsmith.evaluation.evaluate import evaluate, load_known, load_samples, summary_table, write_evaluation
 from ligandsmith.evaluation.metrics import METRICS
 
-COMPLEX = Path(__file__).parents[1] / "data_files/3ehy"
+COMPLEX = Path(__file__).parents[2] / "examples/complexes/7off"
 REFERENCE = COMPLEX / "ligand.sdf"
-POCKET = COMPLEX / "pocket.pdb"
+POCKET = COMPLEX / "protein.pdb.gz"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def ligand() -> Chem.Mol:
 def generated(ligand: Chem.Mol, tmp_path: Path) -> Path:
     """Five requested: two copies of a ligand, one broken into fragments, one failure, one never generated."""
     broken = Chem.RWMol(ligand)
-    broken.RemoveBond(1, 3)
+    broken.RemoveBond(18, 22)
     Chem.SanitizeMol(broken)
     path = tmp_path / "ligands.sdf"
     write_sdf(path, [(ligand, {"index": 0}), (broken.GetMol(), {"index": 3}), (ligand, {"index": 4})])

@@ -1,5 +1,6 @@
 """Protein files, crops, clashes and PoseBusters on a real complex."""
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.poses import count_clashes, load_protein, run_posebusters
 
-COMPLEX = Path(__file__).parents[1] / "data_files/3ehy"
+COMPLEX = Path(__file__).parents[2] / "examples/complexes/7off"
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def hetatm(number: int, element: str, residue: str, xyz: Sequence[float], name: 
 
 
 def test_the_crop_is_every_whole_residue_in_reach(ligand: Chem.Mol) -> None:
-    protein = load_protein(COMPLEX / "pocket.pdb")
+    protein = load_protein(COMPLEX / "protein.pdb.gz")
     x = ligand.GetConformer().GetPositions()
     crop = protein.crop(x, radius=5.0)
     distance = np.linalg.norm(protein.x[:, None] - x[None], axis=-1).min(1)
@@ -46,8 +47,8 @@ def test_the_crop_is_every_whole_residue_in_reach(ligand: Chem.Mol) -> None:
 
 
 def test_waters_hydrogens_alternatives_and_the_bound_ligand_are_left_out(ligand: Chem.Mol, tmp_path: Path) -> None:
-    plain = load_protein(COMPLEX / "pocket.pdb")
-    text = (COMPLEX / "pocket.pdb").read_text().replace("END\n", "")
+    plain = load_protein(COMPLEX / "protein.pdb.gz")
+    text = gzip.decompress((COMPLEX / "protein.pdb.gz").read_bytes()).decode().replace("END\n", "")
     extra = [hetatm(900, "O", "HOH", (0, 0, 0)), hetatm(901, "ZN", "ZN", (1, 2, 3)), hetatm(902, "H", "ZN", (1, 2, 4))]
     copies = [
         hetatm(950, atom.GetSymbol(), "LIG", position, name=f"{atom.GetSymbol()}{atom.GetIdx()}")
@@ -64,7 +65,7 @@ def test_waters_hydrogens_alternatives_and_the_bound_ligand_are_left_out(ligand:
 
 
 def test_clashes_are_pairs_too_close_to_be_real(ligand: Chem.Mol) -> None:
-    protein = load_protein(COMPLEX / "pocket.pdb")
+    protein = load_protein(COMPLEX / "protein.pdb.gz")
     assert count_clashes(ligand, protein) == 0
     assert count_clashes(moved(ligand, (0.0, 0.0, 4.0)), protein) > 3
     assert count_clashes(moved(ligand, (300.0, 0.0, 0.0)), protein) == 0
@@ -72,7 +73,7 @@ def test_clashes_are_pairs_too_close_to_be_real(ligand: Chem.Mol) -> None:
 
 def test_posebusters_accepts_the_crystal_pose_and_names_what_is_wrong_with_others(ligand: Chem.Mol) -> None:
     pytest.importorskip("posebusters")
-    protein = load_protein(COMPLEX / "pocket.pdb")
+    protein = load_protein(COMPLEX / "protein.pdb.gz")
     squeezed = Chem.Mol(ligand)
     squeezed.GetConformer().SetPositions(ligand.GetConformer().GetPositions() * 0.7)
     crystal, absent, far = run_posebusters([ligand, None, moved(ligand, (200.0, 0.0, 0.0))], protein)
