@@ -1,0 +1,43 @@
+"""Two CPU processes compute what one does with the same global batch, however they are started."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from tiny_runs import ROOT, Tiny, start
+
+# 18 records (9 complexes, 9 ligands without a pocket): the last global batch of 8 has 2
+EXTRA = ("--limit", "9", "--num_samples", "0", "--num_epochs", "2")
+RATE = 1e-3
+
+
+def losses(folder: Path) -> list[float]:
+    return [
+        row[k] for row in json.loads((folder / "model_history.json").read_text()) for k in ("train_loss", "test_loss")
+    ]
+
+
+@pytest.fixture(scope="module")
+def one_process(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    folder = tmp_path_factory.mktemp("one")
+    assert tiny.run("train-all", folder, *EXTRA, "--batch_size", "8", "--learning_rate", str(RATE)) == 0
+    return losses(folder)
+
+
+@pytest.mark.parametrize("launcher", ["--num_gpus", "torchrun"])
+def test_two_processes_compute_what_one_does(
+    launcher: str, one_process: list[float], tiny: Tiny, tmp_path: Path
+) -> None:
+    words = [str(ROOT / "train_all.py"), *tiny.flags, "--run_dir", str(tmp_path), *EXTRA, "--batch_size", "4"]
+    words += ["--learning_rate", str(RATE / math.sqrt(2))]
+    if launcher == "torchrun":
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *words]
+    else:
+        command = [sys.executable, *words, "--num_gpus", "2"]
+    out, err = start(command, tmp_path).communicate(timeout=400)
+    assert out.count("sqrt(2) = 0.001") == 1, err
+    assert out.count("Epoch 1: Train Loss") == 1
+    assert losses(tmp_path) == pytest.approx(one_process, rel=1e-5)
