@@ -155,7 +155,8 @@ def _origin() -> Config:
             self_conditioning=False,
         ),
         diffusion=DiffusionConfig(
-            schedule="polynomial_2", prediction="eps", geometry_weight=0.0, separate_times=0.0, time_uniform=1.0, precision=1e-4
+            schedule="polynomial_2", prediction="eps", geometry_weight=0.0, separate_times=0.0, time_uniform=1.0,
+            precision=1e-4,
         ),
         pocket=PocketConfig(max_atoms=350),
         optimizer=OptimizerConfig(name="adamw"),

@@ -87,7 +87,9 @@ def _fit(module: torch.nn.Module, steps: int, rate: float, loss) -> None:
     optimizer = make_optimizer(module, preset("tiny").optimizer, rate)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate * group.get("lr_ratio", 1.0) * learning_rate_factor(step, steps, preset("tiny").optimizer)
+            group["lr"] = (
+                rate * group.get("lr_ratio", 1.0) * learning_rate_factor(step, steps, preset("tiny").optimizer)
+            )
         optimizer.zero_grad()
         loss(step).backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
