@@ -181,7 +181,8 @@ def test_the_learning_rate_spans_the_steps_that_are_asked_for(tiny: Tiny, tmp_pa
     ckpt = content(tmp_path / "checkpoints/ligand_vae_epoch_1.pt")
     assert (ckpt["step"], ckpt["progress"]["batch"], ckpt["epoch"]) == (3, 3, 1)
     assert (tmp_path / "ligand_vae_losses_epoch_1.png").exists()
-    assert ckpt["optimizer_state"]["param_groups"][0]["lr"] < 0.6e-4
+    # half way down the cosine; matrices may have a rate that is a multiple of it
+    assert min(group["lr"] for group in ckpt["optimizer_state"]["param_groups"]) == pytest.approx(0.51e-4)
     # continued with more steps, the epoch that was cut short has one row of history
     assert tiny.run("train-vae", tmp_path, *LIGAND, "--max_steps", "4", "--resume", "auto") == 0
     rows = json.loads((tmp_path / "ligand_vae_history.json").read_text())
