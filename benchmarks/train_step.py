@@ -4,6 +4,7 @@
 """
 
 import argparse
+from dataclasses import replace
 
 import torch
 from measure import peak_gib, repeat, report, synthetic_complex
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--ligand", type=int, default=23)
     parser.add_argument("--pocket", type=int, default=350)
     parser.add_argument("--joint", action="store_true", help="train the VAEs too (default: both frozen)")
+    parser.add_argument("--cached", action="store_true", help="pocket latents stored, as with --cache_latents")
     parser.add_argument("--gradient_checkpointing", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
@@ -36,6 +38,10 @@ def main() -> None:
         enable_gradient_checkpointing(module)
     optimizer = make_optimizer(module, config.optimizer, 1e-4)
     batch = collate([synthetic_complex(args.ligand, args.pocket, i) for i in range(args.batch)], VOCABULARY)
+    if args.cached:
+        assert batch.pocket is not None
+        latent = torch.zeros(*batch.pocket.mask.shape, config.pocket_vae.latent_width)
+        batch = replace(batch, pocket=replace(batch.pocket, latent=latent))
     share = torch.full((args.batch,), 1 / args.batch)
     steps = iter(range(10_000))
 
@@ -50,7 +56,7 @@ def main() -> None:
     core_s, wall_s = repeat(step, args.repeats)
     report(
         benchmark="train_step", preset=args.preset, batch=args.batch, ligand=args.ligand, pocket=args.pocket,
-        joint=args.joint, gradient_checkpointing=args.gradient_checkpointing, threads=args.threads,
+        joint=args.joint, cached=args.cached, gradient_checkpointing=args.gradient_checkpointing, threads=args.threads,
         core_s_per_step=core_s, wall_s=wall_s, peak_rss_gib=peak_gib(),
         params=sum(p.numel() for p in module.parameters() if p.requires_grad),
     )  # fmt: skip

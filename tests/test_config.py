@@ -121,3 +121,10 @@ def test_configurations_are_frozen_all_the_way_down() -> None:
         hash(part)
         with pytest.raises(AttributeError):
             setattr(part, fields(part)[0].name, 1)
+
+
+def test_override_reads_scientific_notation_and_names_what_is_no_value() -> None:
+    config = override(preset("tiny"), ["ligand_vae.kl_weight=1e-4"])
+    assert config.ligand_vae.kl_weight == 1e-4
+    with pytest.raises(LigandsmithError, match="is not a value"):
+        override(preset("tiny"), ["ligand_vae.kl_weight=["])

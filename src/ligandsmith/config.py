@@ -4,6 +4,7 @@ An unknown key or a wrong type is an error that lists the valid keys. The whole 
 """
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
@@ -214,8 +215,9 @@ def _merged(base: T, data: dict[str, Any], where: str) -> T:
 
 def _checked(hint: Any, value: Any, where: str) -> Any:
     allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if float in allowed and isinstance(value, int | str) and not isinstance(value, bool):
+        with suppress(ValueError):
+            return float(value)  # YAML 1.1 reads 1e-4 as a text
     if not any(type(value) is option for option in allowed):
         names = " or ".join(getattr(option, "__name__", str(option)) for option in allowed)
         raise LigandsmithError(f"{where}: expected {names}, got {value!r}")
@@ -242,7 +244,10 @@ def override(config: Config, assignments: list[str]) -> Config:
         name, separator, text = assignment.partition("=")
         if not separator:
             raise LigandsmithError(f"override '{assignment}': expected section.key=value")
-        nested: Any = yaml.safe_load(text)
+        try:
+            nested: Any = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise LigandsmithError(f"override '{assignment}': '{text}' is not a value") from None
         for part in reversed(name.split(".")):
             nested = {part: nested}
         config = _merged(config, nested, "override")
