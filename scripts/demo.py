@@ -53,7 +53,7 @@ def training_steps(folder: Path, share: float) -> list[Step]:
     )
     denoiser = (
         f"--ligand_vae_path {folder}/best_ligand_vae.pt --protein_vae_path {folder}/best_protein_vae.pt "
-        f"--cache_latents --learning_rate 1e-3 --limit 480 {limits(DENOISER_STEPS, DENOISER_MINUTES)}"
+        f"--cache_latents --learning_rate 3e-3 --limit 480 {limits(DENOISER_STEPS, DENOISER_MINUTES)}"
     )
     return [
         Step("Train the ligand VAE", "train-vae", f"{ligand} {common}", LIGAND_MINUTES * share),

@@ -26,6 +26,7 @@ from ligandsmith.arguments import (
 )
 from ligandsmith.errors import LigandsmithError
 
+HIGH_GUIDANCE = 3.0
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -233,6 +234,8 @@ def _generate(args: argparse.Namespace) -> None:
     if args.sampler not in (None, *SAMPLERS):
         raise argparse.ArgumentTypeError(f"unknown sampler '{args.sampler}'; choose one of: {', '.join(SAMPLERS)}")
 
+    if max(args.cfg_scale or 0, args.cfg_scale_x or 0) > HIGH_GUIDANCE:
+        print(f"note: a guidance scale above {HIGH_GUIDANCE:g} shrinks diversity and distorts geometry")
     use_threads(args.threads)
     pocket, report = read_pocket(args.protein, args.ligand, args.residues, args.center, args.het, radius=args.radius)
     for line in report.lines():

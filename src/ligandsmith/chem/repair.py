@@ -67,22 +67,20 @@ def _weaken_bond(graph: MolecularGraph, over: NDArray[np.int64]) -> str | None:
     """Lower or drop the bond of an over-valent atom whose present class beats the weaker one by least."""
     is_over = np.zeros(len(graph.element), dtype=bool)
     is_over[over] = True
-    best: tuple[tuple[float, bool, int, float], int, int, int] | None = None
-    for i, j in graph.bonds():
-        if not (is_over[i] or is_over[j]):
-            continue
-        present = int(graph.orders[i, j])
-        for weaker in LOWER_CLASSES[present]:
-            cost = graph.log_probs[i, j, present] - graph.log_probs[i, j, weaker]
-            # equally sure: first the bond that mends two atoms, then keep as much of it as possible, then the longest
-            key = (round(float(cost), 6), not (is_over[i] and is_over[j]), -weaker, -float(graph.length[i, j]))
-            if best is None or key < best[0]:
-                best = (key, i, j, weaker)
-    if best is None:
+    bonds = np.argwhere(np.triu(graph.orders != NONE) & (is_over[:, None] | is_over[None]))
+    present = graph.orders[bonds[:, 0], bonds[:, 1]]
+    options = [(k, weaker) for order, lower in LOWER_CLASSES.items() for weaker in lower
+               for k in np.flatnonzero(present == order).tolist()]  # fmt: skip
+    if not options:
         return None
-    _, i, j, weaker = best
-    graph.set_order(i, j, weaker)
-    return f"bond {i + 1}-{j + 1} " + ("dropped" if weaker == NONE else f"lowered to order {weaker}")
+    which, weaker = np.array(options).T
+    i, j = bonds[which].T
+    cost = np.round(graph.log_probs[i, j, present[which]] - graph.log_probs[i, j, weaker], 6)
+    # equally sure: first the bond that mends two atoms, then keep as much of it as possible, then the longest
+    best = np.lexsort((-graph.length[i, j], -weaker, ~(is_over[i] & is_over[j]), cost))[0]
+    graph.set_order(int(i[best]), int(j[best]), int(weaker[best]))
+    kind = "dropped" if weaker[best] == NONE else f"lowered to order {weaker[best]}"
+    return f"bond {i[best] + 1}-{j[best] + 1} {kind}"
 
 
 def repair_aromaticity(graph: MolecularGraph) -> list[str]:

@@ -152,7 +152,9 @@ class ComplexDataset:
         row_of = {id: row for row, id in enumerate(index["id"])}
         rows = np.array([row_of[id] for id in splits.get(self.split, ()) if id in row_of], dtype=np.int64)
         if not len(rows):
-            raise LigandsmithError(f"{self.folder}: no {self.kind} in the split {self.split}; see {SPLITS}")
+            raise LigandsmithError(
+                f"{self.folder}: no {self.kind} in the split {self.split}; see {SPLITS}, or run `ligandsmith split`"
+            )
         return rows, {name: column[rows] for name, column in index.items()}
 
     def __len__(self) -> int:

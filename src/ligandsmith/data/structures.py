@@ -106,7 +106,7 @@ def _sanitised(mol: Chem.Mol, path: Path) -> Chem.Mol:
     try:
         with rdBase.BlockLogs():
             Chem.SanitizeMol(mol)
-    except Chem.MolSanitizeException as error:
+    except (Chem.MolSanitizeException, RuntimeError) as error:  # an impossible charge is a RuntimeError
         raise UnreadableFile("RDKit rejects the ligand", f"{path}: record 1: {_first_line(str(error))}") from None
     if len(positions) and mol.GetConformer().Is3D():
         Chem.AssignStereochemistryFrom3D(mol)

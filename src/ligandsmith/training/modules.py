@@ -171,7 +171,8 @@ class DiffusionTraining(nn.Module):
             mean_h = self.vae("ligand").encode(batch.ligand).mean_h
             pocket = pocket_input(self.vae("protein"), batch, self.model.config.denoiser.anchors)
         if "ligand" in self.trained and torch.is_grad_enabled():
-            self.model.stats.update(batch.ligand.x, mean_h, batch.ligand.mask)
+            counted = batch.ligand.mask & (share > 0).unsqueeze(-1)  # a padded rank repeats a record at share 0
+            self.model.stats.update(batch.ligand.x, mean_h, counted)
         report = self.model.report(batch.ligand, mean_h, pocket, keys, share)
         if not self.trained:
             return report
