@@ -15,13 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ligandsmith.config import LigandVAEConfig, preset
+from ligandsmith.config import LigandVAEConfig, OptimizerConfig, preset
 from ligandsmith.data.collate import BucketSampler, collate, collate_ligands
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
@@ -31,6 +30,7 @@ from ligandsmith.losses import bonded_pairs, distance_error
 from ligandsmith.models.layers import BLOCKS, BlockConfig, RadialBasis, dense_edges
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.training.modules import LigandVAETraining, step_keys
+from ligandsmith.training.optimization import make_optimizer
 from ligandsmith.training.stages import load_vae
 from ligandsmith.types import Complex, LigandBatch
 
@@ -83,67 +83,9 @@ class ProxyNetwork(nn.Module):
         return x
 
 
-def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Nearest matrices with singular values near one, [G, R, C], by a quintic Newton-Schulz iteration (Jordan 2024)."""
-    tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
-    return x.mT if tall else x
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum whose update of every matrix is orthogonalised. In fp32 and for all matrices of a shape at once:
-    `torch.optim.Muon` takes one at a time in bf16, which is an order of magnitude slower on a CPU without it.
-    """
-
-    def __init__(self, parameters: list[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.0):
-        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update; `closure` is not used."""
-        for group in self.param_groups:
-            shapes: dict[torch.Size, list[Tensor]] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    shapes.setdefault(p.shape, []).append(p)
-            for shape, members in shapes.items():
-                self._update(group, shape, members)
-
-    def _update(self, group: dict[str, Any], shape: torch.Size, members: list[Tensor]) -> None:
-        gradient = torch.stack([p.grad for p in members if p.grad is not None])
-        momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in members]
-        torch._foreach_lerp_(momenta, list(gradient.unbind()), 1 - group["momentum"])
-        nesterov = gradient.lerp(torch.stack(momenta), group["momentum"])
-        update = orthogonalised(nesterov) * max(1.0, shape[0] / shape[1]) ** 0.5
-        torch._foreach_mul_(members, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(members, list(update.unbind()), alpha=-group["lr"])
-
-
-def make_optimizers(network: nn.Module, name: str, lr: float, matrix_lr: float) -> list[torch.optim.Optimizer]:
-    """AdamW for all parameters, or Muon for the matrices inside the blocks (sides >= 16) and AdamW for the rest."""
-    matrices = [
-        p for key, p in network.named_parameters() if key.startswith("blocks.") and p.ndim == 2 and min(p.shape) >= 16
-    ]
-    hidden = {id(p) for p in matrices} if name == "muon" else set()
-    rest = [p for p in network.parameters() if id(p) not in hidden]
-    adamw = torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=1e-4)
-    return [Muon(matrices, lr=matrix_lr, weight_decay=1e-4), adamw] if hidden else [adamw]
-
-
-def set_rate(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
-    """Learning rates as a fraction of those at the start."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = group.setdefault("peak", group["lr"]) * factor
-
-
 def train(
     network: nn.Module, sampler: BucketSampler, loss: Callable[[int, list[int]], Tensor],
-    optimizers: list[torch.optim.Optimizer], seconds: float,
+    optimizer: torch.optim.Optimizer, seconds: float,
 ) -> int:  # fmt: skip
     """Steps of `loss(step, indices)` until `seconds` of processor time are spent; warm-up, cosine to zero. -> steps."""
     step, start, total = 0, time.process_time(), 0.0
@@ -152,14 +94,14 @@ def train(
             spent = (time.process_time() - start) / seconds
             if spent >= 1:
                 return step
-            set_rate(optimizers, min(1.0, (step + 1) / WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * spent)))
-            for optimizer in optimizers:
-                optimizer.zero_grad()
+            factor = min(1.0, (step + 1) / WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * spent))
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("peak", group["lr"]) * factor
+            optimizer.zero_grad()
             value = loss(step, [index for _, index in batch])
             value.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0, error_if_nonfinite=True)
-            for optimizer in optimizers:
-                optimizer.step()
+            optimizer.step()
             step, total = step + 1, total + value.item()
             if step % 200 == 0:
                 LOG.info("step %d, %.0f s, loss %.4f", step, spent * seconds, total / 200)
@@ -215,9 +157,10 @@ def run_block(block: str, molecules: tuple[Molecules, Molecules], arguments: arg
         return (mse + arguments.distance_weight * lengths.sum()) / NOISE**2
 
     sampler = BucketSampler(np.array(training.sizes), arguments.batch_size, seed=arguments.seed)
-    optimizers = make_optimizers(network, arguments.optimizer, arguments.lr, arguments.matrix_lr)
+    setting = OptimizerConfig(name=arguments.optimizer, muon_lr_ratio=arguments.matrix_lr / arguments.lr)
+    optimizer = make_optimizer(network, setting, arguments.lr)
     start = time.perf_counter()
-    steps = train(network, sampler, loss, optimizers, arguments.seconds)
+    steps = train(network, sampler, loss, optimizer, arguments.seconds)
     wall = round(time.perf_counter() - start, 1)
     parameters = sum(p.numel() for p in network.parameters())
     return evaluate(network, held_out) | {"steps": steps, "wall_s": wall, "params": parameters}
@@ -242,7 +185,7 @@ def trained_vae(path: Path | None, records: list[Complex], seconds: float) -> Li
         return training(batch, keys, torch.full((len(indices),), 1 / len(indices))).total
 
     sampler = BucketSampler(np.array([r.ligand.num_atoms for r in records]), 16, seed=0)
-    train(vae, sampler, loss, [torch.optim.AdamW(vae.parameters(), lr=3e-3, betas=(0.9, 0.99))], seconds)
+    train(vae, sampler, loss, make_optimizer(vae, OptimizerConfig(), 3e-3), seconds)
     return vae
 
 
