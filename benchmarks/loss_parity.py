@@ -5,6 +5,7 @@
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,20 @@ def training_module(path: Path) -> tuple[torch.nn.Module, Config, Vocabulary]:
     return DiffusionTraining(model, vaes, frozenset({"ligand", "protein"})), config, vocabulary
 
 
+def _shuffle_gap(module: torch.nn.Module, config: Config, vocabulary: Vocabulary, normal: float) -> None:
+    """Validation loss with every ligand in another ligand's pocket: what it gains on the right one is conditioning."""
+    data = ComplexDataset(None, "validation")
+    records = [to_frame(data[i], config.pocket) for i in range(len(data))]
+    swapped = [replace(r, pocket=records[i - 1].pocket) for i, r in enumerate(records)]
+    losses = []
+    for number, begin in enumerate(range(0, len(records), BATCH)):
+        chunk = swapped[begin : begin + BATCH]
+        keys = step_keys(7, number, len(chunk), (0, 1), torch.device("cpu"))
+        losses.append(module(collate(chunk, vocabulary), keys, torch.full((len(chunk),), 1 / len(chunk))).per_molecule)
+    shuffled = float(torch.cat(losses).mean())
+    report(benchmark="pocket_shuffle", n=len(records), normal=normal, shuffled=shuffled, gap=shuffled - normal)
+
+
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -74,6 +89,8 @@ def main() -> None:
                 benchmark="loss_parity", checkpoint=args.checkpoint.name, mode=mode, split=split, n=count,
                 loss=float(values.mean()), standard_error=float(values.std() / count**0.5),
             )  # fmt: skip
+    if isinstance(module, DiffusionTraining):
+        _shuffle_gap(module.eval(), config, vocabulary, float(means["eval", "validation"].mean()))
     gap = max(float((means["train", s] - means["eval", s]).abs().max()) for s in ("train", "validation"))
     report(benchmark="loss_parity", checkpoint=args.checkpoint.name, largest_difference_of_modes=gap)
 

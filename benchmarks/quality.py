@@ -30,7 +30,6 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=5, help="ligands per pocket")
     parser.add_argument("--max_atoms", type=int, default=60, help="only references up to this size")
     parser.add_argument("--model_sizes", action="store_true")
-    parser.add_argument("--shuffle", action="store_true", help="make each request in another pocket (control)")
     for name in ("steps", "cfg_scale", "cfg_scale_x", "churn", "sampler"):
         parser.add_argument(f"--{name}", type={"steps": int, "sampler": str}.get(name, float))
     parser.add_argument("--posebusters", action="store_true")
