@@ -73,7 +73,7 @@ def sampling_steps(name: str, checkpoint: str, folder: Path, num: int) -> list[S
             f"--checkpoint {checkpoint} {site} --num {num} --seed 0 --device cpu --out {out}",
             0.6,
         ),
-        Step("Score them", "evaluate", f"{out}/ligands.sdf {site}", 0.4),
+        Step("Score them", "evaluate", f"{out}/ligands.sdf {site} --no-posebusters", 0.2),
     ]
 
 
