@@ -153,13 +153,18 @@ def _prepare_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split_file", type=Path, help="CSV with id, split")
 
 
+def _print_counts(manifest: Any, kind: str, what: str) -> None:
+    """How many records of a kind there are, and how many were refused for which reason."""
+    print(f"{manifest.counts.get(kind, 0)} {what}")
+    for reason, count in manifest.rejection_counts().items():
+        print(f"  {count} refused: {reason}")
+
+
 def _prepare(args: argparse.Namespace) -> None:
     from ligandsmith.data.preparation import PrepareOptions, prepare
 
     manifest = prepare(args.source, args.out, PrepareOptions(workers=args.workers, split_file=args.split_file))
-    print(f"{manifest.counts.get('complexes', 0)} complexes written to {args.out}")
-    for reason, count in manifest.rejection_counts().items():
-        print(f"  {count} refused: {reason}")
+    _print_counts(manifest, "complexes", f"complexes written to {args.out}")
 
 
 def _split_flags(parser: argparse.ArgumentParser) -> None:
@@ -188,9 +193,7 @@ def _conformers(args: argparse.Namespace) -> None:
     from ligandsmith.data.conformers import EmbedOptions, embed_conformers
 
     manifest = embed_conformers(args.smiles, args.out, EmbedOptions(seed=args.seed, workers=args.workers))
-    print(f"{manifest.counts.get('ligands', 0)} conformers written to {args.out}")
-    for reason, count in manifest.rejection_counts().items():
-        print(f"  {count} refused: {reason}")
+    _print_counts(manifest, "ligands", f"conformers written to {args.out}")
 
 
 def _generate_flags(parser: argparse.ArgumentParser) -> None:

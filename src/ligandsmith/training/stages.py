@@ -176,7 +176,7 @@ def _measure(
     ligand_atoms: list[int] = []
     sampler = loaders.train_sampler
     dataset, collate = loaders.train.dataset, loaders.train.collate_fn
-    world, sampler.epoch = sampler.world, 0
+    sampler.epoch = 0
     for batch_indices in sampler.batches()[: math.ceil(STATISTICS_RECORDS / sampler.global_batch)]:
         batch = collate([dataset[(0, int(i))] for i in batch_indices]).to(device)  # type: ignore[misc, index]
         if batch.pocket is not None:
@@ -192,7 +192,6 @@ def _measure(
         log.info(
             "Latent statistics: s.d. of z_x %.3f Å, of z_h %s", float(model.stats.scale_x), _rounded(model.stats.std_h)
         )
-    assert world == sampler.world
 
 
 def _rounded(values: Tensor) -> list[float]:
