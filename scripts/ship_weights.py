@@ -12,7 +12,18 @@ from ligandsmith.training.checkpoint import load_checkpoint, save_checkpoint
 from ligandsmith.training.stages import averaged_vae_state
 
 WEIGHTS = Path(__file__).parents[1] / "src/ligandsmith/weights"
-KEPT = ("kind", "epoch", "step", "config", "vocabulary", "train_loss", "test_loss", "history", "git_commit")
+KEPT = (
+    "kind",
+    "epoch",
+    "step",
+    "config",
+    "vocabulary",
+    "train_loss",
+    "test_loss",
+    "history",
+    "git_commit",
+    "frozen_vaes",
+)
 
 
 def slim(content: dict[str, Any]) -> dict[str, Any]:

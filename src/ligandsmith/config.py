@@ -24,7 +24,7 @@ class LigandVAEConfig:
     edge_width: int = 64
     encoder_layers: int = 2  # each reaches one bond: latents depend on two bonds around an atom
     decoder_layers: int = 4
-    latent_width: int = 8
+    latent_width: int = 4  # per atom; of eight, four collapsed onto the prior and cost the denoiser half of its loss
     heads: int = 4
     channels: int = 8
     sigma_x: float = 0.1  # Å, posterior s.d. of the coordinates
