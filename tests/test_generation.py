@@ -15,6 +15,7 @@ from rdkit import Chem
 import ligandsmith
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.cli import main
+from ligandsmith.data.vocabulary import CALPHA
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.generation import GenerationOptions, LigandGenerator, generate_to_folder, load, read_pocket
 from ligandsmith.models.latents import fingerprint
@@ -212,10 +213,14 @@ def test_every_way_to_name_a_site_finds_the_same_one(tmp_path: Path) -> None:
     het = [line for line in Chem.MolToPDBBlock(mol).splitlines() if line.startswith("HETATM")]
     with_het.write_text("\n".join([*lines, *het, "END", ""]))
     by_residues, _ = read_pocket(PROTEIN, residues=report.residues)
-    by_center, _ = read_pocket(PROTEIN, center=center, radius=8.0)
+    by_center, _ = read_pocket(PROTEIN, center=center)
     by_het, het_report = read_pocket(with_het, het="UNL")
     assert by_center.center == pytest.approx(center, abs=1e-3)
     assert het_report.residues == report.residues
+    assert np.array_equal(by_het.x, by_ligand.x)
+    assert het_report.num_atoms == report.num_atoms == len(by_ligand.x)
+    distance = np.linalg.norm(by_center.x - center, axis=-1)
+    assert ((distance <= 10) | ((by_center.atom_name == CALPHA) & (distance <= 12))).all()
     for pocket in (by_residues, by_center, by_het):
         pairs = np.abs(pocket.x[:, None] - by_ligand.x[None]).max(-1) < 1e-3
         assert pairs.any(0).mean() > 0.5  # of what is around the ligand is in the pocket

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src/ligandsmith"
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "types", "config"),
+    ("errors", "files", "types", "config"),
     ("data",),
     ("diffusion", "chem"),
     ("models",),
@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("arguments", "cli"),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
-EVALUATION_MAY_IMPORT = {"errors", "evaluation", "chem.sdf"}
+EVALUATION_MAY_IMPORT = {"errors", "files", "evaluation", "chem.sdf"}
 ENTRANCES = {"__init__", "__main__"}  # import lazily, from anywhere
 
 

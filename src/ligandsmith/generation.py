@@ -20,6 +20,7 @@ from ligandsmith.config import Config, SamplingConfig, from_dict
 from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.pocket import (
     PreflightReport,
+    het_residues,
     pocket_from_center,
     pocket_from_het,
     pocket_from_ligand,
@@ -90,22 +91,29 @@ def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
 ) -> tuple[Pocket, PreflightReport]:  # fmt: skip
     """A pocket by reference ligand, residues, centre and radius (Å) or het molecule, and what was kept and dropped.
 
-    Around a reference ligand, heavy atoms within `cut` Å and C-alphas within 10 Å stay, as in training.
+    Around a reference ligand or het molecule, heavy atoms within `cut` Å and C-alphas within 10 Å stay, as in training;
+    around a centre, heavy atoms within `radius` and C-alphas 2 Å further; named residues stay whole.
     """
     structure = read_protein(protein)
+    shape = replace(Config().pocket, radius=cut)
     if ligand is not None:
         mol = read_ligand(ligand)
         heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
-        points = np.asarray(mol.GetConformer().GetPositions()[heavy], dtype=np.float32)
-        pocket, report = pocket_from_ligand(structure, points)
-        return crop_pocket(pocket, points, replace(Config().pocket, radius=cut)), report
-    if residues:
+        around = np.asarray(mol.GetConformer().GetPositions()[heavy], dtype=np.float32)
+        pocket, report = pocket_from_ligand(structure, around)
+    elif residues:
         return pocket_from_residues(structure, residues)
-    if center is not None:
-        return pocket_from_center(structure, np.asarray(center), radius)
-    if het is not None:
-        return pocket_from_het(structure, het)
-    raise LigandsmithError("name the site: a reference ligand, residues, a centre or a het molecule")
+    elif center is not None:
+        shape = replace(shape, radius=radius, calpha_radius=radius + shape.calpha_radius - Config().pocket.radius)
+        around = np.asarray(center, dtype=np.float32)[None]
+        pocket, report = pocket_from_center(structure, around[0], shape.calpha_radius)
+    elif het is not None:
+        pocket, report = pocket_from_het(structure, het)
+        around = structure.x[structure.residue_of == het_residues(structure, het)[0]]
+    else:
+        raise LigandsmithError("name the site: a reference ligand, residues, a centre or a het molecule")
+    pocket = crop_pocket(pocket, around, shape)
+    return pocket, replace(report, num_atoms=len(pocket.x))
 
 
 def load(checkpoint: str | Path = "small", device: str = "cpu") -> "LigandGenerator":

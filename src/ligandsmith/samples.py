@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import whole_file
 from ligandsmith.types import GeneratedLigand, Pocket
 
 if TYPE_CHECKING:
@@ -129,12 +129,10 @@ def _write_json(path: Path, data: dict[str, Any]) -> None:
 
 def _write_text(path: Path, text: str) -> None:
     """Whole or not at all."""
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        with whole_file(path) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise LigandsmithError(f"cannot write {path}: {error.strerror}; what was written before is whole") from error
 
 

@@ -1,4 +1,4 @@
-"""G4 (overfit, then sample the ligands back) and G12 (the pocket is used)."""
+"""G4 (overfit, then sample the ligands back), G11 (rings) and G12 (the pocket is used)."""
 
 from dataclasses import replace
 
@@ -17,11 +17,13 @@ from ligandsmith.data.transforms import to_frame
 from ligandsmith.data.vocabulary import VOCABULARY
 from ligandsmith.diffusion import noise
 from ligandsmith.diffusion.guidance import GuidedDenoiser
+from ligandsmith.diffusion.process import NoisyLigand, add_noise, coefficients, joined, target
 from ligandsmith.diffusion.samplers import euler, time_grid
 from ligandsmith.diffusion.schedule import Linear
 from ligandsmith.generation import decoded_ligand
+from ligandsmith.losses import per_atom_mean
 from ligandsmith.models.denoiser import Denoiser
-from ligandsmith.models.latents import PocketLatents, moments, pocket_latents
+from ligandsmith.models.latents import PocketLatents, moments, null_pocket, pocket_latents
 from ligandsmith.training.modules import (
     DiffusionModel,
     LigandVAETraining,
@@ -178,3 +180,82 @@ def _toy_samples(denoiser: Denoiser, w: float, schedule: Linear, scale: torch.Te
     nearest = torch.cdist(made[..., :3], z[..., :3]).argmin(-1)
     true = z[..., 3:].argmax(-1).gather(1, nearest)
     return float(centre), float((made[..., 3:].argmax(-1) == true).float().mean()), float(made[..., :3].std())
+
+
+BOND = 1.4  # Å, of the rings
+
+
+def _rings(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Regular polygons of 3 to 8 corners, turned at random, and the parity of their number: z [B, 8, 5], mask."""
+    corners = 3 + (noise.uniform(keys, "corners") * 6).long()
+    number = torch.arange(8)
+    mask = number < corners.view(-1, 1)
+    angle = 2 * torch.pi * number / corners.view(-1, 1)
+    flat = torch.stack([angle.cos(), angle.sin(), torch.zeros_like(angle)], -1)
+    flat = flat * (BOND / 2 / (torch.pi / corners).sin()).view(-1, 1, 1)
+    turn = torch.linalg.qr(noise.normal(keys, "turn", (3, 3)))[0]
+    parity = torch.nn.functional.one_hot(corners % 2, 2).float().unsqueeze(1).expand(-1, 8, 2)
+    z = torch.cat([flat @ turn / 1.5, 2 * parity - 1], -1)
+    return z * mask.unsqueeze(-1), mask
+
+
+def test_g11_rings(record) -> None:
+    """Toy: regular polygons of 3 to 8 corners whose feature is the parity of their number, without a pocket"""
+    torch.manual_seed(0)
+    shape = DenoiserConfig(width=64, edge_width=32, self_layers=4, cross_layers=0, channels=8, anchors=0)
+    denoiser, schedule, scale = Denoiser(shape, 2, 1, "f"), Linear(), torch.tensor(1.5)
+    keys_of = denoiser.keys(null_pocket(64, 1, 0, CPU))
+
+    def errors(step: int) -> dict[str, torch.Tensor]:
+        keys = noise.make_keys(3, step, torch.arange(64))
+        z, mask = _rings(keys)
+        draw = ObjectiveStep(DiffusionConfig(separate_times=0.0), schedule, scale, keys, keys[0])
+        return denoising_errors(denoiser, keys_of, z, mask, draw)
+
+    _fit(denoiser, 600, 3e-3, lambda step: sum(e.mean() for e in errors(step).values()))
+    denoiser.eval()
+    keys = noise.make_keys(78, torch.arange(256))
+    z, mask = _rings(keys)
+    with torch.no_grad():
+        made = _ring_samples(denoiser, keys, mask, schedule, scale)
+        level = _error_at(denoiser, z, mask, (schedule, scale, keys), 0.2)
+    right = ((made[..., 3:].argmax(-1) == z[..., 3:].argmax(-1)) & mask).sum() / mask.sum()
+    closed, length = _closed(made[..., :3] * scale, mask)
+    record(
+        "G11",
+        "L_x at t = 0.2 ≤ 0.50, parity ≥ .99, closed rings ≥ .25",
+        {"L_x at 0.2": level, "parity": float(right), "closed": closed, "bond mean": length},
+    )
+    assert level <= 0.5
+    assert right >= 0.99
+    assert closed >= 0.25
+
+
+def _ring_samples(denoiser: Denoiser, keys, mask, schedule: Linear, scale: torch.Tensor) -> torch.Tensor:
+    projected, null = denoiser.keys(null_pocket(len(mask), 1, 0, CPU)), torch.ones(len(mask), dtype=torch.bool)
+    denoise = GuidedDenoiser(lambda n, _: denoiser(n, projected, null), mask, scale,
+                             SamplingConfig(cfg_scale=1.0, cfg_scale_x=1.0), schedule, "f")  # fmt: skip
+    start = noise.normal(keys, "start", (8, 5)) * mask.unsqueeze(-1)
+    return euler(denoise, start, time_grid(50, 0.005, 2.0), schedule, lambda i: torch.zeros_like(start))
+
+
+def _error_at(denoiser: Denoiser, z, mask, setting, level: float) -> float:
+    """Mean squared error of the coordinates' target at one time."""
+    schedule, scale, keys = setting
+    t = torch.full((len(z),), level)
+    c = coefficients(schedule, t, "f")
+    both = joined(c, c, z.shape[-1])
+    eps = noise.normal(keys, "error", z.shape[1:])
+    noisy = NoisyLigand(add_noise(z, eps, both) * mask.unsqueeze(-1), mask, t, t, c, c, scale)
+    null = torch.ones(len(z), dtype=torch.bool)
+    error = denoiser(noisy, denoiser.keys(null_pocket(len(z), 1, 0, CPU)), null) - target(z, eps, both)
+    return float(per_atom_mean(error[..., :3].square().mean(-1), mask).mean())
+
+
+def _closed(x: torch.Tensor, mask: torch.Tensor) -> tuple[float, float]:
+    """(share of rings in which every corner has exactly two neighbours at bond length, mean bond length in Å)."""
+    far = 99.0 * (~mask.unsqueeze(1) | ~mask.unsqueeze(2) | torch.eye(8, dtype=torch.bool)).float()
+    distance = torch.cdist(x, x) + far
+    bonded = (distance > 0.8 * BOND) & (distance < 1.2 * BOND)
+    two = (bonded.sum(-1) == 2) | ~mask
+    return float(two.all(-1).float().mean()), float(distance[bonded].mean())

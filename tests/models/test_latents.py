@@ -8,7 +8,6 @@ from ligandsmith.models.latents import (
     MOMENTUM,
     LatentStats,
     fingerprint,
-    ligand_spread,
     moments,
     null_pocket,
     pocket_latents,
@@ -122,9 +121,3 @@ def test_a_fingerprint_names_the_weights() -> None:
     with torch.no_grad():
         net.bias[0] += 1e-6
     assert fingerprint(net.state_dict()) != first
-
-
-def test_the_spread_of_a_ligand_is_the_distance_of_its_centre(batch: ComplexBatch) -> None:
-    spread = ligand_spread(batch.ligand)
-    centres = [x[m].mean(0).norm() for x, m in zip(batch.ligand.x, batch.ligand.mask, strict=True)]
-    assert torch.allclose(spread, torch.stack(centres), atol=1e-5)

@@ -11,7 +11,6 @@ user's cache folder). After that, opening reads the index alone, and a record co
 import hashlib
 import logging
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -33,6 +32,7 @@ from ligandsmith.data.dataset import Split
 from ligandsmith.data.safe_pickle import restricted_loads, restricted_torch_load
 from ligandsmith.data.splitting import hold_out_groups
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import whole_file
 from ligandsmith.types import Complex, Rejection
 
 log = logging.getLogger(__name__)
@@ -221,16 +221,8 @@ def _read_index(path: Path, stamp: str) -> RecordIndex | None:
 def _write_index(path: Path, stamp: str, index: RecordIndex) -> None:
     """Write whole or not at all: a reader never sees half an index."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
-    try:
-        pq.write_table(
-            pa.table(index.__dict__).replace_schema_metadata({"stamp": stamp}), temporary, compression="zstd"
-        )
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as part:
+        pq.write_table(pa.table(index.__dict__).replace_schema_metadata({"stamp": stamp}), part, compression="zstd")
 
 
 def read_split_file(path: Path | str, index: RecordIndex) -> tuple[dict[str, list[int]], list[Rejection]]:

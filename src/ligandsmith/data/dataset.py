@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from ligandsmith.data import vocabulary as vocab
 from ligandsmith.data.shards import FORMAT_VERSION, ShardReader
+from ligandsmith.files import whole_file
 from ligandsmith.types import Complex, LigandsmithError, Rejection
 
 MANIFEST = "manifest.json"
@@ -211,9 +211,8 @@ def file_hash(path: Path) -> str:
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON with a line per entry of the outer two levels' lists, atomically."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    with whole_file(path) as part:
+        part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

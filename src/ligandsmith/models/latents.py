@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ligandsmith.types import LigandBatch, TensorRecord
+from ligandsmith.types import TensorRecord
 
 MOMENTUM = 0.05  # of the running statistics in joint training
 
@@ -124,9 +124,3 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-def ligand_spread(ligand: LigandBatch) -> Tensor:
-    """Distance (Å) of each ligand's centre from the origin of its frame, [B]."""
-    weight = ligand.mask.unsqueeze(-1)
-    return ((ligand.x * weight).sum(1) / weight.sum(1).clamp(min=1)).norm(dim=-1)

@@ -4,14 +4,12 @@ A file is written beside its place, flushed and renamed, so an interrupted save 
 """
 
 import errno
-import os
 import pickle
 import struct
 import subprocess
 import warnings
 import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 import torch
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import whole_file
 
 FORMAT_VERSION = 1
 KINDS = ("ligand_vae", "protein_vae", "denoiser", "joint")
@@ -38,17 +37,11 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         "git_commit": git_commit(),
         **content,
     }
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
+        with whole_file(path) as part, part.open("wb") as stream:
             torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
     except (OSError, RuntimeError) as error:
-        with suppress(OSError):  # there is nothing to remove where a folder of the path is a file
-            part.unlink()
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise LigandsmithError(
             f"cannot save checkpoint {path}: {reason}; free some space or choose another --run_dir (the previous "

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.dataset import MANIFEST, SPLITS, Split, open_dataset
 from ligandsmith.data.transforms import frame_origin, shift
 from ligandsmith.data.vocabulary import Vocabulary
+from ligandsmith.files import whole_file
 from ligandsmith.models.latents import fingerprint
 from ligandsmith.models.pocket_vae import PocketVAE
 from ligandsmith.training.loaders import DataOptions, open_records
@@ -38,9 +38,8 @@ def cached_pocket_latents(
         for split in (Split.TRAIN, Split.VALIDATION):
             latents |= _encode(vae, options, split, vocabulary, fabric.device)
         folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        save_file(latents, part)
-        os.replace(part, path)
+        with whole_file(path) as part:
+            save_file(latents, part)
         log.info("Cached the latents of %d pockets in %s", len(latents), path)
     fabric.barrier()
     with safe_open(path, "np") as stored:

@@ -1,11 +1,12 @@
 """Loss curves of a run as a picture."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from ligandsmith.files import whole_file
 
 
 def plot_losses(history: list[dict[str, Any]], path: Path) -> None:
@@ -28,6 +29,5 @@ def plot_losses(history: list[dict[str, Any]], path: Path) -> None:
         below.legend(fontsize="small", ncols=2)
     for axes in (above, below):
         axes.grid(alpha=0.3)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, dpi=110, format="png")
-    os.replace(part, path)
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=110, format="png")
