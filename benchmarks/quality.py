@@ -17,7 +17,9 @@ from measure import cpu_seconds, report
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import crop_pocket, nearest_distance
-from ligandsmith.evaluation.evaluate import evaluate, summary_table
+from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
+from ligandsmith.evaluation.output import summary_table
+from ligandsmith.evaluation.protocols import NO_TOOLS, adapted
 from ligandsmith.generation import load
 
 CLASH = 2.5  # Å between heavy atoms of ligand and pocket; crystal ligands of the set come closer in 2 % of the cases
@@ -65,7 +67,8 @@ def main() -> None:
     requested = len(chosen) * args.num
     write_sdf(args.out / "ligands.sdf", made)
     (args.out / "samples.json").write_text(json.dumps({"requested": requested, "failures": failures}))
-    print(summary_table(evaluate(args.out / "ligands.sdf", posebusters=args.posebusters)))
+    protocol = adapted("quick", ["posebusters"]) if args.posebusters else NO_TOOLS
+    print(summary_table(evaluate(args.out / "ligands.sdf", options=EvaluationOptions(protocol))))
     flags = [properties for _, properties in made]
     report(
         benchmark="quality", checkpoint=args.checkpoint, pockets=len(chosen), requested=requested,

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ligandsmith.evaluation.metrics import CONFIDENCE, METRICS
+from ligandsmith.evaluation.metrics import METRICS
+from ligandsmith.evaluation.statistics import CONFIDENCE
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "metrics.md"
 
@@ -23,7 +24,9 @@ failure, never as 0 and never left out in silence; a metric whose input is missi
 molecules, PoseBusters not installed) is "not run" with the cause.
 
 Populations: `requested` is every molecule that was asked for, those that could not be built included; `valid`
-those that RDKit sanitises; `connected` the valid ones of one fragment.
+those that RDKit sanitises; `connected` the valid ones of one fragment;
+`size-matched` the connected ones within 2 heavy atoms of the reference.
+With several pockets the intervals draw pockets, then molecules within them.
 
 {table}
 """

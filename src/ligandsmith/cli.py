@@ -135,7 +135,8 @@ def _train_all_flags(parser: argparse.ArgumentParser) -> None:
 
 def _train_all(args: argparse.Namespace) -> None:
     from ligandsmith.closing import sample_after_training
-    from ligandsmith.evaluation.evaluate import evaluate, summary_table
+    from ligandsmith.evaluation.evaluate import evaluate
+    from ligandsmith.evaluation.output import summary_table
     from ligandsmith.training.stages import train_all
 
     request = _request(args)
@@ -143,7 +144,7 @@ def _train_all(args: argparse.Namespace) -> None:
         return
     for name, (sdf, lines) in sample_after_training(request, args.run_dir / "best_model.pt", args.num_samples).items():
         print(f"Samples for a validation pocket, {name}: {sdf}", *lines, sep="\n")
-        print(summary_table(evaluate(sdf, posebusters=False)))
+        print(summary_table(evaluate(sdf)))
 
 
 def _prepare_flags(parser: argparse.ArgumentParser) -> None:
@@ -255,23 +256,46 @@ def _generate(args: argparse.Namespace) -> None:
 
 
 def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sdf", type=Path)
-    parser.add_argument("--protein", type=Path)
-    parser.add_argument("--ligand", type=Path, help="reference ligand")
-    parser.add_argument("--requested", type=positive, help="how many molecules were asked for (default: samples.json)")
-    parser.add_argument("--known", type=Path, help="SMILES or SDF that novelty is judged against")
-    parser.add_argument("--no-posebusters", dest="posebusters", action="store_false")
-    parser.add_argument("--out", type=Path, help="folder of the results (default: that of the SDF)")
+    add = parser.add_argument
+    add("ligands", type=Path, help="SDF, folder with an SDF for each pocket, manifest .csv, or result file .pt")
+    add("--protein", type=Path, help="PDB or mmCIF; for several pockets a folder with a file of each pocket's name")
+    add("--ligand", type=Path, help="reference ligand (SDF); for several pockets a folder")
+    add("--requested", type=positive, help="molecules asked for, for each pocket (default: samples.json)")
+    add("--known", type=Path, help="SMILES or SDF that novelty is judged against")
+    add("--protocol", default="quick", help="quick, crossdocked-v1, or none: what needs no slow tool (%(default)s)")
+    add("--tools", nargs="+", help="only these tools of the protocol: posebusters strain interactions vina")
+    add("--no-posebusters", dest="no_posebusters", action="store_true", help="leave PoseBusters out")
+    add("--dock", action="store_true", help="dock anew with Vina too, whatever the protocol says")
+    add("--exhaustiveness", type=positive, help="of docking (default: the protocol's)")
+    add("--seed", type=whole, help="of docking (default: the protocol's)")
+    add("--workers", type=positive, default=1, help="processes (%(default)s)")
+    add("--out", type=Path, help="folder of the results (default: that of the SDF, or FOLDER/evaluation)")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from ligandsmith.evaluation.evaluate import evaluate, summary_table, write_evaluation
+    from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
+    from ligandsmith.evaluation.output import results_folder, summary_table, write_evaluation
+    from ligandsmith.evaluation.protocols import adapted
 
-    evaluation = evaluate(
-        args.sdf, args.protein, args.ligand, requested=args.requested, novelty=args.known, posebusters=args.posebusters
-    )
-    write_evaluation(evaluation, args.out or args.sdf.parent)
+    out = args.out or results_folder(args.ligands)
+    changes = {"exhaustiveness": args.exhaustiveness, "seed": args.seed}
+    without = {"posebusters"} if args.no_posebusters else set()
+    protocol = adapted(args.protocol, args.tools, without, args.dock, **changes)
+    options = EvaluationOptions(protocol, None, out / "answers", args.workers, " ".join(sys.argv))
+    evaluation = evaluate(args.ligands, args.protein, args.ligand, args.requested, args.known, options)
+    write_evaluation(evaluation, out)
     print(summary_table(evaluation))
+    print(f"written: {out / 'per_molecule.csv'}, {out / 'summary.json'}; see it with: ligandsmith report {out}")
+
+
+def _report_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="folder that `ligandsmith evaluate` wrote")
+
+
+def _report(args: argparse.Namespace) -> None:
+    from ligandsmith.evaluation.report import write_report
+
+    print(f"written: {write_report(args.folder)}")
 
 
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]
@@ -283,7 +307,8 @@ COMMANDS: dict[str, Command] = {
     "train-denoiser": ("train the diffusion model", _train_denoiser_flags, _train_denoiser),
     "train-all": ("train everything together, on one or many GPUs", _train_all_flags, _train_all),
     "generate": ("new ligands for a pocket", _generate_flags, _generate),
-    "evaluate": ("score the molecules of an SDF", _evaluate_flags, _evaluate),
+    "evaluate": ("score molecules of any method", _evaluate_flags, _evaluate),
+    "report": ("results of evaluate -> a page to look at", _report_flags, _report),
 }
 
 

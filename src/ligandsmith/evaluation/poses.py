@@ -2,20 +2,24 @@
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem, rdBase
+from rdkit import Chem
 from scipy.spatial import cKDTree
-from tqdm import tqdm
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.failure import ToolFailure
+
+if TYPE_CHECKING:
+    from ligandsmith.evaluation.tools import Site
 
 CROP_RADIUS = 12.0  # Å; PoseBusters looks at protein atoms within 5 Å (contact) and 6 Å (overlap)
 CLASH_RATIO = 0.75  # of the sum of the van der Waals radii, the threshold of PoseBusters
@@ -131,28 +135,37 @@ def posebusters_available() -> bool:
     return importlib.util.find_spec("posebusters") is not None
 
 
-def run_posebusters(mols: Sequence[Chem.Mol | None], protein: Protein | None) -> list[PoseChecks | str | None]:
-    """PoseBusters' checks by name for each molecule: suite `dock` with a protein, else `mol`.
+@dataclass(frozen=True)
+class PoseBustersTool:
+    """PoseBusters' checks by name, True, False or None where one could not decide: suite `dock` with a protein, else
+    `mol`. The protein is cropped around each ligand first."""
 
-    The protein is cropped around each ligand first. None stays None; a molecule at which PoseBusters itself fails gets
-    the message. Raises LigandsmithError where PoseBusters is not installed.
-    """
-    if not posebusters_available():
-        raise LigandsmithError(POSEBUSTERS_MISSING)
-    from posebusters import PoseBusters  # noqa: PLC0415 (optional, and slow to import)
+    name: str = "posebusters"
+    seconds: float = 60.0
 
-    buster = PoseBusters(config="mol" if protein is None else "dock", max_workers=0)
-    with rdBase.BlockLogs():
-        progress = tqdm(mols, desc="PoseBusters", unit="mol", disable=None)
-        return [None if mol is None else _bust(buster, mol, protein) for mol in progress]
+    def missing(self, site: "Site") -> str:
+        """Why it cannot run."""
+        del site
+        return "" if posebusters_available() else POSEBUSTERS_MISSING
+
+    def settings(self) -> dict[str, Any]:
+        """Version and crop."""
+        return {"version": metadata.version("posebusters"), "crop": CROP_RADIUS}
+
+    def open(self, site: "Site") -> Callable[[Chem.Mol], PoseChecks]:
+        """Load PoseBusters once; the function checks a molecule."""
+        from posebusters import PoseBusters  # noqa: PLC0415 (optional, and slow to import)
+
+        buster = PoseBusters(config="mol" if site.protein is None else "dock", max_workers=0)
+        return lambda mol: _bust(buster, mol, site.protein)
 
 
-def _bust(buster: Any, mol: Chem.Mol, protein: Protein | None) -> PoseChecks | str:
+def _bust(buster: Any, mol: Chem.Mol, protein: Protein | None) -> PoseChecks:
     around = None if protein is None else protein.crop(mol.GetConformer().GetPositions())
     try:
         table = buster.bust(mol, None, around)
     except (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError) as error:
-        return f"PoseBusters failed: {' '.join(str(error).split())}"
+        raise ToolFailure(f"PoseBusters failed: {' '.join(str(error).split())}") from error
     row = table.iloc[0]
     # a check is True, False, or a missing value (NaN, NA), which equals neither
     return {str(name): bool(value) if isinstance(value, bool | np.bool_) else None for name, value in row.items()}

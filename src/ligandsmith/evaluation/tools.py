@@ -19,13 +19,10 @@ from pebble import ProcessExpired, ProcessPool
 from rdkit import Chem, rdBase
 from tqdm import tqdm
 
+from ligandsmith.evaluation.failure import ToolFailure
 from ligandsmith.evaluation.poses import Protein
 
 Answer = dict[str, Any] | str  # named plain values (JSON), or why this molecule has none
-
-
-class ToolFailure(Exception):
-    """A tool cannot answer for one molecule. The text is the reason, one line."""
 
 
 @dataclass(frozen=True)

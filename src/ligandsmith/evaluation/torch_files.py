@@ -46,7 +46,7 @@ class _Molecule:
 
     def build(self) -> Chem.Mol | None:
         try:
-            return Chem.Mol(self.data)
+            return Chem.Mol(self.data)  # type: ignore[call-overload]
         except (RuntimeError, ValueError):
             return None
 
@@ -127,6 +127,6 @@ def _load(path: Path) -> Any:
     try:
         return _ResultUnpickler(io.BytesIO(data)).load()
     except pickle.UnpicklingError as error:
-        raise LigandsmithError(f"{path}: refused to unpickle {error}; only molecules and plain values are read") from None
+        raise LigandsmithError(f"{path}: refused to unpickle {error}; only molecules are read") from None
     except Exception as error:  # a damaged pickle can raise anything; it is always re-raised as one kind
         raise LigandsmithError(f"{path}: damaged ({type(error).__name__})") from error

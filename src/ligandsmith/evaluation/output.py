@@ -1,0 +1,156 @@
+"""What `ligandsmith evaluate` writes and prints."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rdkit import Chem
+
+from ligandsmith.chem.sdf import write_sdf
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.poses import Protein
+from ligandsmith.evaluation.sources import PathLike
+from ligandsmith.evaluation.summary import Evaluation, Scored
+from ligandsmith.files import whole_file
+
+SHOWN_RADIUS = 8.0  # Å around reference or molecules: residues of pockets/*.pdb
+POSE_FILES = {"min_pose": "minimised.sdf", "dock_pose": "docked.sdf"}
+
+
+def results_folder(place: Path) -> Path:
+    """Where results of `place` go if nothing else is said: beside an SDF; a folder of SDFs gets one of its own."""
+    if not place.is_dir():
+        return place.parent
+    return place if (place / "ligands.sdf").is_file() else place / "evaluation"
+
+
+def write_evaluation(evaluation: Evaluation, directory: PathLike) -> tuple[Path, Path]:
+    """Write per_molecule.csv (a missing value is an empty field) and summary.json, and what the report shows:
+    molecules.sdf, references.sdf, pockets/NAME.pdb, interactions.json, and Vina's poses. Returns the first two paths.
+    """
+    folder = Path(directory)
+    table, summary = folder / "per_molecule.csv", folder / "summary.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(table) as part, part.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(evaluation.rows[0]))
+            writer.writeheader()
+            writer.writerows(evaluation.rows)
+        _write_json(summary, evaluation.summary)
+        _write_structures(evaluation, folder)
+    except OSError as error:
+        raise LigandsmithError(f"cannot write the evaluation to {folder}: {error.strerror or error}") from error
+    return table, summary
+
+
+def _write_json(path: Path, data: Any) -> None:
+    with whole_file(path) as part:
+        part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_structures(evaluation: Evaluation, folder: Path) -> None:
+    scored = evaluation.pockets
+    molecules = [
+        (sample.mol, {"pocket": s.source.pocket, "index": sample.index})
+        for s in scored for sample in s.data.samples if sample.mol is not None
+    ]  # fmt: skip
+    write_sdf(folder / "molecules.sdf", molecules)
+    references = [(s.data.site.reference, {"pocket": s.source.pocket}) for s in scored if s.data.site.reference]
+    if references:
+        write_sdf(folder / "references.sdf", references)
+    for s in scored:
+        if s.data.site.protein is not None:
+            path = folder / "pockets" / f"{_file_name(s.source.pocket)}.pdb"
+            path.parent.mkdir(exist_ok=True)
+            with whole_file(path) as part:
+                part.write_text(pocket_pdb(s, s.data.site.protein), encoding="utf-8")
+    interactions = {key: value for s in scored for key, value in _interactions(s).items()}
+    if interactions:
+        _write_json(folder / "interactions.json", interactions)
+    for key, name in POSE_FILES.items():
+        poses = [pose for s in scored for pose in _poses(s, key)]
+        if poses:
+            write_sdf(folder / name, poses)
+
+
+def _file_name(pocket: str) -> str:
+    """A pocket's name as the name of a file: nothing that leaves the folder."""
+    return pocket.replace("/", "_").replace("\\", "_").lstrip(".") or "pocket"
+
+
+def pocket_pdb(scored: Scored, protein: Protein) -> str:
+    """The residues around the reference, or around all molecules, as PDB text."""
+    site = scored.data.site
+    mols = [site.reference] if site.reference is not None else [x.mol for x in scored.data.samples]
+    points = [mol.GetConformer().GetPositions() for mol in mols if mol is not None]
+    if not points:
+        return "END\n"
+    return str(Chem.MolToPDBBlock(protein.crop(np.concatenate(points), SHOWN_RADIUS), flavor=4 | 8))
+
+
+def _interactions(scored: Scored) -> dict[str, Any]:
+    found = scored.data.answers.get("interactions", "")
+    if isinstance(found, str):
+        return {}
+    pocket = scored.source.pocket
+    pairs = list(zip([f"{pocket}/{s.index}" for s in scored.data.samples], found, strict=True))
+    pairs.append((f"{pocket}/reference", scored.data.reference_answers.get("interactions")))
+    return {key: answer["interactions"] for key, answer in pairs if isinstance(answer, dict)}
+
+
+def _poses(scored: Scored, key: str) -> list[tuple[Chem.Mol, dict[str, Any]]]:
+    found = scored.data.answers.get("vina", "")
+    if isinstance(found, str):
+        return []
+    poses = []
+    for sample, answer in zip(scored.data.samples, found, strict=True):
+        block = answer.get(key) if isinstance(answer, dict) else None
+        mol = Chem.MolFromMolBlock(block) if block else None
+        if mol is not None:
+            score = answer.get("vina_min" if key == "min_pose" else "vina_dock")  # type: ignore[union-attr]
+            poses.append((mol, {"pocket": scored.source.pocket, "index": sample.index, "vina": score}))
+    return poses
+
+
+def summary_table(evaluation: Evaluation) -> str:
+    """Plain text: each metric with mean, median, interval, n of its population, reference; reasons; failed checks."""
+    summary = evaluation.summary
+    rows: list[tuple[str, ...]] = [
+        ("metric", "mean", "median", "95 % interval", "n / population", "better", "reference")
+    ]
+    for name, entry in summary["metrics"].items():
+        if entry["status"] == "ok":
+            rows.append(_row(name, entry, summary["reference"].get(name)))
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += _not_run(summary["metrics"])
+    lines += [f"no molecule: {reason} ({count})" for reason, count in summary["failures"].items()]
+    for name, check in summary["posebusters"].get("checks", {}).items():
+        if check["mean"] is None or check["mean"] < 1:
+            rate = "undecided" if check["mean"] is None else f"{check['mean']:.3f}"
+            lines.append(f"PoseBusters {name}: {rate} (n {check['n']})")
+    for tool, reasons in summary["tool_failures"].items():
+        lines += [f"{tool} failed: {reason} ({count})" for reason, count in reasons.items()]
+    return "\n".join(lines)
+
+
+def _not_run(metrics: dict[str, Any]) -> list[str]:
+    causes: dict[str, list[str]] = {}
+    for name, entry in metrics.items():
+        if entry["status"] != "ok":
+            causes.setdefault(entry["status"], []).append(name)
+    return [f"{cause}: {', '.join(names)}" for cause, names in causes.items()]
+
+
+def _row(name: str, entry: dict[str, Any], reference: float | None) -> tuple[str, ...]:
+    def text(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    unit = entry["unit"].replace("fraction", "")
+    interval = "" if entry["low"] is None else f"{entry['low']:.3f} to {entry['high']:.3f}"
+    better = "" if entry["better"] == "none" else entry["better"]
+    share = f"{entry['n']} / {entry['population_size']} {entry['population']}"
+    shown = "" if reference is None else text(reference)
+    return name, f"{text(entry['mean'])} {unit}".strip(), text(entry["median"]), interval, share, better, shown

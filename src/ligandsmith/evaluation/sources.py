@@ -1,0 +1,278 @@
+"""Where the molecules of an evaluation come from: SDF files, folders, manifests, published result files.
+
+Every requested molecule becomes a `Sample`; what is not there is a sample with its reason.
+"""
+
+import csv
+import glob
+import gzip
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rdkit import Chem, rdBase
+
+from ligandsmith.chem.sdf import SdfRecord, read_sdf
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.bond_orders import with_orders, without_orders
+from ligandsmith.evaluation.input import KnownMolecules, Sample
+from ligandsmith.evaluation.torch_files import read_results
+
+INCHIKEY = re.compile(r"[A-Z]{14}(-[A-Z]{10}-[A-Z])?")
+NOT_GENERATED = "not generated"
+PathLike = str | os.PathLike[str]
+SDF_ENDINGS = (".sdf", ".sdf.gz")
+PROTEIN_ENDINGS = (".pdb", ".cif", ".mmcif", ".ent", ".pdb.gz", ".cif.gz")
+MANIFEST_COLUMNS = ("pocket", "ligands", "protein", "reference", "requested")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The molecules of one pocket, and where they are judged. `mols` are there already (from a result file)."""
+
+    pocket: str
+    ligands: Path
+    protein: Path | None = None
+    reference: Path | None = None
+    requested: int | None = None
+    mols: tuple[Chem.Mol | None, ...] | None = None
+
+    def samples(self) -> list[Sample]:
+        """One for each requested molecule; raises LigandsmithError."""
+        if self.mols is None:
+            return load_samples(self.ligands, self.requested)
+        found = [_built(i, mol) for i, mol in enumerate(self.mols)]
+        missing = range(len(found), self.requested or 0)
+        return found + [Sample(i, None, NOT_GENERATED) for i in missing]
+
+
+def find_sources(
+    place: PathLike, protein: PathLike | None = None, reference: PathLike | None = None, requested: int | None = None
+) -> list[Source]:
+    """The pockets of `place`: an SDF, a folder, a manifest (.csv) or a result file (.pt).
+
+    A folder is one of `generate` (it has `ligands.sdf`), or holds one SDF for each pocket, or one such folder for each.
+    For several pockets `protein` and `reference` are folders with a file of each pocket's name. The columns of a
+    manifest are ligands, and if wanted pocket, protein, reference, requested; its paths are relative to it. Raises
+    LigandsmithError.
+    """
+    path = Path(place)
+    if path.name.endswith(".csv"):
+        return _manifest(path)
+    if path.suffix == ".pt":
+        found = [Source(n, path, mols=tuple(mols)) for n, mols in read_results(path).items()]
+    elif path.is_dir():
+        found = [Source(name, sdf) for name, sdf in _sdf_files(path)]
+    else:
+        return [Source(_stem(path), path, _path(protein), _path(reference), requested)]
+    if len(found) == 1 and not (protein and Path(protein).is_dir()):
+        return [Source(found[0].pocket, found[0].ligands, _path(protein), _path(reference), requested, found[0].mols)]
+    return [
+        Source(
+            s.pocket, s.ligands, _of_pocket(s.pocket, protein, PROTEIN_ENDINGS, "--protein"),
+            _of_pocket(s.pocket, reference, SDF_ENDINGS, "--ligand"), requested, s.mols,
+        )
+        for s in found
+    ]  # fmt: skip
+
+
+def _path(path: PathLike | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _stem(path: Path) -> str:
+    return path.parent.name if path.name.startswith("ligands.sdf") and path.parent.name else path.name.split(".sdf")[0]
+
+
+def _sdf_files(folder: Path) -> list[tuple[str, Path]]:
+    """(pocket, file) of a folder."""
+    own = [folder / f"ligands{ending}" for ending in SDF_ENDINGS]
+    for path in own:
+        if path.is_file():
+            return [(folder.resolve().name, path)]
+    inside = sorted(p for p in folder.iterdir() if p.name.endswith(SDF_ENDINGS))
+    found = [(_stem(p), p) for p in inside]
+    for sub in sorted(p for p in folder.iterdir() if p.is_dir()):
+        found += [
+            (sub.name, sub / f"ligands{ending}") for ending in SDF_ENDINGS if (sub / f"ligands{ending}").is_file()
+        ]
+    if not found:
+        raise LigandsmithError(f"{folder}: no SDF files and no folders with a ligands.sdf in it")
+    names = [name for name, _ in found]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise LigandsmithError(f"{folder}: two files for pocket {twice[0]}; remove one")
+    return found
+
+
+def _of_pocket(pocket: str, place: PathLike | None, endings: tuple[str, ...], flag: str) -> Path | None:
+    """The file of a pocket in a folder: NAME.pdb, or the one file that starts with NAME, or a folder NAME of one."""
+    if place is None:
+        return None
+    folder = Path(place)
+    if not folder.is_dir():
+        raise LigandsmithError(f"{flag} {folder}: for several pockets give a folder with a file of each pocket's name")
+    for ending in endings:
+        if (folder / f"{pocket}{ending}").is_file():
+            return folder / f"{pocket}{ending}"
+    near = [p for p in sorted(folder.glob(f"{glob.escape(pocket)}*")) if p.name.endswith(endings)]
+    near = near or [p for p in sorted(folder.glob(f"{glob.escape(pocket)}/*")) if p.name.endswith(endings)]
+    if len(near) != 1:
+        raise LigandsmithError(f"{flag} {folder}: {len(near)} files for pocket {pocket}; expected {pocket}{endings[0]}")
+    return near[0]
+
+
+def _manifest(path: Path) -> list[Source]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            unknown = set(reader.fieldnames or ()) - set(MANIFEST_COLUMNS)
+            if "ligands" not in (reader.fieldnames or ()) or unknown:
+                raise LigandsmithError(f"{path}: the columns are {', '.join(MANIFEST_COLUMNS)}; 'ligands' is required")
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise LigandsmithError(f"cannot read manifest {path}: {error}") from error
+    sources = []
+    for line, row in enumerate(rows, start=2):
+        files = {k: path.parent / row[k] if row.get(k) else None for k in ("ligands", "protein", "reference")}
+        lacking = [str(p) for p in files.values() if p is not None and not p.is_file()]
+        if files["ligands"] is None or lacking:
+            raise LigandsmithError(
+                f"{path}, line {line}: no such file: {lacking[0] if lacking else 'ligands is empty'}"
+            )
+        count = row.get("requested") or ""
+        if count and not count.isdigit():
+            raise LigandsmithError(f"{path}, line {line}: requested is {count!r}, no number")
+        name = row.get("pocket") or _stem(files["ligands"])
+        sources.append(
+            Source(name, files["ligands"], files["protein"], files["reference"], int(count) if count else None)
+        )
+    names = [s.pocket for s in sources]
+    if not names or len(set(names)) < len(names):
+        twice = next((n for n in names if names.count(n) > 1), "")
+        raise LigandsmithError(f"{path}: " + (f"pocket {twice} is there twice" if twice else "no rows"))
+    return sources
+
+
+def load_samples(sdf: Path, requested: int | None = None) -> list[Sample]:
+    """One sample for each requested molecule, in the order of their index; raises LigandsmithError."""
+    records = read_sdf(sdf)
+    log = generation_log(sdf)
+    failures = {int(f["index"]): f for f in log.get("failures", [])}
+    total = requested if requested is not None else log.get("requested", len(records) + len(failures))
+    if not total:
+        raise LigandsmithError(f"no records in {sdf}; was anything generated?")
+    if len(records) + len(failures) > total:
+        raise LigandsmithError(
+            f"{sdf} has {len(records)} records and {len(failures)} failures, more than the {total} requested"
+        )
+    samples = {i: Sample(i, None, str(f["reason"]), str(f.get("detail", ""))) for i, f in failures.items()}
+    for index, record in zip(_record_indices(records, set(samples)), records, strict=True):
+        samples[index] = _sample(index, record)
+    missing = (i for i in range(total + len(samples)) if i not in samples)
+    while len(samples) < total:
+        index = next(missing)
+        samples[index] = Sample(index, None, NOT_GENERATED)
+    return [samples[i] for i in sorted(samples)]
+
+
+def generation_log(sdf: Path) -> dict[str, Any]:
+    """`samples.json` beside a `ligands.sdf`, which says what was requested and what failed; {} where there is none."""
+    path = sdf.parent / "samples.json"
+    if sdf.name.split(".")[0] != "ligands" or not path.is_file():
+        return {}
+    try:
+        log = json.loads(path.read_text(encoding="utf-8"))
+        counts = isinstance(log.get("requested", 0), int) and all(int(f["index"]) >= 0 for f in log.get("failures", []))
+        reasons = all(f["reason"] for f in log.get("failures", []))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LigandsmithError(f"cannot use {path}: {error!r}; remove it to evaluate the SDF alone") from error
+    if not (counts and reasons):
+        raise LigandsmithError(f"cannot use {path}: bad 'requested' or 'failures'; remove it to evaluate the SDF alone")
+    return dict(log)
+
+
+def _record_indices(records: list[SdfRecord], taken: set[int]) -> list[int]:
+    """The generation index of each record: its SD property `index` if all have a distinct free one, else in order."""
+    stated = [r.mol.GetProp("index") if r.mol is not None and r.mol.HasProp("index") else "" for r in records]
+    if all(text.isdigit() for text in stated):
+        indices = [int(text) for text in stated]
+        if len(set(indices) - taken) == len(records):
+            return indices
+    free = (i for i in range(len(records) + len(taken)) if i not in taken)
+    return [next(free) for _ in records]
+
+
+def _sample(index: int, record: SdfRecord) -> Sample:
+    if record.mol is None:
+        return Sample(index, None, *_reason_and_detail(record.reason), title=record.title)
+    return _built(index, record.mol, record.title)
+
+
+def _built(index: int, mol: Chem.Mol | None, title: str = "") -> Sample:
+    """A sample of a molecule as read, heavy atoms only; sanitised, with bond orders."""
+    if mol is None:
+        return Sample(index, None, NOT_GENERATED, title=title)
+    if not mol.GetNumConformers() or not mol.GetConformer().Is3D():
+        return Sample(index, None, "no 3D coordinates", title=title)
+    if without_orders(mol):
+        mol = with_orders(mol)
+        if mol is None:
+            return Sample(index, None, "no bond orders", "no bonds in the file, and none could be perceived", title)
+    try:
+        heavy = Chem.RemoveHs(mol)
+        Chem.SanitizeMol(heavy)
+    except (Chem.MolSanitizeException, ValueError, RuntimeError) as error:
+        return Sample(index, None, "RDKit refuses it", " ".join(str(error).split()), title)
+    if not heavy.GetNumAtoms():
+        return Sample(index, None, "no atoms", title=title)
+    return Sample(index, heavy, title=title)
+
+
+def _reason_and_detail(text: str) -> tuple[str, str]:
+    reason, _, detail = text.partition(": ")
+    return reason, detail
+
+
+def load_reference(path: PathLike) -> Chem.Mol:
+    """Heavy atoms of the first molecule of an SDF file; raises LigandsmithError."""
+    records = read_sdf(path)
+    if not records or records[0].mol is None:
+        raise LigandsmithError(
+            f"no usable reference ligand in {path}: {records[0].reason if records else 'empty file'}"
+        )
+    return Chem.RemoveHs(records[0].mol)
+
+
+def load_known(novelty: PathLike | Iterable[str]) -> KnownMolecules:
+    """Known molecules from a file (.gz too) or strings: SMILES or InChIKeys, the first word of each line.
+
+    Raises LigandsmithError for a missing file and for a line that is neither, naming it.
+    """
+    place = "known molecules"
+    lines: Iterable[str]
+    if isinstance(novelty, str | os.PathLike):
+        place = str(novelty)
+        try:
+            data = Path(novelty).read_bytes()
+            lines = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8").splitlines()
+        except (OSError, EOFError, UnicodeDecodeError) as error:
+            raise LigandsmithError(f"cannot read known molecules {place}: {error}") from error
+    else:
+        lines = novelty
+    smiles, keys = set(), set()
+    with rdBase.BlockLogs():
+        for number, line in enumerate(lines, start=1):
+            word = line.split()[0] if line.split() else ""
+            if INCHIKEY.fullmatch(word):
+                keys.add(word[:14])
+            elif word and not (number == 1 and word.lower() in {"smiles", "inchikey"}):
+                mol = Chem.MolFromSmiles(word)
+                if mol is None:
+                    raise LigandsmithError(f"{place}, line {number}: {word[:60]!r} is neither SMILES nor InChIKey")
+                smiles.add(Chem.MolToSmiles(mol, isomericSmiles=False))
+    return KnownMolecules(frozenset(smiles), frozenset(keys))

@@ -1,0 +1,214 @@
+"""From scored pockets to rows and a summary: every mean with its n, population, failures and interval."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from rdkit import Chem
+
+from ligandsmith.evaluation.input import EvaluationInput, NotRun
+from ligandsmith.evaluation.metrics import METRICS, Metric
+from ligandsmith.evaluation.protocols import Protocol
+from ligandsmith.evaluation.sources import Source
+from ligandsmith.evaluation.statistics import Value, estimate
+from ligandsmith.evaluation.tools import Answer
+
+FORMAT = 2
+PROGRAMS = ("ligandsmith", "rdkit", "numpy", "gemmi", "posebusters", "vina", "meeko", "prolif")
+POSES = {"vina": ("dock_pose", "min_pose")}  # long values of a tool that are no columns
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One pocket: what was looked at, and the values of every metric by sample."""
+
+    source: Source
+    data: EvaluationInput
+    columns: Mapping[str, Sequence[Value]]
+    status: Mapping[str, str]  # of each metric: 'ok', or why it was not run
+    reference: Mapping[str, Value] = field(default_factory=dict)
+    generation: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`rows`: one dict for each requested molecule, same keys. `summary`: plain values, as in summary.json."""
+
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any]
+    pockets: tuple[Scored, ...] = ()
+
+
+def rows_of(scored: Sequence[Scored]) -> list[dict[str, Any]]:
+    """A row for each requested molecule: where it comes from, why it failed, metrics, PoseBusters' checks (pb_...)."""
+    names = _check_names(scored)
+    return [row for pocket in scored for row in _pocket_rows(pocket, names)]
+
+
+def _check_names(scored: Sequence[Scored]) -> list[str]:
+    answers = (a for s in scored for a in _answers(s, "posebusters") if isinstance(a, dict))
+    return list(dict.fromkeys(name for answer in answers for name in answer))
+
+
+def _answers(scored: Scored, tool: str) -> Sequence[Answer | None]:
+    try:
+        return scored.data.of_tool(tool)
+    except NotRun:
+        return [None] * len(scored.data.samples)
+
+
+def _pocket_rows(scored: Scored, names: list[str]) -> Iterable[dict[str, Any]]:
+    checks = _answers(scored, "posebusters")
+    for k, sample in enumerate(scored.data.samples):
+        own = checks[k] if isinstance(checks[k], dict) else {}
+        failed = [a for a in (_answers(scored, tool)[k] for tool in scored.data.answers) if isinstance(a, str)]
+        yield {
+            "pocket": scored.source.pocket,
+            "index": sample.index,
+            "title": sample.title,
+            "reason": sample.reason,
+            "detail": sample.detail or "; ".join(failed),
+            "smiles": "" if sample.mol is None else Chem.MolToSmiles(sample.mol),
+            **{name: values[k] for name, values in scored.columns.items()},
+            **{f"pb_{name}": own.get(name) for name in names},  # type: ignore[union-attr]
+        }
+
+
+def summarise(scored: Sequence[Scored], protocol: Protocol) -> dict[str, Any]:
+    """The content of summary.json, but for the command and the time it took."""
+    samples = [sample for s in scored for sample in s.data.samples]
+    references = [s.reference for s in scored if s.reference]
+    return {
+        "format": FORMAT,
+        "protocol": {
+            "name": protocol.name,
+            "version": protocol.version,
+            "about": protocol.about,
+            "tools": {name: dict(settings) for name, settings in protocol.tools.items()},
+            "columns": list(protocol.columns),
+            "differences": list(protocol.differences),
+        },
+        "versions": _versions(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "inputs": [_input(s) for s in scored],
+        "generation": {s.source.pocket: dict(s.generation) for s in scored if s.generation},
+        "requested": len(samples),
+        "failures": dict(Counter(s.reason for s in samples if s.mol is None)),
+        "funnel": _funnel(scored),
+        "metrics": {m.name: _metric(m, scored) for m in METRICS.values()},
+        "reference": {
+            name: _mean([r.get(name) for r in references]) for name in (METRICS if references else ())
+        },
+        "posebusters": _checks(scored),
+        "tool_failures": {tool: _tool_failures(scored, tool) for tool in protocol.tools},
+        "published": [dict(row) for row in protocol.published],
+        "pockets": {s.source.pocket: {name: _mean(v) for name, v in s.columns.items()} for s in scored},
+    }  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PROGRAMS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _input(scored: Scored) -> dict[str, Any]:
+    source, protein = scored.source, scored.data.site.protein
+    return {
+        "pocket": source.pocket,
+        "ligands": str(source.ligands),
+        "protein": None if source.protein is None else str(source.protein),
+        "reference": None if source.reference is None else str(source.reference),
+        "left_out_of_protein": [] if protein is None else list(protein.removed),
+        "requested": len(scored.data.samples),
+    }
+
+
+def _mean(values: Iterable[Value]) -> Value:
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _metric(metric: Metric, scored: Sequence[Scored]) -> dict[str, Any]:
+    """Estimate over all pockets. A pocket in which the metric could not run counts as failures, if it ran in others."""
+    values = [v for s in scored for v in s.columns[metric.name]]
+    groups = [s.source.pocket for s in scored for _ in s.data.samples]
+    size = sum(sum(s.data.members(metric.population)) for s in scored)
+    stopped = dict.fromkeys(s.status[metric.name] for s in scored if s.status[metric.name] != "ok")
+    ran = len(scored) > sum(s.status[metric.name] != "ok" for s in scored)
+    result = estimate(values, groups)
+    return {
+        **asdict(result),
+        "population": metric.population,
+        "population_size": size,
+        "failures": size - result.n if ran else None,
+        "unit": metric.unit,
+        "better": metric.better,
+        "meaning": metric.meaning,
+        "status": "ok" if ran else next(iter(stopped)),
+        "not_run_in": [s.source.pocket for s in scored if s.status[metric.name] != "ok"] if ran else [],
+    }
+
+
+def _checks(scored: Sequence[Scored]) -> dict[str, Any]:
+    """Pass rate of each PoseBusters check over the molecules for which it decided."""
+    causes = [a for a in (s.data.answers.get("posebusters", "not asked for") for s in scored) if isinstance(a, str)]
+    if len(causes) == len(scored):
+        return {"status": f"not run: {causes[0]}"}
+    found = [(s.source.pocket, a) for s in scored for a in _answers(s, "posebusters") if isinstance(a, dict)]
+    checks = {}
+    for name in _check_names(scored):
+        decided = [None if a.get(name) is None else float(bool(a[name])) for _, a in found]
+        result = estimate(decided, [pocket for pocket, _ in found])
+        checks[name] = {**asdict(result), "undecided": len(found) - result.n}
+    suite = "mol" if all(s.data.site.protein is None for s in scored) else "dock"
+    return {"status": "ok", "suite": suite, "checks": checks, "failures": _tool_failures(scored, "posebusters")}
+
+
+def _tool_failures(scored: Sequence[Scored], tool: str) -> dict[str, int]:
+    """Reasons why single molecules have no answer, with their counts."""
+    reasons = Counter(a for s in scored for a in _answers(s, tool) if isinstance(a, str))
+    return dict(reasons.most_common())
+
+
+def _funnel(scored: Sequence[Scored]) -> list[dict[str, Any]]:
+    """requested -> built -> valid -> connected -> unique -> PoseBusters-valid; how many were lost, by reason.
+
+    Built: the method delivered something. A molecule counts in a stage only if it passed all stages before.
+    """
+    samples = [x for s in scored for x in s.data.samples]
+    never = {"not generated", "no atoms"}
+    failed = Counter(x.reason for x in samples if x.mol is None)
+    not_built = {reason: n for reason, n in failed.items() if reason in never}
+    refused = {reason: n for reason, n in failed.items() if reason not in never}
+    stages: list[dict[str, Any]] = [{"stage": "requested", "n": len(samples), "lost": {}}]
+    _stage(stages, "built", not_built)
+    _stage(stages, "valid", refused)
+    _stage(stages, "connected", {"several fragments": sum(x.mol is not None and not x.connected for x in samples)})
+    repeated = sum(v == 0 for s in scored for v in s.columns["unique"])
+    _stage(stages, "unique", {"same molecule again": repeated})
+    status = _checks(scored)["status"]
+    if status != "ok":
+        return [*stages, {"stage": "posebusters", "n": None, "lost": {}, "status": status}]
+    lost: Counter[str] = Counter()
+    for s in scored:
+        for k, answer in enumerate(_answers(s, "posebusters")):
+            if s.columns["unique"][k] == 1 and s.columns["pb_valid"][k] != 1:
+                first = (
+                    next((n for n, v in answer.items() if v is not True), "") if isinstance(answer, dict) else answer
+                )
+                lost[first or "no answer"] += 1
+    _stage(stages, "posebusters", dict(lost.most_common()))
+    return stages
+
+
+def _stage(stages: list[dict[str, Any]], name: str, lost: dict[str, int]) -> None:
+    lost = {reason: n for reason, n in lost.items() if n}
+    stages.append({"stage": name, "n": stages[-1]["n"] - sum(lost.values()), "lost": lost})
