@@ -10,12 +10,16 @@ from rdkit import Chem
 from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation import poses
-from ligandsmith.evaluation.evaluate import evaluate, load_known, load_samples, summary_table, write_evaluation
+from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
 from ligandsmith.evaluation.metrics import METRICS
+from ligandsmith.evaluation.output import summary_table, write_evaluation
+from ligandsmith.evaluation.protocols import adapted
+from ligandsmith.evaluation.sources import load_known, load_samples
 
 COMPLEX = Path(__file__).parents[2] / "examples/complexes/7off"
 REFERENCE = COMPLEX / "ligand.sdf"
 POCKET = COMPLEX / "protein.pdb.gz"
+POSEBUSTERS = EvaluationOptions(adapted("quick", ["posebusters"]))
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def generated(ligand: Chem.Mol, tmp_path: Path) -> Path:
 
 
 def test_rows_are_the_requested_molecules_with_their_reasons(generated: Path) -> None:
-    evaluation = evaluate(generated, protein=POCKET, reference=REFERENCE, novelty=["CCO"], posebusters=False)
+    evaluation = evaluate(generated, protein=POCKET, reference=REFERENCE, novelty=["CCO"])
     rows = evaluation.rows
     assert [row["index"] for row in rows] == [0, 1, 2, 3, 4]
     assert [row["reason"] for row in rows] == ["", "valence", "not generated", "", ""]
@@ -60,7 +64,7 @@ def test_rows_are_the_requested_molecules_with_their_reasons(generated: Path) ->
 
 def test_posebusters_rates_are_kept_check_by_check(generated: Path) -> None:
     pytest.importorskip("posebusters")
-    evaluation = evaluate(generated, protein=POCKET)
+    evaluation = evaluate(generated, protein=POCKET, options=POSEBUSTERS)
     checks = evaluation.summary["posebusters"]["checks"]
     assert evaluation.summary["posebusters"]["suite"] == "dock"
     assert checks["all_atoms_connected"]["mean"] == pytest.approx(2 / 3)
@@ -74,17 +78,16 @@ def test_posebusters_rates_are_kept_check_by_check(generated: Path) -> None:
 
 def test_a_missing_tool_is_not_run_and_never_zero(generated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poses.importlib.util, "find_spec", lambda name: None)
-    summary = evaluate(generated).summary
+    summary = evaluate(generated, options=POSEBUSTERS).summary
     for name in ("pb_valid", "pb_valid_of_requested"):
         assert "posebusters is not installed: pip install" in summary["metrics"][name]["status"]
         assert summary["metrics"][name]["mean"] is None
     assert summary["posebusters"]["status"].startswith("not run")
-    with pytest.raises(LigandsmithError, match="pip install"):
-        poses.run_posebusters([], None)
+    assert summary["funnel"][-1]["n"] is None
 
 
 def test_output_files_hold_every_row_and_metric(generated: Path, tmp_path: Path) -> None:
-    evaluation = evaluate(generated, posebusters=False)
+    evaluation = evaluate(generated)
     table, summary = write_evaluation(evaluation, tmp_path / "out")
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -108,7 +111,7 @@ def test_corrupt_and_flat_records_are_failure_rows(ligand: Chem.Mol, tmp_path: P
     flat.GetConformer().Set3D(False)
     text = path.read_text() + "not a molecule\n$$$$\n" + Chem.MolToMolBlock(flat) + "$$$$\n"
     path.write_text(text)
-    evaluation = evaluate(path, posebusters=False)
+    evaluation = evaluate(path)
     assert [row["reason"] for row in evaluation.rows] == ["", "not a molfile record", "no 3D coordinates"]
     assert evaluation.summary["metrics"]["valid"]["mean"] == pytest.approx(1 / 3)
 
@@ -116,10 +119,11 @@ def test_corrupt_and_flat_records_are_failure_rows(ligand: Chem.Mol, tmp_path: P
 def test_all_failed_is_a_result_with_nothing_to_average(tmp_path: Path) -> None:
     (tmp_path / "ligands.sdf").write_text("")
     (tmp_path / "samples.json").write_text('{"failures": [{"index": 0, "reason": "valence"}]}')
-    summary = evaluate(tmp_path / "ligands.sdf", posebusters=False).summary
+    summary = evaluate(tmp_path / "ligands.sdf").summary
     assert summary["metrics"]["valid"]["mean"] == 0
     assert summary["metrics"]["qed"]["mean"] is None
-    assert summary["metrics"]["diversity"]["status"] == "not run: needs two connected molecules"
+    assert summary["metrics"]["diversity"]["n"] == 0
+    assert [stage["n"] for stage in summary["funnel"][:5]] == [1, 1, 0, 0, 0]
 
 
 def test_requested_counts_what_no_file_mentions(generated: Path) -> None:

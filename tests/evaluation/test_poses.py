@@ -10,7 +10,8 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.poses import count_clashes, load_protein, run_posebusters
+from ligandsmith.evaluation.poses import PoseBustersTool, count_clashes, load_protein
+from ligandsmith.evaluation.tools import Site
 
 COMPLEX = Path(__file__).parents[2] / "examples/complexes/7off"
 
@@ -76,14 +77,11 @@ def test_posebusters_accepts_the_crystal_pose_and_names_what_is_wrong_with_other
     protein = load_protein(COMPLEX / "protein.pdb.gz")
     squeezed = Chem.Mol(ligand)
     squeezed.GetConformer().SetPositions(ligand.GetConformer().GetPositions() * 0.7)
-    crystal, absent, far = run_posebusters([ligand, None, moved(ligand, (200.0, 0.0, 0.0))], protein)
-    (alone,) = run_posebusters([squeezed], None)
-    assert isinstance(crystal, dict)
+    bust, bust_alone = PoseBustersTool().open(Site("7off", protein)), PoseBustersTool().open(Site())
+    crystal, far = bust(ligand), bust(moved(ligand, (200.0, 0.0, 0.0)))
+    alone = bust_alone(squeezed)
     assert all(v is True for v in crystal.values())
-    assert absent is None
-    assert isinstance(far, dict)
     assert [name for name, v in far.items() if not v] == ["protein-ligand_maximum_distance"]
-    assert isinstance(alone, dict)
     assert alone["bond_lengths"] is False
     assert alone["all_atoms_connected"] is True
 

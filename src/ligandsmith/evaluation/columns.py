@@ -156,19 +156,19 @@ def per_heavy_atom(column: Column) -> Column:
 
 
 def success(qed: Column, sa: Column) -> Column:
-    """1 where docking, QED and SA pass the published thresholds; a molecule without one of them does not succeed."""
+    """1 where docking, QED and SA pass the published thresholds, 0 for every other requested molecule."""
 
     def column(data: EvaluationInput) -> list[Value]:
-        rows = zip(from_tool("vina", "vina_dock")(data), qed(data), sa(data), strict=True)
-        return [
-            float(
-                None not in (dock, q, s)
-                and dock < SUCCESS["vina_dock"] and q > SUCCESS["qed"] and s > SUCCESS["sa_normalised"]  # type: ignore[operator]
-            )
-            for dock, q, s in rows
-        ]  # fmt: skip
+        rows = zip(data.samples, from_tool("vina", "vina_dock")(data), qed(data), sa(data), strict=True)
+        return [float(sample.connected and _succeeds(dock, q, s)) for sample, dock, q, s in rows]
 
     return column
+
+
+def _succeeds(dock: Value, qed: Value, sa: Value) -> bool:
+    if dock is None or qed is None or sa is None:
+        return False
+    return dock < SUCCESS["vina_dock"] and qed > SUCCESS["qed"] and sa > SUCCESS["sa_normalised"]
 
 
 def seconds(data: EvaluationInput) -> list[Value]:
