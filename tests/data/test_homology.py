@@ -1,9 +1,11 @@
 """Related sequences are found with their identity, unrelated ones are not."""
 
+import shutil
+
 import numpy as np
 import pytest
 
-from ligandsmith.data.homology import align
+from ligandsmith.data.homology import align, related_pairs
 
 # the first 60 residues of hen egg-white lysozyme, of human ubiquitin, and of human myoglobin
 LYSOZYME = "KVFGRCELAAAMKRHGLDNYRGYSLGNWVCAAKFESNFNTQATNRNTDGSTDYGILQINS"
@@ -35,3 +37,14 @@ def test_the_order_of_the_sequences_does_not_matter() -> None:
 def test_sequences_shorter_than_a_run_and_an_empty_list_are_no_error() -> None:
     assert list(align([])) == []
     assert list(align(["AC", "A", LYSOZYME])) == []
+
+
+@pytest.mark.skipif(shutil.which("mmseqs") is None, reason="mmseqs2 is not on the PATH")
+def test_mmseqs2_finds_the_same_relatives() -> None:
+    sequences = [LYSOZYME, mutated(LYSOZYME, 10, 1), UBIQUITIN, MYOGLOBIN]
+    pairs, aligner = related_pairs(sequences)
+    assert aligner == "mmseqs2"
+    ((i, j, identity),) = pairs
+    assert (i, j) == (0, 1)
+    ((_, _, ours),) = align(sequences)
+    assert identity == pytest.approx(ours, abs=0.05)

@@ -77,7 +77,7 @@ def _mmseqs(sequences: Sequence[str], program: str) -> Iterator[tuple[int, int, 
         fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)))
         command = [program, "easy-search", str(fasta), str(fasta), str(table), str(Path(name) / "scratch")]
         command += ["--format-output", "query,target,nident,qlen,tlen", "-e", str(SIGNIFICANT)]
-        command += ["-s", "7.5", "--max-seqs", str(max(300, len(sequences))), "-v", "1"]
+        command += ["-a", "-s", "7.5", "--max-seqs", str(max(300, len(sequences))), "-v", "1"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not table.is_file():
             said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
