@@ -121,7 +121,7 @@ def contacts(mol: Chem.Mol, pocket: str) -> list[dict[str, Any]]:
             kind = ("HBAcceptor" if atom.GetAtomicNum() == 8 else "HBDonor") if polar else "Hydrophobic"
             ends = {"ligand_xyz": [float(v) for v in place], "protein_xyz": target.x[near].tolist()}
             found.append({"type": kind, "residue": f"{residue}{number}.{chain}", **ends})
-    return found[:20]
+    return sorted(found, key=lambda contact: contact["type"])[:20]
 
 
 def write_results(folder: Path, per_pocket: int = 12, pockets: Sequence[str] = POCKETS) -> list[Made]:
@@ -165,38 +165,57 @@ def summary(made: list[Made]) -> dict[str, Any]:
     rows = [m.row for m in made]
     pockets = list(dict.fromkeys(m.pocket for m in made))
     valid = [row for row in rows if not row["reason"]]
-    steps = [("requested", rows), ("built", valid), ("valid", valid), ("connected", valid)]
-    steps.append(("unique", [row for row in valid if row["unique"]]))
-    steps.append(("posebusters", [row for row in steps[-1][1] if row["pb_valid"]]))
-    failures = {"valence": len(rows) - len(valid)} if len(rows) > len(valid) else {}
-    lost: dict[str, dict[str, int]] = {
-        "built": failures,
-        "posebusters": {"fails a check": len(steps[4][1]) - len(steps[5][1])},
-    }
+    metrics = {name: entry(name, [row.get(name) for row in rows], len(valid)) for name in UNITS}
+    metrics["novel"] = entry("novel", [], len(valid)) | {"status": "not run: no known molecules given"}
+    checks = {name: entry(name, [row.get(f"pb_{name}") for row in valid], 0) | {"undecided": 0} for name in CHECKS}
+    inputs = [
+        {"pocket": p, "ligands": f"samples/{p}/ligands.sdf", "protein": f"{p}.pdb", "reference": f"{p}.sdf",
+         "requested": sum(m.pocket == p for m in made)} for p in pockets
+    ]  # fmt: skip
     return {
         "format": 2,
         "protocol": {"name": "crossdocked", "version": "1", "columns": ["vina_score", "qed", "sa", "strain"],
                      "differences": ["SA is given here as 1 to 10."]},
         "command": "ligandsmith evaluate samples --protocol crossdocked --out results",
         "versions": {"ligandsmith": "0.1.0", "rdkit": "2026.9.1", "vina": "1.2.7"},
-        "created": "2026-11-24T23:05:00+00:00", "seconds": 83.2,
-        "inputs": [{"pocket": p, "ligands": f"samples/{p}/ligands.sdf", "protein": f"{p}.pdb", "reference": f"{p}.sdf",
-                    "requested": sum(m.pocket == p for m in made)} for p in pockets],
+        "created": "2026-11-24T23:05:00+00:00",
+        "seconds": 83.2,
+        "inputs": inputs,
         "generation": {p: {"seed": 7, "checkpoint": "weights/tiny.pt (sha256 9f2c…)", "steps": 50} for p in pockets},
-        "requested": len(rows), "failures": failures,
-        "funnel": [{"stage": name, "n": len(kept), "lost": lost.get(name, {})} for name, kept in steps],
-        "metrics": {name: entry(name, [row.get(name) for row in rows], len(valid)) for name in UNITS} | {
-            "novel": entry("novel", [], len(valid)) | {"status": "not run: no known molecules given", "unit": "fraction"}},
+        "requested": len(rows),
+        "failures": {"valence": len(rows) - len(valid)} if len(rows) > len(valid) else {},
+        "funnel": funnel(rows, valid),
+        "metrics": metrics,
         "reference": {"qed": 0.62, "sa": 2.6, "logp": 2.9, "heavy_atoms": 24.3, "clashes": 0.0, "vina_score": -8.1,
                       "strain": 61.0, "connected": 1.0},
-        "posebusters": {"status": "ok", "suite": "dock", "checks": {
-            name: entry(name, [row.get(f"pb_{name}") for row in valid], 0) | {"undecided": 0} for name in CHECKS}},
-        "distributions": {"status": "ok", "bond_length": {"C-C": {"jsd": 0.31, "n": 412}, "C:N": {"jsd": 0.22, "n": 90}},
-                          "angle": {"CCC": {"jsd": 0.18, "n": 300}}, "torsion": {"CCCC": {"jsd": 0.35, "n": 120}}},
-        "published": [{"method": "TargetDiff", "source": "FuncBind, Table 1", "vina_score": -5.47, "qed": 0.48, "sa": 0.58},
-                      {"method": "MolCRAFT", "source": "FuncBind, Table 1", "vina_score": -6.59, "qed": 0.50, "sa": 0.69}],
-        "pockets": {p: {name: mean([m.row.get(name) for m in made if m.pocket == p]) for name in UNITS} for p in pockets},
+        "posebusters": {"status": "ok", "suite": "dock", "checks": checks},
+        "distributions": {
+            "status": "ok",
+            "bond_length": {"C-C": {"jsd": 0.31, "n": 412}, "C:N": {"jsd": 0.22, "n": 90}},
+            "angle": {"CCC": {"jsd": 0.18, "n": 300}},
+            "torsion": {"CCCC": {"jsd": 0.35, "n": 120}},
+        },
+        "published": [
+            {"method": "TargetDiff", "source": "FuncBind, Table 1", "vina_score": -5.47, "qed": 0.48},
+            {"method": "MolCRAFT", "source": "FuncBind, Table 1", "vina_score": -6.59, "qed": 0.50},
+        ],
+        "pockets": {
+            p: {name: mean([m.row.get(name) for m in made if m.pocket == p]) for name in UNITS} for p in pockets
+        },
     }  # fmt: skip
+
+
+def funnel(rows: list[dict[str, Any]], valid: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    unique = [row for row in valid if row["unique"]]
+    good = [row for row in unique if row["pb_valid"]]
+    return [
+        {"stage": "requested", "n": len(rows), "lost": {}},
+        {"stage": "built", "n": len(valid), "lost": {"valence": len(rows) - len(valid)}},
+        {"stage": "valid", "n": len(valid), "lost": {}},
+        {"stage": "connected", "n": len(valid), "lost": {}},
+        {"stage": "unique", "n": len(unique), "lost": {"same as an earlier one": len(valid) - len(unique)}},
+        {"stage": "posebusters", "n": len(good), "lost": {"fails a check": len(unique) - len(good)}},
+    ]
 
 
 def mean(values: Sequence[Any]) -> float | None:
@@ -211,6 +230,7 @@ def entry(name: str, values: Sequence[Any], size: int) -> dict[str, Any]:
     bounds = (None, None) if middle is None else (middle - error, middle + error)
     return {
         "mean": middle, "median": statistics.median(known) if known else None, "low": bounds[0], "high": bounds[1],
-        "n": len(known), "population": "valid", "population_size": size or len(known), "failures": 0,
-        "unit": UNITS.get(name, ""), "better": BETTER.get(name, "higher"), "meaning": f"meaning of {name}", "status": "ok",
+        "n": len(known), "population": "valid", "population_size": max(size, len(known)), "failures": 0,
+        "unit": UNITS.get(name, ""), "better": BETTER.get(name, "higher"), "meaning": f"what {name} means",
+        "status": "ok",
     }  # fmt: skip

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 from rdkit import Chem
@@ -27,7 +28,7 @@ def depict(smiles: str) -> str:
     if mol is None:
         return ""
     drawer = rdMolDraw2D.MolDraw2DSVG(WIDTH, HEIGHT, -1, -1, True)
-    options = drawer.drawOptions()
+    options: Any = drawer.drawOptions()
     options.clearBackground = False
     options.padding = 0.04
     options.bondLineWidth = 1.3
@@ -88,7 +89,7 @@ def histogram(values: Sequence[float], reference: float | None, name: str) -> st
         x = place(tick)
         anchor = "start" if x < 20 else "end" if x > PLOT_WIDTH - 20 else "middle"
         parts.append(f'<line class="axis" x1="{x}" x2="{x}" y1="{BASELINE}" y2="{BASELINE + 4}"/>')
-        parts.append(f'<text x="{x}" y="{BASELINE + 17}" text-anchor="{anchor}">{tick:g}</text>')
+        parts.append(f'<text x="{x}" y="{BASELINE + 17}" text-anchor="{anchor}">{tick:g}</text>'.replace(">-", ">−"))
     marks = [("median", float(np.median(values)))] + ([] if reference is None else [("reference", reference)])
     for kind, value in marks:
         parts.append(f'<line class="{kind}" x1="{place(value)}" x2="{place(value)}" y1="4" y2="{BASELINE}"/>')
@@ -111,8 +112,8 @@ def _bins(values: np.ndarray, reference: float | None) -> tuple[np.ndarray, np.n
     if reference is not None and abs(reference - (low + high) / 2) < 2 * max(high - low, 1e-9):
         low, high = min(low, reference), max(high, reference)
     if whole:
-        step = max(1, math.ceil((high - low + 1) / MOST_BINS))
-        edges = np.arange(math.floor(low) - 0.5, math.ceil(high) + 0.5 + step, step)
+        width = max(1, math.ceil((high - low + 1) / MOST_BINS))
+        edges = np.arange(math.floor(low) - 0.5, math.ceil(high) + 0.5 + width, width)
     else:
         if high <= low:
             low, high = low - max(abs(low), 1) * 0.05, high + max(abs(high), 1) * 0.05
@@ -130,4 +131,4 @@ def _nice(step: float) -> float:
 def _ticks(low: float, high: float) -> list[float]:
     step = _nice((high - low) / 5)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(k * step, 10) for k in range(first, last + 1)]
+    return [round(k * step, 10) + 0.0 for k in range(first, last + 1)]

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -164,11 +165,11 @@ def _structures(results: Results, rows: Sequence[Row]) -> dict[int, list[Any]]:
     size = 0
     for row, mol in results.blocks(rows):
         contacts = _interactions(results, f"{row.pocket}/{row.index}")
-        item = [depict(row.smiles), _molfile(mol), contacts]
-        size += sum(len(part) for part in item[:2]) + (len(json.dumps(contacts)) if contacts else 0)
+        picture, molfile = depict(row.smiles), _molfile(mol)
+        size += len(picture) + len(molfile) + (len(json.dumps(contacts)) if contacts else 0)
         if size > STRUCTURE_BYTES:
             break
-        found[numbers[row.key]] = item
+        found[numbers[row.key]] = [picture, molfile, contacts]
     return found
 
 
@@ -248,7 +249,7 @@ def _html(results: Results, embedded: Embedded) -> str:
         "data": script_json(embedded.data),
         "licence": escape(_asset("3Dmol-LICENSE.txt")),
         **{f"script{k}": text for k, text in enumerate(scripts)},
-        **{f"table:{name}": html_table(table) for name, table in _tables(results).items()},
+        **{f"table:{name}": html_table(table, name) for name, table in _tables(results).items()},
         **{f"heading:{name}": escape(table.heading) for name, table in _tables(results).items()},
     }
     return re.sub(r"\{\{([\w:]+)\}\}", lambda match: parts[match[1]], _asset("report.html"))
@@ -298,7 +299,7 @@ def _cards(results: Results) -> str:
     for name in chosen[:MOST_HEADLINES]:
         entry, unit = metrics[name], str(metrics[name].get("unit") or "")
         small = [
-            f"95 %: {tables.interval(entry, unit)}",
+            tables.interval(entry, unit),
             f"n {entry.get('n', 0)} of {entry.get('population_size', '?')}",
         ]
         if reference.get(name) is not None and unit != "fraction":
@@ -320,13 +321,15 @@ def _plots(results: Results) -> str:
         if not values or unit == "fraction" or set(values) <= {0.0, 1.0}:
             continue
         mark = reference.get(name)
-        median = sorted(values)[len(values) // 2]
-        told = f"median {number(median)}" + ("" if mark is None else f", reference {number(mark)}")
+        whole = all(v.is_integer() for v in values)
+        median = statistics.median(values)
+        middle = number(int(median) if whole and median.is_integer() else median)
+        told = f"median {middle}" + ("" if mark is None else f", reference {number(mark)}")
         beyond = outside(values, mark)
-        keys = ['<i class="key median"></i>median ' + number(median)]
+        keys = ['<i class="key median"></i>median ' + middle]
         keys += [] if mark is None else ['<i class="key reference"></i>reference ' + number(mark)]
         keys += [f"{beyond} beyond the axis"] if beyond else []
-        title = label(name) + (f" ({unit})" if unit else "")
+        title = label(name) + (f" ({unit})" if unit and unit not in label(name) else "")
         figures.append(
             f"<figure><figcaption><b>{escape(title)}</b> <span>n {len(values)}</span></figcaption>"
             f"{histogram(values, mark, f'Histogram of {title}: {len(values)} molecules, {told}')}"

@@ -109,7 +109,7 @@ def read_results(folder: Path) -> Results:
             f"{folder / 'summary.json'} has format {stated!r}, not {FORMAT}; run `ligandsmith evaluate` again"
         )
     rows, metric_names, check_names = _read_rows(folder / "per_molecule.csv", set(summary.get("metrics") or {}))
-    missing = []
+    missing: list[str] = []
     references = _read_references(folder / "references.sdf", missing)
     pocket_files = {path.stem: path for path in sorted((folder / "pockets").glob("*.pdb"))}
     if not pocket_files:

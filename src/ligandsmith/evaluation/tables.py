@@ -36,6 +36,7 @@ class Table:
     note: str = ""
     bars: Sequence[float | None] = ()
     strong: int | None = None  # the row that is the reader's own
+    numeric: tuple[str, ...] = ()  # columns that stand right on the page
 
 
 def label(name: str) -> str:
@@ -53,8 +54,8 @@ def number(value: Any, unit: str = "") -> str:
         return str(value)
     if unit == "fraction":
         return f"{100 * value:.1f} %"
-    if isinstance(value, int):
-        return str(value)
+    if isinstance(value, int) or value == 0:
+        return str(int(value))
     size = abs(value)
     digits = 3 if size < 1 else 2 if size < 10 else 1 if size < 1000 else 0
     return f"{value:.{digits}f}".replace("-", "−")
@@ -64,6 +65,8 @@ def interval(entry: Mapping[str, Any], unit: str = "") -> str:
     """'low to high', or a dash."""
     if entry.get("low") is None or entry.get("high") is None:
         return "–"
+    if unit == "fraction":
+        return f"{100 * entry['low']:.1f} to {100 * entry['high']:.1f} %"
     return f"{number(entry['low'], unit)} to {number(entry['high'], unit)}"
 
 
@@ -90,7 +93,8 @@ def metrics_table(results: Results) -> Table:
         unit = str(entry.get("unit") or "")
         better = {"higher": "↑ higher", "lower": "↓ lower"}.get(str(entry.get("better")), "")
         if not was_run(entry):
-            rows.append((label(name), str(entry["status"]), "", "", "", "", better, str(entry.get("meaning") or "")))
+            cause = f"{entry['status']} ({entry.get('meaning') or ''})"
+            rows.append((label(name), "–", "–", "–", "–", number(reference.get(name), unit), better, cause))
             continue
         unit_text = "" if unit in ("", "fraction") else f" {unit}"
         failures = entry.get("failures")
@@ -108,7 +112,8 @@ def metrics_table(results: Results) -> Table:
             )
         )
     columns = ("Metric", "Mean", "95 % interval", "Median", "n", "Reference ligands", "Better", "Meaning")
-    return Table("Metrics", columns, rows, note="n: molecules with a value, of the population that the mean is over.")
+    note = "n: molecules with a value, of the population that the mean is over."
+    return Table("Metrics", columns, rows, note, numeric=("Mean", "95 % interval", "Median", "Reference ligands"))
 
 
 def funnel_table(results: Results) -> Table:
@@ -123,7 +128,8 @@ def funnel_table(results: Results) -> Table:
         else:
             rows.append((name, str(n), number(n / total if total else None, "fraction"), reasons(stage.get("lost"))))
         bars.append(n / total if n is not None and total else None)
-    return Table("From requested to usable", ("Stage", "Left", "Of requested", "Lost, and why"), rows, bars=bars)
+    columns = ("Stage", "Left", "Of requested", "Lost, and why")
+    return Table("From requested to usable", columns, rows, bars=bars, numeric=columns[1:3])
 
 
 def checks_table(results: Results) -> Table:
@@ -146,7 +152,8 @@ def checks_table(results: Results) -> Table:
     ]
     note = f"Suite '{entry.get('suite', '?')}'. Undecided: the check gave no answer for a molecule."
     columns = ("Check", "Pass", "95 % interval", "Failed", "n", "Undecided")
-    return Table("PoseBusters checks", columns, rows, note, [check.get("mean") for _, check in checks])
+    bars = [check.get("mean") for _, check in checks]
+    return Table("PoseBusters checks", columns, rows, note, bars, numeric=columns[1:])
 
 
 def _share(check: Mapping[str, Any]) -> float:
@@ -167,7 +174,8 @@ def geometry_table(results: Results) -> Table:
         if isinstance(value, dict)
     ]
     note = "JSD: Jensen–Shannon divergence, 0 the same distribution, 1 no overlap. n: values in the molecules."
-    return Table(heading, ("Kind", "Type", "JSD (↓ lower)", "n"), rows, note)
+    columns = ("Kind", "Type", "JSD (↓ lower)", "n")
+    return Table(heading, columns, rows, note, numeric=columns[2:])
 
 
 def published_table(results: Results) -> Table:
@@ -195,7 +203,7 @@ def published_table(results: Results) -> Table:
     texts = [text for note in notes if note for text in (note if isinstance(note, list) else [note])]
     note = " ".join([COMPARE_WITH_CARE, *(str(text) for text in texts)]) if published else "No published rows given."
     heads = ("Method", *(label(c) for c in columns), "Source")
-    return Table("Beside published methods", heads, rows, note, strong=len(rows) - 1)
+    return Table("Beside published methods", heads, rows, note, strong=len(rows) - 1, numeric=heads[1:-1])
 
 
 def pockets_table(results: Results) -> Table:
@@ -207,7 +215,8 @@ def pockets_table(results: Results) -> Table:
         (pocket, *(number(values.get(n), str(metrics[n].get("unit") or "")) for n in names))
         for pocket, values in pockets.items()
     ]
-    return Table("Means by pocket", ("Pocket", *(label(n) for n in names)), rows)
+    columns = ("Pocket", *(label(n) for n in names))
+    return Table("Means by pocket", columns, rows, numeric=columns[1:])
 
 
 def failures_table(results: Results) -> Table:
@@ -252,13 +261,14 @@ def html_table(table: Table, css_class: str = "") -> str:
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
     if not table.rows:
         return note or '<p class="note">Nothing here.</p>'
-    heads = [f'<th scope="col">{escape(name)}</th>' for name in table.columns]
+    sides = [" class=num" if name in table.numeric else "" for name in table.columns]
+    heads = [f'<th scope="col"{side}>{escape(name)}</th>' for name, side in zip(table.columns, sides, strict=True)]
     if table.bars:
         heads.append('<th scope="col" class="bar-head"><span class="hidden">share</span></th>')
     body = []
     for k, row in enumerate(table.rows):
         first, *others = (escape(str(cell)) for cell in row)
-        cells = [f'<th scope="row">{first}</th>', *(f"<td{_kind(c)}>{c}</td>" for c in others)]
+        cells = [f'<th scope="row">{first}</th>', *(f"<td{s}>{c}</td>" for c, s in zip(others, sides[1:], strict=True))]
         if table.bars:
             share = table.bars[k]
             width = 0.0 if share is None else 100 * min(max(share, 0.0), 1.0)
@@ -270,11 +280,6 @@ def html_table(table: Table, css_class: str = "") -> str:
     head = f"<thead><tr>{''.join(heads)}</tr></thead>"
     frame = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.heading)}">'
     return f'{frame}<table class="{css_class}">{caption}{head}<tbody>{"".join(body)}</tbody></table></div>{note}'
-
-
-def _kind(cell: str) -> str:
-    """Numbers stand right, so that digits line up."""
-    return ' class="num"' if re.fullmatch(r"[−–\d.]+( %| \w+)?|[−\d.]+( %)? to [−\d.]+( %)?", cell) else ""
 
 
 def markdown_table(table: Table) -> str:

@@ -3,7 +3,7 @@
 const Report = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const PAGE = 25;
-  const SHOWN = ["qed", "sa", "vina_dock", "vina_min", "vina_score", "strain", "clashes", "heavy_atoms", "logp"];
+  const SHOWN = ["vina_dock", "vina_min", "vina_score", "qed", "sa", "strain", "clashes", "heavy_atoms", "logp"];
   const MOST_SHOWN = 6;
   const byId = (id) => document.getElementById(id);
   const metrics = data.metrics.map((metric, k) => ({ ...metric, k }));
@@ -42,9 +42,11 @@ const Report = (() => {
     { id: "rank", label: "#", value: (row) => row.k },
     { id: "title", label: "Molecule", value: (row) => name(row).toLowerCase() },
     ...(passIndex < 0 ? [] : [{ id: "pass", label: passLabel(), value: (row) => (row.failed ? row.failed.length : row.pass ? 0 : 1) }]),
-    ...metrics.filter((metric) => state.shown.has(metric.name)).map((metric) => (
+    ...shownMetrics().map((metric) => (
       { id: metric.name, label: metric.label, metric, value: (row) => row.values[metric.k] })),
   ];
+  const place = (metric) => (SHOWN.includes(metric.name) ? SHOWN.indexOf(metric.name) : SHOWN.length + metric.k);
+  const shownMetrics = () => metrics.filter((metric) => state.shown.has(metric.name)).sort((a, b) => place(a) - place(b));
   const passLabel = () => (data.passName === "pb_valid" ? "PoseBusters" : "Connected");
   const name = (row) => row.title || `molecule ${row.index}`;
 
