@@ -65,7 +65,8 @@ def variant(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
     edited = Chem.RWMol(mol)
     for _ in range(int(rng.integers(1, 4))):
         atom = edited.GetAtomWithIdx(int(rng.integers(edited.GetNumAtoms())))
-        if atom.GetAtomicNum() in SWAPS and not atom.GetFormalCharge():
+        bare = atom.GetAtomicNum() == 6 and not atom.GetTotalNumHs()
+        if atom.GetAtomicNum() in SWAPS and not atom.GetFormalCharge() and not bare:
             atom.SetAtomicNum(int(rng.choice([z for z in SWAPS[atom.GetAtomicNum()] if z > 1])))
             atom.SetNumExplicitHs(0)
     conformer = edited.GetConformer()

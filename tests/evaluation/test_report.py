@@ -177,7 +177,7 @@ def test_best_molecules_come_first_and_pockets_take_turns(folder: Path) -> None:
 
 def test_a_page_cut_short_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "STRUCTURE_BYTES", 18_000)
-    monkeypatch.setattr(report, "ROW_BYTES", 2_500)
+    monkeypatch.setattr(report, "ROW_BYTES", 3_000)
     monkeypatch.setattr(report, "POCKET_BYTES", 30_000)
     page = write_report(folder)
     said = json.loads((folder / "report.json").read_text())["report"]
