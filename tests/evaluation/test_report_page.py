@@ -120,7 +120,9 @@ def test_sorting_by_a_column(visit: Visit) -> None:
     assert down == sorted(down, reverse=True)  # higher is better: best first
     assert head.get_attribute("aria-sort") == "descending"
     head.get_by_role("button").click()
-    assert visit.column("QED") == sorted(down)
+    up = visit.column("QED")
+    assert up == sorted(up)
+    assert up[0] < down[-1]
     assert head.get_attribute("aria-sort") == "ascending"
     visit.page.locator('th[data-column="vina_score"]').get_by_role("button").click()
     assert visit.column("Vina score") == sorted(visit.column("Vina score"))

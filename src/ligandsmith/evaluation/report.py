@@ -37,11 +37,11 @@ MOST_HEADLINES = 8
 INTERACTIONS = (
     ("hydrogen bond", "#0072B2", ("hb", "hydrogen")),
     ("salt bridge", "#D55E00", ("anionic", "cationic", "salt", "ionic")),
-    ("cation–π", "#E69F00", ("cationpi", "pication")),
+    ("cation–π", "#F0E442", ("cationpi", "pication")),
     ("π stacking", "#CC79A7", ("stacking", "facetoface", "edgetoface", "pi")),
     ("halogen bond", "#56B4E9", ("xb", "halogen")),
-    ("metal", "#F0E442", ("metal",)),
-    ("hydrophobic", "#009E73", ("hydrophobic",)),
+    ("metal", "#009E73", ("metal",)),
+    ("hydrophobic", "#E69F00", ("hydrophobic",)),
     ("van der Waals contact", "#999999", ("vdw", "vanderwaals")),
 )
 OTHER = ("other", "#999999")

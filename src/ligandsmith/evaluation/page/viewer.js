@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const { data, rows, metrics, state, element, format, name, byId } = Report;
-  const MOLECULE = "#009E73", REFERENCE = "#E69F00", TICKED = "#56B4E9", PROTEIN = "#8c959f";
+  const MOLECULE = "#009E73", REFERENCE = "#CC79A7", TICKED = "#56B4E9", PROTEIN = "#8c959f";
   const MOST_TICKED = 20;
   const QUIET = "van der Waals contact";
   const ELEMENTS = { N: "#3050F8", O: "#E0301E", S: "#C8A800", P: "#FF8000", F: "#7BC043", CL: "#1FA01F", BR: "#A62929", I: "#940094", B: "#FFB5B5" };
