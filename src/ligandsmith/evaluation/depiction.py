@@ -85,7 +85,7 @@ def histogram(values: Sequence[float], reference: float | None, name: str) -> st
                 f'width="{max(place(right) - place(left) - 1, 1):.1f}" height="{height}"/>'
             )
     parts.append(f'<line class="axis" x1="{MARGIN}" x2="{PLOT_WIDTH - MARGIN}" y1="{BASELINE}" y2="{BASELINE}"/>')
-    for tick in _ticks(low, high):
+    for tick in ticks(low, high):
         x = place(tick)
         anchor = "start" if x < 20 else "end" if x > PLOT_WIDTH - 20 else "middle"
         parts.append(f'<line class="axis" x1="{x}" x2="{x}" y1="{BASELINE}" y2="{BASELINE + 4}"/>')
@@ -128,7 +128,8 @@ def _nice(step: float) -> float:
     return power * next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= step * 0.999)
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    step = _nice((high - low) / 5)
+def ticks(low: float, high: float) -> list[float]:
+    """Round values between two bounds, about five."""
+    step = _nice((high - low) / 5) if high > low else 1.0
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(k * step, 10) + 0.0 for k in range(first, last + 1)]

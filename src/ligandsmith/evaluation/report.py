@@ -76,9 +76,9 @@ def write_report(folder: Path) -> Path:
             "missing": [*results.missing, *embedded.notes],
         },
     }
-    _write(folder / "report.json", json.dumps(machine, indent=2, allow_nan=False) + "\n")
-    _write(folder / "report.md", _markdown(results, embedded))
-    _write(page, _html(results, embedded))
+    write_whole(folder / "report.json", json.dumps(machine, indent=2, allow_nan=False) + "\n")
+    write_whole(folder / "report.md", _markdown(results, embedded))
+    write_whole(page, _html(results, embedded))
     return page
 
 
@@ -87,7 +87,8 @@ def _is_result(path: Path, folder: Path) -> bool:
     return path.is_file() and not hidden and path.suffix != ".part"
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """The file appears whole or not at all; raises LigandsmithError."""
     part = path.with_name(path.name + ".part")
     try:
         part.write_text(text, encoding="utf-8", errors="replace", newline="\n")
@@ -226,7 +227,7 @@ def _atoms(path: Path) -> str:
 
 
 def _html(results: Results, embedded: Embedded) -> str:
-    scripts = [_asset("3Dmol-min.js"), _asset("table.js"), _asset("viewer.js")]
+    scripts = [asset("3Dmol-min.js"), asset("table.js"), asset("viewer.js")]
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     summary = results.summary
     protocol = summary.get("protocol") or {}
@@ -239,7 +240,7 @@ def _html(results: Results, embedded: Embedded) -> str:
     ]
     parts = {
         "policy": hashes,
-        "style": _asset("report.css"),
+        "style": asset("report.css"),
         "subtitle": escape(" · ".join(p.strip() for p in subtitle if p.strip())),
         "missing": _list("Not in this report", results.missing),
         "cards": _cards(results),
@@ -247,12 +248,12 @@ def _html(results: Results, embedded: Embedded) -> str:
         "limits": _list("What this page leaves out", embedded.notes),
         "ranking": escape(_ranking_text(results)),
         "data": script_json(embedded.data),
-        "licence": escape(_asset("3Dmol-LICENSE.txt")),
+        "licence": escape(asset("3Dmol-LICENSE.txt")),
         **{f"script{k}": text for k, text in enumerate(scripts)},
         **{f"table:{name}": html_table(table, name) for name, table in _tables(results).items()},
         **{f"heading:{name}": escape(table.heading) for name, table in _tables(results).items()},
     }
-    return re.sub(r"\{\{([\w:]+)\}\}", lambda match: parts[match[1]], _asset("report.html"))
+    return re.sub(r"\{\{([\w:]+)\}\}", lambda match: parts[match[1]], asset("report.html"))
 
 
 def script_json(data: Any) -> str:
@@ -261,7 +262,8 @@ def script_json(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Text of a file that the pages are made of."""
     return (files("ligandsmith.evaluation") / "page" / name).read_text(encoding="utf-8")
 
 

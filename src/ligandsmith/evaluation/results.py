@@ -102,7 +102,7 @@ class Results:
 
 def read_results(folder: Path) -> Results:
     """Read a results folder; raises LigandsmithError where summary.json or per_molecule.csv cannot be used."""
-    summary = _read_json(folder / "summary.json")
+    summary = read_json(folder / "summary.json")
     if not isinstance(summary, dict) or summary.get("format") != FORMAT:
         stated = summary.get("format") if isinstance(summary, dict) else None
         raise LigandsmithError(
@@ -124,13 +124,14 @@ def read_results(folder: Path) -> Results:
     )  # fmt: skip
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path, command: str = "evaluate") -> Any:
+    """A JSON file with NaN and infinity as None; raises LigandsmithError naming the command that writes it."""
     try:
         return _finite(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
-        raise LigandsmithError(f"no {path.name} in {path.parent}; run `ligandsmith evaluate` first") from error
+        raise LigandsmithError(f"no {path.name} in {path.parent}; run `ligandsmith {command}` first") from error
     except (OSError, ValueError) as error:
-        raise LigandsmithError(f"cannot read {path}: {error}; run `ligandsmith evaluate` again") from error
+        raise LigandsmithError(f"cannot read {path}: {error}; run `ligandsmith {command}` again") from error
 
 
 def _finite(value: Any) -> Any:
@@ -191,7 +192,7 @@ def _read_interactions(path: Path, missing: list[str]) -> dict[str, list[dict[st
     if not path.is_file():
         missing.append("no interactions.json: interactions with the protein were not computed")
         return {}
-    content = _read_json(path)
+    content = read_json(path)
     if not isinstance(content, dict):
         raise LigandsmithError(f"cannot use {path}: not an object by 'pocket/index'; run `ligandsmith evaluate` again")
     return {key: [i for i in found if _is_interaction(i)] for key, found in content.items() if isinstance(found, list)}
