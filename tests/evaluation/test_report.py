@@ -244,7 +244,15 @@ def test_a_far_outlier_does_not_flatten_the_histogram() -> None:
 
 
 def test_numbers_read_well() -> None:
-    assert [number(v) for v in (None, 0.0, 0.1234, -7.912, 3, 1234.5)] == ["–", "0", "0.123", "−7.91", "3", "1234"]
+    assert [number(v) for v in (None, 0.0, 2e-7, 0.1234, -7.912, 3, 1234.5)] == [
+        "–",
+        "0",
+        "2e−07",
+        "0.123",
+        "−7.91",
+        "3",
+        "1234",
+    ]
     assert number(0.5, "fraction") == "50.0 %"
 
 

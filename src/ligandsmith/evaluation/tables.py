@@ -57,6 +57,8 @@ def number(value: Any, unit: str = "") -> str:
     if isinstance(value, int) or value == 0:
         return str(int(value))
     size = abs(value)
+    if size < 0.0005:
+        return f"{value:.0e}".replace("-", "−")
     digits = 3 if size < 1 else 2 if size < 10 else 1 if size < 1000 else 0
     return f"{value:.{digits}f}".replace("-", "−")
 

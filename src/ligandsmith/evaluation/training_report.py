@@ -1,8 +1,8 @@
 """The page of a training run: loss curves and the report cards of its VAEs. Never imports torch.
 
 Reads what the trainer leaves in a run folder: `NAME_history.json` (a row for each epoch) and, where they were
-written, `NAME_report_card.json`: the fields of `training.report_card.ReportCard`, or a list of such cards for several noise
-levels, each perhaps with `kl_per_dimension` (nats per atom).
+written, `NAME_report_card.json`: the fields of `training.report_card.ReportCard`, or a list of such
+cards for several noise levels, each perhaps with `kl_per_dimension` (nats per atom).
 """
 
 import math
@@ -17,7 +17,7 @@ from ligandsmith.evaluation.report import asset, write_whole
 from ligandsmith.evaluation.results import read_json
 from ligandsmith.evaluation.tables import Table, html_table, number
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 150, 42, 126, 8
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 150, 54, 126, 8
 LOGARITHMIC = 30.0  # largest over smallest value from which the scale is logarithmic
 MOST_POINTS = 400  # of a curve; longer ones are thinned
 CARD_ROWS = (  # field, text, unit
@@ -122,9 +122,9 @@ def _curves(curves: Mapping[str, Points], logarithmic: bool, name: str) -> str:
         return round(across, 1), round(BOTTOM - (y - y_low) / y_span * (BOTTOM - TOP), 1)
 
     parts = [f'<path class="axis" fill="none" d="M{LEFT},{TOP}V{BOTTOM}H{WIDTH - 10}"/>']
-    for tick in ticks(y_low, y_high):
+    for tick in _decades(y_low, y_high) if logarithmic else ticks(y_low, y_high):
         _, y = place(x_low, tick)
-        text = f"{10**tick:.3g}" if logarithmic else f"{tick:g}"
+        text = f"{10**tick:.1g}" if logarithmic else f"{tick:g}"
         parts.append(f'<text x="{LEFT - 4}" y="{y + 4}" text-anchor="end">{text.replace("-", "−")}</text>')
     for tick in (t for t in ticks(x_low, x_high) if t.is_integer()):
         parts.append(f'<text x="{place(tick, y_low)[0]}" y="{BOTTOM + 16}" text-anchor="middle">{tick:g}</text>')
@@ -135,6 +135,17 @@ def _curves(curves: Mapping[str, Points], logarithmic: bool, name: str) -> str:
         parts.append(f'<path class="curve {kind}" d="M{shape}"/>')
     head = f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(name)}">'
     return f"{head}{''.join(parts)}</svg>"
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """Logarithms of 1, 2 and 5 times powers of ten between two logarithms; of fewer powers where that is crowded."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    for factors, step in (((1, 2, 5), 1), ((1,), 1), ((1,), 2), ((1,), 5)):
+        found = [k + math.log10(f) for k in powers if k % step == 0 for f in factors]
+        found = [tick for tick in found if low <= tick <= high]
+        if len(found) <= 6:
+            break
+    return found
 
 
 def _card_section(path: Path) -> str:
