@@ -21,13 +21,19 @@ BROWSER = next(
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH")
 FLAGS = ["--headless", "--no-sandbox", "--enable-unsafe-swiftshader", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+WITHOUT_WEBGL = """for (const kind of [HTMLCanvasElement, OffscreenCanvas]) {
+  const real = kind.prototype.getContext;
+  kind.prototype.getContext = function (name, ...rest) {
+    return name.includes("webgl") ? null : real.call(this, name, ...rest);
+  };
+}"""
 DRIVER_NOISE = "GL Driver Message"  # software rendering reads pixels back slowly
 
 
 class Visit:
     """A page opened from its file; what it logged and asked for is kept."""
 
-    def __init__(self, browser: "sync_api.Browser", path: Path, width: int = 1400) -> None:
+    def __init__(self, browser: "sync_api.Browser", path: Path, width: int = 1400, script: str = "") -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
         self.page = self.context.new_page()
         self.page.set_default_timeout(10_000)
@@ -36,8 +42,10 @@ class Visit:
         self.context.route("**/*", self._route)
         self.page.on("console", self._log)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        if script:
+            self.page.add_init_script(script)
         self.page.goto(path.as_uri())
-        self.page.wait_for_function("document.querySelector('#stage canvas') !== null")
+        self.page.wait_for_function("document.querySelector('#details').childElementCount > 0")
 
     def _route(self, route: "sync_api.Route") -> None:
         if route.request.url.startswith(("file:", "data:", "blob:")):
@@ -211,6 +219,15 @@ def test_a_bare_folder_gives_a_working_page(browser: "sync_api.Browser", tmp_pat
     assert "coordinates of this molecule are not in this page" in visit.page.locator("#stage-note").inner_text()
     assert visit.page.locator("#body input").first.is_disabled()
     assert (visit.complaints, visit.requests) == ([], [])
+    visit.context.close()
+
+
+def test_without_webgl_the_tables_work(browser: "sync_api.Browser", results: tuple[Path, list[Made]]) -> None:
+    visit = Visit(browser, results[0], script=WITHOUT_WEBGL)
+    assert "draws no WebGL" in visit.page.locator("#stage-note").inner_text()
+    visit.page.locator("#body .view").nth(1).click()
+    assert "rank 2" in visit.page.locator("#details").inner_text()
+    assert visit.complaints == []
     visit.context.close()
 
 

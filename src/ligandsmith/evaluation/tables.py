@@ -140,7 +140,9 @@ def checks_table(results: Results) -> Table:
     if not was_run(entry):
         return Table("PoseBusters checks", (), [], note=str(entry.get("status")))
     checks = sorted((entry.get("checks") or {}).items(), key=lambda item: (_share(item[1]), item[0]))
-    failed = [round((1 - check["mean"]) * check["n"]) if check.get("mean") is not None else None for _, check in checks]
+    failed = [
+        round((1 - check["mean"]) * check.get("n", 0)) if check.get("mean") is not None else None for _, check in checks
+    ]
     rows = [
         (
             name.replace("_", " "),

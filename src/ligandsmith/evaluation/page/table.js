@@ -96,6 +96,7 @@ const Report = (() => {
   function passCell(row) {
     if (data.passName !== "pb_valid") return element("td", { class: row.pass ? "good" : "bad" }, row.pass ? "yes" : "no");
     if (row.pass) return element("td", { class: "good" }, "✓ pass");
+    if (row.values[passIndex] === null) return element("td", {}, "– no answer");
     const known = row.failed && row.failed.length;
     const cell = element("td", { class: "bad" }, known ? `✗ ${row.failed.length} failed` : "✗ not passed");
     if (known) cell.title = row.failed.map((c) => data.checks[c]).join("\n");

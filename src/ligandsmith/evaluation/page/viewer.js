@@ -127,6 +127,8 @@
 
   function create() {
     try {
+      const probe = document.createElement("canvas");
+      if (!probe.getContext("webgl2") && !probe.getContext("webgl")) throw new Error("no WebGL");
       viewer = $3Dmol.createViewer(byId("stage"), { backgroundColor: stageColour(), antialias: true });
       if (!viewer) throw new Error("no WebGL");
     } catch (error) {
