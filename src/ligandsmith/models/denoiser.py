@@ -26,6 +26,7 @@ from ligandsmith.models.layers import (
 
 TIME_FEATURES = 32
 TYPICAL_SIZE = 25.0  # atoms; scales the size feature to about one
+SIZE_PERIODS = (2.0, 4.0, 8.0, 16.0)  # atoms; of one atom more or less the scalar alone says too little
 
 
 class DenoiserKeys(NamedTuple):
@@ -43,7 +44,9 @@ class Denoiser(nn.Module):
         self.config, self.prediction = config, prediction
         d, e = config.width, config.edge_width
         self.time = FourierTime(TIME_FEATURES)
-        self.condition = nn.Sequential(nn.Linear(2 * TIME_FEATURES + 4, d), nn.SiLU(), nn.Linear(d, d), nn.SiLU())
+        self.condition = nn.Sequential(
+            nn.Linear(2 * TIME_FEATURES + 4 + 2 * len(SIZE_PERIODS), d), nn.SiLU(), nn.Linear(d, d), nn.SiLU()
+        )
         self.atom_embedding = nn.Linear(2 * latent_width, d)
         self.pair_embedding = nn.Linear(2 * RadialBasis.SIZE, e)
         self.pocket_embedding = nn.Sequential(nn.Linear(pocket_width, d), nn.LayerNorm(d))
@@ -100,8 +103,10 @@ class Denoiser(nn.Module):
     def _condition(self, noisy: NoisyLigand, null: Tensor) -> Tensor:
         """Times, noise levels, size and the null flag -> [B, 1, D]."""
         levels = [(c.sigma / (c.alpha + c.sigma)).view(-1, 1) for c in (noisy.c_x, noisy.c_h)]
-        size = noisy.mask.sum(-1, keepdim=True) / TYPICAL_SIZE
-        features = [self.time(noisy.t_x), self.time(noisy.t_h), *levels, size, null.unsqueeze(-1)]
+        number = noisy.mask.sum(-1, keepdim=True)
+        phase = 2 * torch.pi * number / torch.tensor(SIZE_PERIODS, device=number.device)
+        size = [number / TYPICAL_SIZE, null.unsqueeze(-1), phase.cos(), phase.sin()]
+        features = [self.time(noisy.t_x), self.time(noisy.t_h), *levels, *size]
         return self.condition(torch.cat([f.float() for f in features], -1)).unsqueeze(1)
 
     def _previous_basis(self, noisy: NoisyLigand) -> Tensor:
