@@ -63,7 +63,7 @@ def training_steps(folder: Path, share: float) -> list[Step]:
 
 
 def sampling_steps(name: str, checkpoint: str, folder: Path, num: int) -> list[Step]:
-    """Generate for the held-out pocket, and evaluate."""
+    """Generate for the held-out pocket, evaluate, and make the report."""
     site = f"--protein {POCKET}/protein.pdb.gz --ligand {POCKET}/ligand.sdf"
     out = folder / name
     return [
@@ -73,7 +73,8 @@ def sampling_steps(name: str, checkpoint: str, folder: Path, num: int) -> list[S
             f"--checkpoint {checkpoint} {site} --num {num} --seed 0 --device cpu --out {out}",
             0.6,
         ),
-        Step("Score them", "evaluate", f"{out}/ligands.sdf {site} --no-posebusters", 0.2),
+        Step("Score them", "evaluate", f"{out}/ligands.sdf {site} --workers 2", 0.8),
+        Step("Make a page to look at", "report", f"{out}", 0.1),
     ]
 
 
@@ -105,7 +106,7 @@ def outcome(folder: Path) -> dict[str, str]:
     }
     cells |= {f"failed: {reason}": n for reason, n in Counter(f["reason"] for f in made["failures"]).items()}
     metrics = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["metrics"]
-    for name in ("pb_valid_of_requested", "qed", "sa", "heavy_atoms", "clashes"):
+    for name in ("pb_valid_of_requested", "qed", "sa", "heavy_atoms", "clashes", "strain_uff", "vina_min"):
         entry = metrics[name]
         value = entry["status"] if entry["mean"] is None else f"{entry['mean']:.2f} (n {entry['n']})"
         cells[f"mean {name}"] = "-" if value == "ok" else value
@@ -143,7 +144,8 @@ def main() -> None:
         samples.append("shipped")
     run(steps)
 
-    shutil.copyfile(out / samples[-1] / "ligands.sdf", out / "ligands.sdf")
+    for name in ("ligands.sdf", "report.html"):
+        shutil.copyfile(out / samples[-1] / name, out / name)
     for plot in training.glob("*_losses_epoch_*.png"):
         shutil.copyfile(plot, out / plot.name)
     text = table({name: outcome(out / name) for name in samples})
@@ -151,6 +153,7 @@ def main() -> None:
     print(f"\nWhat came out for the held-out pocket {POCKET.name}:\n\n{text}\n")
     print(
         f"{out}/ligands.sdf     the ligands of the {samples[-1]} denoiser, in the pocket's coordinates\n"
+        f"{out}/report.html     the same as a page: scores, pictures, 3D\n"
         f"{out}/*_losses_*.png  loss curves\n"
         f"{out}/table.md        the table above\n"
         f"Done in {(time.monotonic() - began) / 60:.1f} minutes. A model trained for minutes shows that everything "

@@ -245,7 +245,7 @@ def test_generate_then_evaluate_on_the_command_line(
     out = capsys.readouterr().out
     assert "3 requested, 3 sampled" in out
     assert "heavy atoms within 10 Å of the reference ligand" in out
-    assert main(["evaluate", str(tmp_path / "ligands.sdf"), *site, "--no-posebusters"]) == 0
+    assert main(["evaluate", str(tmp_path / "ligands.sdf"), *site, "--protocol", "none"]) == 0
     assert "valid_connected" in capsys.readouterr().out
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["metrics"]["valid"]["n"] == 3

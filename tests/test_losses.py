@@ -18,6 +18,8 @@ from ligandsmith.losses import (
     denoising_loss,
     distance_error,
     gaussian_kl,
+    noise_level_means,
+    noise_level_sums,
     per_atom_mean,
     pocket_vae_loss,
     vae_loss,
@@ -196,3 +198,14 @@ def test_reports_hold_tensors_that_can_be_followed_back(records: list[Complex]) 
         gradient = leaves[name].grad
         assert gradient.any(), name
         assert not gradient[padding].any(), name
+
+
+def test_the_error_by_noise_level_is_the_mean_within_the_level_over_batches() -> None:
+    t = torch.tensor([0.1, 0.2, 0.6, 1.0])
+    errors = {"x": torch.tensor([1.0, 3.0, 5.0, 7.0])}
+    whole = noise_level_sums(errors, t, torch.full((4,), 0.25))
+    halves = [noise_level_sums({"x": errors["x"][i]}, t[i], torch.full((2,), 0.25)) for i in (slice(2), slice(2, 4))]
+    added = {name: float(halves[0][name] + halves[1][name]) for name in whole}
+    means = noise_level_means({"x": 4.0, **added})
+    assert means == {"x": 4.0, "level 0-0.25/x": 2.0, "level 0.5-0.75/x": 5.0, "level 0.75-1/x": 7.0}
+    assert means == noise_level_means({"x": 4.0, **{name: float(v) for name, v in whole.items()}})

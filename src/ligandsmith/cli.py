@@ -289,13 +289,15 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _report_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="folder that `ligandsmith evaluate` wrote")
+    parser.add_argument("folder", type=Path, help="results of `ligandsmith evaluate`, or the folder of a training run")
 
 
 def _report(args: argparse.Namespace) -> None:
     from ligandsmith.evaluation.report import write_report
+    from ligandsmith.evaluation.training_report import training_report
 
-    print(f"written: {write_report(args.folder)}")
+    trained = any(args.folder.glob("*_history.json")) and not (args.folder / "summary.json").exists()
+    print(f"written: {training_report(args.folder) if trained else write_report(args.folder)}")
 
 
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]
@@ -308,7 +310,7 @@ COMMANDS: dict[str, Command] = {
     "train-all": ("train everything together, on one or many GPUs", _train_all_flags, _train_all),
     "generate": ("new ligands for a pocket", _generate_flags, _generate),
     "evaluate": ("score molecules of any method", _evaluate_flags, _evaluate),
-    "report": ("results of evaluate -> a page to look at", _report_flags, _report),
+    "report": ("results of evaluate, or a training run -> a page to look at", _report_flags, _report),
 }
 
 

@@ -3,6 +3,8 @@
 Shapes: see `types.py`. `weight` [B] is the share of each molecule in the mean over the global batch.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -89,6 +91,33 @@ def denoising_loss(
     extra = {name: (value * share).sum() for name, value in auxiliary.items()}
     objective = report.total + torch.stack(list(extra.values())).sum()
     return LossReport(report.total, {**report.terms, **extra}, report.weights, report.per_molecule, objective)
+
+
+LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)  # edges in t, of the loss by noise level
+LEVEL = "level "  # how the names of such terms begin
+
+
+def noise_level_sums(errors: dict[str, Tensor], t: Tensor, share: Tensor) -> dict[str, Tensor]:
+    """Sums for the error by noise level: errors {name: [B]}, times [B], shares [B] -> terms 'level LOW-HIGH/name' and
+    'level LOW-HIGH/share', which add up over batches; `noise_level_means` divides them."""
+    found: dict[str, Tensor] = {}
+    for low, high in pairwise(LEVELS):
+        inside = share * ((t >= low) & ((t < high) | (high == LEVELS[-1])))
+        name = f"{LEVEL}{low:g}-{high:g}"
+        found |= {f"{name}/{modality}": (error * inside).sum() for modality, error in errors.items()}
+        found[f"{name}/share"] = inside.sum()
+    return found
+
+
+def noise_level_means(terms: dict[str, float]) -> dict[str, float]:
+    """Terms with the sums of noise levels divided by their shares; a level without a molecule is left out."""
+    found = {name: value for name, value in terms.items() if LEVEL not in name}
+    for name, value in terms.items():
+        if LEVEL in name and not name.endswith("/share"):
+            share = terms[f"{name.rsplit('/', 1)[0]}/share"]
+            if share > 0:
+                found[name] = value / share
+    return found
 
 
 def pocket_vae_loss(

@@ -77,7 +77,8 @@ def test_the_vae_script_as_a_user_runs_it(tiny: Tiny, tmp_path: Path) -> None:
     assert out.count("no GPU here") == (0 if torch.cuda.is_available() else 1)
     assert files(tmp_path) == {
         "best_ligand_vae.pt", "checkpoints/ligand_vae_epoch_1.pt", "checkpoints/ligand_vae_epoch_2.pt",
-        "checkpoints/ligand_vae_last.pt", "ligand_vae_history.json", "ligand_vae_losses_epoch_1.png",
+        "checkpoints/ligand_vae_last.pt", "ligand_vae_history.json", "ligand_vae_report_card.json",
+        "ligand_vae_losses_epoch_1.png",
         "ligand_vae_losses_epoch_2.png",
     }  # fmt: skip
     assert any((tmp_path / "logs").glob("events.*"))

@@ -22,7 +22,7 @@ def make(backbone: str = "eqattn", seed: int = 0) -> LigandVAE:
     return vae
 
 
-def latents(ligand: LigandBatch, width: int = 8) -> tuple[Tensor, Tensor]:
+def latents(ligand: LigandBatch, width: int = 4) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(*ligand.mask.shape, 3 + width, generator=generator).to(ligand.x.dtype)
     return ligand.x + 0.1 * noise[..., :3], noise[..., 3:]

@@ -25,8 +25,8 @@ def parts(config: Config) -> tuple[DiffusionModel, nn.ModuleDict]:
     torch.manual_seed(0)
     vaes, model = build_vaes(config, VOCABULARY).eval(), DiffusionModel(config).eval()
     nn.init.normal_(model.denoiser.head[1].weight, std=0.1)
-    model.stats.mean_h.copy_(torch.linspace(-0.5, 0.5, 8))
-    model.stats.std_h.copy_(torch.linspace(0.4, 1.4, 8))
+    model.stats.mean_h.copy_(torch.linspace(-0.5, 0.5, len(model.stats.mean_h)))
+    model.stats.std_h.copy_(torch.linspace(0.4, 1.4, len(model.stats.std_h)))
     return model, vaes
 
 

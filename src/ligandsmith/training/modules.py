@@ -13,8 +13,16 @@ from torch import Tensor, nn
 from ligandsmith.config import Config
 from ligandsmith.data.vocabulary import Vocabulary
 from ligandsmith.diffusion import noise
+from ligandsmith.diffusion.process import draw_times
 from ligandsmith.diffusion.schedule import make_schedule
-from ligandsmith.losses import bonded_pairs, denoising_loss, gaussian_kl, pocket_vae_loss, vae_loss
+from ligandsmith.losses import (
+    bonded_pairs,
+    denoising_loss,
+    gaussian_kl,
+    noise_level_sums,
+    pocket_vae_loss,
+    vae_loss,
+)
 from ligandsmith.models.denoiser import Denoiser
 from ligandsmith.models.latents import LatentStats, PocketLatents, null_pocket, pocket_latents
 from ligandsmith.models.ligand_vae import LigandVAE
@@ -126,11 +134,17 @@ class DiffusionModel(nn.Module):
             bonded, one_three = bonded_pairs(ligand.bonds)
             step.pairs = (bonded | one_three).repeat_interleave(draws, 0)
         errors = denoising_errors(self.denoiser, self.denoiser.keys(pocket), z.repeat_interleave(draws, 0), mask, step)
+        levels = noise_level_sums(
+            {name: errors[name].detach() for name in ("x", "h")},
+            draw_times(molecule_keys, diffusion)[0],
+            share.repeat_interleave(draws) / draws,
+        )
         errors = {name: value.view(-1, draws).mean(-1) for name, value in errors.items()}
         auxiliary = {"size": 0.1 * self.size.loss(pocket, ligand.mask.sum(-1))}
         if "geometry" in errors:
             auxiliary["geometry"] = diffusion.geometry_weight * errors.pop("geometry")
-        return denoising_loss(errors, {"x": 3, "h": z.shape[-1] - 3}, share, auxiliary)
+        report = denoising_loss(errors, {"x": 3, "h": z.shape[-1] - 3}, share, auxiliary)
+        return replace(report, terms={**report.terms, **levels})
 
 
 def pocket_input(vae: PocketVAE, batch: ComplexBatch, anchors: int) -> PocketLatents:

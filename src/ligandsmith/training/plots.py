@@ -7,6 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ligandsmith.files import whole_file
+from ligandsmith.losses import LEVEL
 
 
 def plot_losses(history: list[dict[str, Any]], path: Path) -> None:
@@ -20,7 +21,7 @@ def plot_losses(history: list[dict[str, Any]], path: Path) -> None:
     above.set_ylabel("loss")
     above.legend()
     for name in history[-1]["test_terms"]:
-        if not name.endswith("total"):
+        if not name.endswith("total") and LEVEL not in name:
             below.plot(epochs, [row["test_terms"].get(name) for row in history], marker=".", label=name)
     below.set_yscale("log")
     below.set_ylabel("terms of the test loss, unweighted")

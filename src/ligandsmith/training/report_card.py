@@ -33,6 +33,7 @@ class ReportCard:
     bond_error_out: float
     kl: float
     active_dimensions: int
+    kl_per_dimension: tuple[float, ...] = ()
 
 
 @torch.no_grad()
@@ -62,6 +63,7 @@ def ligand_report_card(
         rmsd_in=(sums["x_in"] / atoms) ** 0.5, rmsd_out=(sums["x_out"] / atoms) ** 0.5,
         bond_error_in=(sums["length_in"] / bonds) ** 0.5, bond_error_out=(sums["length_out"] / bonds) ** 0.5,
         kl=float(kl.sum()), active_dimensions=int((kl > ACTIVE).sum()),
+        kl_per_dimension=tuple(kl.tolist()),
     )  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 import logging
 import math
 import warnings
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from ligandsmith.config import Config, LigandVAEConfig, PocketVAEConfig, differences, from_dict
+from ligandsmith.data.dataset import write_json
 from ligandsmith.data.vocabulary import ORIGIN_VOCABULARY, VOCABULARY, Vocabulary
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.latents import fingerprint, moments
+from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.training.checkpoint import load_checkpoint
 from ligandsmith.training.hardware import Hardware, make_fabric, process_counts
 from ligandsmith.training.latent_cache import cached_pocket_latents
@@ -28,9 +31,11 @@ from ligandsmith.training.modules import (
     build_vaes,
 )
 from ligandsmith.training.optimization import scaled_learning_rate
+from ligandsmith.training.report_card import ligand_report_card
 from ligandsmith.training.trainer import Progress, Stage, Trainer, TrainOptions
 
 log = logging.getLogger("ligandsmith")
+REPORT_CARD_BATCHES = 16
 STATISTICS_RECORDS = 4096  # records that the latent statistics and the size histogram are measured on
 VAE_KINDS = {"ligand": "ligand_vae", "protein": "protein_vae"}
 
@@ -67,7 +72,20 @@ def train_vae(model_type: str, request: Request) -> Progress:
         VAE_KINDS[model_type], name, f"{name}_epoch", f"{name}_losses_epoch", module, request.config, content,
         lambda saved: vae.load_state_dict(saved["vae_state"]),
     )  # fmt: skip
-    return _train(stage, loaders, request, fabric)
+    progress = _train(stage, loaders, request, fabric)
+    if model_type == "ligand" and fabric.is_global_zero:
+        _write_report_card(request.train.run_dir, loaders)
+    return progress
+
+
+def _write_report_card(run_dir: Path, loaders: Loaders) -> None:
+    """Reconstruction of validation ligands by the best weights, clean and from noisy latents, for the training page."""
+    loaded = load_vae(run_dir / "best_ligand_vae.pt", "ligand")
+    vae = LigandVAE(loaded.config, loaded.vocabulary)
+    vae.load_state_dict(loaded.state)
+    batches = [batch.ligand for batch in islice(loaders.validation, REPORT_CARD_BATCHES)]
+    cards = [ligand_report_card(vae, batches, *noises) for noises in ((0.0, 0.0), (0.1, 0.25))]
+    write_json(run_dir / "ligand_vae_report_card.json", [asdict(card) for card in cards])
 
 
 def train_denoiser(request: Request, ligand_vae: Path | None, protein_vae: Path | None) -> Progress:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ligandsmith.config import Config, OptimizerConfig
 from ligandsmith.data.dataset import write_json
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.losses import LEVEL, noise_level_means
 from ligandsmith.training.checkpoint import load_checkpoint, save_checkpoint
 from ligandsmith.training.interruption import Interrupted, StopWish
 from ligandsmith.training.loaders import Loaders
@@ -224,7 +225,8 @@ class Trainer:
             self.bad_steps = 0
         self.optimizer.zero_grad(set_to_none=True)
         if self.writer is not None and p.step % 10 == 0:
-            self._write("train", {**report.terms, "total": report.total, "gradient norm": norm, "learning rate": rate})
+            terms = {name: value for name, value in report.terms.items() if LEVEL not in name}
+            self._write("train", {**terms, "total": report.total, "gradient norm": norm, "learning rate": rate})
         p.step += 1
 
     def _skip(self, report: LossReport) -> None:
@@ -265,7 +267,7 @@ class Trainer:
                 for name, value in {**report.terms, "total": report.total}.items():
                     sums[name] = sums.get(name, torch.zeros_like(value)) + weight * self._mean(value)
         self.module.train()
-        return {name: float(value) for name, value in sums.items()}
+        return noise_level_means({name: float(value) for name, value in sums.items()})
 
     def _finish_epoch(self, whole: bool) -> bool:
         """Validate, log, save; True if the run ends here. With `whole=False` the position has been saved already."""
