@@ -76,11 +76,8 @@ def strains(mol: Chem.Mol, relaxed_hydrogens: bool = False) -> dict[str, float |
 def _embedded(pose: Chem.Mol) -> Chem.Mol:
     """The molecule in a conformer of its own, or in its pose if none can be embedded."""
     relaxed = Chem.Mol(pose)
-    settings = rdDistGeom.ETKDGv3()
-    settings.randomSeed = SEED
-    settings.maxIterations = EMBED_ATTEMPTS
     try:
-        found = rdDistGeom.EmbedMolecule(relaxed, settings)
+        found = rdDistGeom.EmbedMolecule(relaxed, maxAttempts=EMBED_ATTEMPTS, randomSeed=SEED)
     except (ValueError, RuntimeError):
         found = -1
     return relaxed if found >= 0 else Chem.Mol(pose)
