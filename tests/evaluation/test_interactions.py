@@ -12,8 +12,9 @@ from scipy.spatial import cKDTree
 
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.evaluation import interactions
-from ligandsmith.evaluation.interactions import InteractionsTool, residue_molecule
+from ligandsmith.evaluation.interactions import InteractionsTool
 from ligandsmith.evaluation.poses import load_protein
+from ligandsmith.evaluation.residues import residue_molecule
 from ligandsmith.evaluation.tools import Site, run_tool
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"

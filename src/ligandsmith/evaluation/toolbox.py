@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.interactions import InteractionsTool
 from ligandsmith.evaluation.poses import PoseBustersTool
+from ligandsmith.evaluation.strain import StrainTool
 from ligandsmith.evaluation.tools import Tool
 
 TOOLS: dict[str, Callable[..., Tool]] = {
     "posebusters": PoseBustersTool,
+    "strain": StrainTool,
+    "interactions": InteractionsTool,
 }
 
 
