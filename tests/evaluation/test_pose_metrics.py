@@ -50,3 +50,11 @@ def test_without_a_tool_or_a_protein_they_are_not_run(poses: Path) -> None:
         assert cause in summary[name]["status"]
         assert summary[name]["mean"] is None
     assert summary["pains"]["n"] == 2
+
+
+def test_the_summary_compares_the_geometry_with_crystal_ligands(poses: Path) -> None:
+    found = evaluate(poses).summary["distributions"]
+    assert found["status"] == "ok"
+    assert found["bond_length"]["C:C"]["n"] == 36  # three benzene rings, twice
+    assert 0 < found["bond_length"]["C:C"]["jsd"] < 0.84
+    assert found["bond_length"]["C-F"] == {"jsd": None, "n": 0}
