@@ -6,6 +6,7 @@ from typing import Any
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 
+from ligandsmith.evaluation.clashes import ClashCounter
 from ligandsmith.evaluation.input import EvaluationInput, KnownMolecules, NotRun, Sample
 from ligandsmith.evaluation.poses import count_clashes
 from ligandsmith.evaluation.statistics import Value
@@ -17,14 +18,14 @@ Column = Callable[[EvaluationInput], list[Value]]
 POCKET_CHECKS = ("protein", "cofactor", "water")  # words in the names of PoseBusters' checks of the pose in the pocket
 
 
-def per_molecule(function: Callable[[Chem.Mol], float]) -> Column:
+def per_molecule(function: Callable[[Chem.Mol], float | None]) -> Column:
     """A column from a function of a single molecule; what RDKit cannot compute is a missing value, not zero."""
 
     def value(mol: Chem.Mol | None) -> Value:
         if mol is None:
             return None
         try:
-            return float(function(mol))
+            return number(function(mol))
         except (ValueError, RuntimeError, ArithmeticError):
             return None
 
@@ -122,6 +123,12 @@ def clashes(data: EvaluationInput) -> list[Value]:
     if protein is None:
         raise NotRun("no protein given")
     return [None if s.mol is None else float(count_clashes(s.mol, protein)) for s in data.samples]
+
+
+def posecheck_clashes(data: EvaluationInput) -> list[Value]:
+    if data.site.protein is None:
+        raise NotRun("no protein given")
+    return per_molecule(ClashCounter(data.site.protein).count)(data)
 
 
 def is_zero(column: Column) -> Column:

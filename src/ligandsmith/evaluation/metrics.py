@@ -6,6 +6,7 @@ from typing import Literal
 from rdkit import Chem
 from rdkit.Chem import QED, rdMolDescriptors
 
+from ligandsmith.evaluation import alerts, shape
 from ligandsmith.evaluation import columns as c
 from ligandsmith.evaluation.input import EvaluationInput, Population
 from ligandsmith.evaluation.statistics import Value
@@ -37,6 +38,7 @@ SHARE, KCAL, COUNT = "fraction", "kcal/mol", "count"
 _qed, _sa = c.per_molecule(QED.qed), c.per_molecule(lambda mol: (10 - c.sa_score(mol)) / 9)
 _dock = c.from_tool("vina", "vina_dock")
 _pb = c.pose_checks()
+_alerts = c.per_molecule(alerts.alerts)
 
 # fmt: off
 _ALL = (
@@ -61,9 +63,22 @@ _ALL = (
     Metric("heavy_atoms_over_reference", "heavy atoms more than the reference ligand", "atoms", "none", "valid",
            c.against_reference(lambda mol, ref: mol.GetNumHeavyAtoms() - ref.GetNumHeavyAtoms())),
     Metric("rings", "rings (SSSR)", "rings", "none", "valid", c.per_molecule(rdMolDescriptors.CalcNumRings)),
+    Metric("small_ring_share", "share of the rings that have 3 or 4 atoms; molecules without rings have none", SHARE,
+           "none", "connected", c.per_molecule(alerts.small_ring_share)),
+    Metric("fused_rings", "rings in the largest system of rings that share bonds", "rings", "none", "connected",
+           c.per_molecule(alerts.fused_rings)),
+    Metric("largest_ring", "atoms in the largest ring", "atoms", "none", "connected",
+           c.per_molecule(alerts.largest_ring)),
+    Metric("stereo_defined", "every possible stereocentre and double bond is assigned", SHARE, "higher", "connected",
+           c.per_molecule(alerts.stereo_defined)),
+    Metric("pains", "PAINS alerts", COUNT, "lower", "connected", c.per_molecule(alerts.pains)),
+    Metric("alerts", "BRENK alerts: reactive, unstable or toxic groups", COUNT, "lower", "connected", _alerts),
+    Metric("no_alerts", "no BRENK alert", SHARE, "higher", "connected", c.is_zero(_alerts)),
     Metric("clashes", "ligand-protein heavy atom pairs closer than 0.75 of their van der Waals radii", "pairs", "lower",
            "valid", c.clashes),
     Metric("clash_free", "no such pair", SHARE, "higher", "valid", c.is_zero(c.clashes)),
+    Metric("posecheck_clashes", "ligand-protein atom pairs, hydrogens included, 0.5 Å closer than their van der Waals "
+           "radii (PoseCheck)", "pairs", "lower", "valid", c.posecheck_clashes),
     Metric("pb_valid", "passes every PoseBusters check", SHARE, "higher", "valid", _pb),
     Metric("pb_valid_of_requested", "valid and passes every PoseBusters check", SHARE, "higher", "requested",
            c.or_zero(_pb)),
@@ -71,6 +86,25 @@ _ALL = (
            c.pose_checks(lambda name: not c.in_pocket(name))),
     Metric("pb_pocket", "passes the PoseBusters checks of the pose in the pocket", SHARE, "higher", "valid",
            c.pose_checks(c.in_pocket)),
+    Metric("strain_uff", "UFF energy of the pose above that of a relaxed conformer (PoseCheck)", KCAL, "lower",
+           "connected", c.from_tool("strain", "strain_uff")),
+    Metric("strain_mmff", "the same in MMFF94s", KCAL, "lower", "connected", c.from_tool("strain", "strain_mmff")),
+    Metric("hb_donors", "residues to which the ligand donates a hydrogen bond", COUNT, "none", "connected",
+           c.from_tool("interactions", "hb_donors")),
+    Metric("hb_acceptors", "residues from which the ligand accepts a hydrogen bond", COUNT, "none", "connected",
+           c.from_tool("interactions", "hb_acceptors")),
+    Metric("hydrophobic", "residues in hydrophobic contact", COUNT, "none", "connected",
+           c.from_tool("interactions", "hydrophobic")),
+    Metric("pi", "pi stackings and cation-pi interactions, by residue", COUNT, "none", "connected",
+           c.from_tool("interactions", "pi")),
+    Metric("ionic", "salt bridges and bonds to metals, by residue", COUNT, "none", "connected",
+           c.from_tool("interactions", "ionic")),
+    Metric("interaction_recovery", "share of the reference ligand's interactions (residue and type)", SHARE, "higher",
+           "connected", c.from_tool("interactions", "interaction_recovery")),
+    Metric("shape_similarity", "1 - shape Tanimoto distance to the reference ligand, in place", "", "higher",
+           "connected", c.against_reference(shape.shape_similarity)),
+    Metric("centroid_distance", "between the centres of the molecule and the reference ligand", "Å", "lower",
+           "connected", c.against_reference(shape.centroid_distance)),
     Metric("vina_score", "AutoDock Vina score of the pose as it is", KCAL, "lower", "connected",
            c.from_tool("vina", "vina_score")),
     Metric("vina_min", "after local minimisation in Vina's score", KCAL, "lower", "connected",

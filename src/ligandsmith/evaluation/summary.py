@@ -9,6 +9,7 @@ from typing import Any
 
 from rdkit import Chem
 
+from ligandsmith.evaluation.geometry import divergences
 from ligandsmith.evaluation.input import EvaluationInput, NotRun
 from ligandsmith.evaluation.metrics import METRICS, Metric
 from ligandsmith.evaluation.protocols import Protocol
@@ -103,6 +104,9 @@ def summarise(scored: Sequence[Scored], protocol: Protocol) -> dict[str, Any]:
             name: _mean([r.get(name) for r in references]) for name in (METRICS if references else ())
         },
         "posebusters": _checks(scored),
+        "distributions": {
+            "status": "ok", **divergences(x.mol for x in samples if x.mol is not None and x.connected)
+        },
         "tool_failures": {tool: _tool_failures(scored, tool) for tool in protocol.tools},
         "published": [dict(row) for row in protocol.published],
         "pockets": {s.source.pocket: {name: _mean(v) for name, v in s.columns.items()} for s in scored},

@@ -7,12 +7,16 @@ from typing import Any
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.docking import VinaTool
+from ligandsmith.evaluation.interactions import InteractionsTool
 from ligandsmith.evaluation.poses import PoseBustersTool
+from ligandsmith.evaluation.strain import StrainTool
 from ligandsmith.evaluation.tools import Tool
 
 TOOLS: dict[str, Callable[..., Tool]] = {
     "posebusters": PoseBustersTool,
     "vina": VinaTool,
+    "strain": StrainTool,
+    "interactions": InteractionsTool,
 }
 
 

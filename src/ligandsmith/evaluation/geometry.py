@@ -1,0 +1,135 @@
+"""Distributions of bond lengths, angles and torsions against crystal ligands. Never imports torch.
+
+`jsd` is the Jensen-Shannon distance (the root of the divergence, natural logarithm, at most 0.83), as in the published
+tables of TargetDiff and its successors; bond lengths have their bins of 0.005 Å from 1.1 Å, here to 2.1 Å for the sake
+of sulphur and halogens, and one bin below and one above. The reference differs: crystal ligands of the Protein Data
+Bank, not the docked ligands of CrossDocked. Few values make a distance large whatever the molecules, so each comes with
+its n; compare only sets of like n.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from itertools import combinations, pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+from scipy.spatial.distance import jensenshannon
+
+REFERENCE_FILE = "evaluation/data/geometry_reference.json"
+REFERENCE_LEAST = 500  # values of a type in the reference, to be compared
+LEAST = 20  # values of a type, to be compared
+KINDS: tuple["Kind", ...] = ("bond_length", "angle", "torsion")
+SYMBOLS = {
+    Chem.BondType.SINGLE: "-",
+    Chem.BondType.DOUBLE: "=",
+    Chem.BondType.TRIPLE: "#",
+    Chem.BondType.AROMATIC: ":",
+}
+
+Kind = Literal["bond_length", "angle", "torsion"]
+Values = dict[str, list[float]]  # by type, as in "C-C", "C-C=O", "C:C-N-C"
+
+
+def edges(kind: str) -> NDArray[np.float64]:
+    """Bin edges: Å for bond lengths, degrees for angles and for torsions without sign."""
+    first, last, bins = {"bond_length": (1.1, 2.1, 200), "angle": (60.0, 180.0, 60), "torsion": (0.0, 180.0, 36)}[kind]
+    return np.linspace(first, last, bins + 1)
+
+
+def histogram(kind: str, values: Sequence[float]) -> NDArray[np.float64]:
+    """Counts in the bins, before them those below, after them those above."""
+    limits = edges(kind)
+    return np.bincount(np.searchsorted(limits, values), minlength=len(limits) + 1).astype(float)
+
+
+def measure(mols: Iterable[Chem.Mol]) -> dict[str, Values]:
+    """Bond lengths (Å), angles and torsions (degrees) of heavy atoms, by kind and type; each counted once."""
+    found: dict[str, Values] = {kind: defaultdict(list) for kind in KINDS}
+    for mol in mols:
+        x = mol.GetConformer().GetPositions()
+        for kind, paths in zip(KINDS, _paths(mol), strict=True):
+            if paths:
+                values = (_lengths, _angles, _torsions)[len(paths[0]) - 2](x[np.array(paths)])
+                for path, value in zip(paths, values.tolist(), strict=True):
+                    if np.isfinite(value):
+                        found[kind][_type(mol, path)].append(value)
+    return found
+
+
+def _paths(mol: Chem.Mol) -> tuple[list[tuple[int, ...]], ...]:
+    """Chains of two, three and four bonded heavy atoms; none twice, none that bites its tail."""
+    heavy = {a.GetIdx(): [b.GetIdx() for b in a.GetNeighbors() if b.GetAtomicNum() > 1] for a in mol.GetAtoms()}
+    bonds = [(i, j) for i in heavy if mol.GetAtomWithIdx(i).GetAtomicNum() > 1 for j in heavy[i] if i < j]
+    angles = [
+        (i, j, k) for j in heavy if mol.GetAtomWithIdx(j).GetAtomicNum() > 1 for i, k in combinations(heavy[j], 2)
+    ]
+    torsions = [(i, j, k, m) for j, k in bonds for i in heavy[j] for m in heavy[k] if i != k and m not in (j, i)]
+    return [*bonds], [*angles], [*torsions]
+
+
+def _type(mol: Chem.Mol, path: tuple[int, ...]) -> str:
+    """Elements and bonds along a chain, from the end that comes first in the alphabet."""
+    return min(_spelled(mol, path), _spelled(mol, path[::-1]))
+
+
+def _spelled(mol: Chem.Mol, path: tuple[int, ...]) -> str:
+    text = mol.GetAtomWithIdx(path[0]).GetSymbol()
+    for i, j in pairwise(path):
+        bond = SYMBOLS.get(mol.GetBondBetweenAtoms(i, j).GetBondType(), "~")
+        text += bond + mol.GetAtomWithIdx(j).GetSymbol()
+    return text
+
+
+def _lengths(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.norm(x[:, 1] - x[:, 0], axis=1))
+
+
+def _angles(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    a, b = x[:, 0] - x[:, 1], x[:, 2] - x[:, 1]
+    return np.asarray(np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), (a * b).sum(1))))
+
+
+def _torsions(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    a, b, c = x[:, 1] - x[:, 0], x[:, 2] - x[:, 1], x[:, 3] - x[:, 2]
+    first, second = np.cross(a, b), np.cross(b, c)
+    sine = (np.cross(first, second) * b).sum(1) / np.linalg.norm(b, axis=1).clip(1e-9)
+    return np.asarray(np.abs(np.degrees(np.arctan2(sine, (first * second).sum(1)))))
+
+
+def divergences(mols: Iterable[Chem.Mol]) -> dict[str, dict[str, Any]]:
+    """For each kind, by type of the reference: `jsd`, None with fewer than LEAST values, and `n`; and their `mean`.
+
+    The mean is over the types that have one, None without any.
+    """
+    found = measure(mols)
+    result: dict[str, dict[str, Any]] = {}
+    for kind in KINDS:
+        rows = {name: _compared(kind, found[kind].get(name, []), counts) for name, counts in reference(kind).items()}
+        known = [row["jsd"] for row in rows.values() if row["jsd"] is not None]
+        result[kind] = {**rows, "mean": sum(known) / len(known) if known else None}
+    return result
+
+
+def _compared(kind: str, values: Sequence[float], counts: NDArray[np.float64]) -> dict[str, Any]:
+    enough = len(values) >= LEAST
+    return {"jsd": float(jensenshannon(histogram(kind, values), counts)) if enough else None, "n": len(values)}
+
+
+def reference(kind: str) -> Mapping[str, NDArray[np.float64]]:
+    """Counts of the shipped crystal ligands in the bins of `histogram`, by type."""
+    found: dict[str, NDArray[np.float64]] = {}
+    for name, sparse in _shipped()[kind]["counts"].items():
+        found[name] = np.zeros(len(edges(kind)) + 1)
+        found[name][sparse[0] : sparse[0] + len(sparse) - 1] = sparse[1:]
+    return found
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((resources.files("ligandsmith") / REFERENCE_FILE).read_text(encoding="utf-8"))
+    return content
