@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.docking import VinaTool
 from ligandsmith.evaluation.poses import PoseBustersTool
 from ligandsmith.evaluation.tools import Tool
 
 TOOLS: dict[str, Callable[..., Tool]] = {
     "posebusters": PoseBustersTool,
+    "vina": VinaTool,
 }
 
 
