@@ -133,7 +133,7 @@ class Docking:
         ligand = prepare_ligand(mol)
         try:
             return self._local(mol, ligand) | self._dock(mol, ligand)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, TypeError) as error:  # vina raises any of these, with its text
             raise ToolFailure(f"vina: {_one_line(error)}") from error
 
     def _local(self, mol: Chem.Mol, ligand: "Ligand") -> dict[str, Any]:
