@@ -1,5 +1,6 @@
 """Vina on crystal complexes, on molecules it cannot take, and without what it needs."""
 
+import gzip
 import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
@@ -271,3 +272,14 @@ def test_cofactors_metals_and_modified_residues_are_typed_by_element_and_distanc
     vina = pytest.importorskip("vina")
     (tmp_path / "receptor.pdbqt").write_text(receptor_pdbqt(protein))
     vina.Vina(cpu=1, verbosity=0).set_receptor(str(tmp_path / "receptor.pdbqt"))
+
+
+def test_copies_of_a_chain_with_the_same_name_are_all_in_the_receptor(tmp_path: Path) -> None:
+    text = gzip.decompress((COMPLEXES / "7sza/protein.pdb.gz").read_bytes()).decode()
+    lines = [line for line in text.splitlines() if line.startswith("ATOM")]
+    shifted = [f"{line[:30]}{float(line[30:38]) + 60.0:8.3f}{line[38:]}" for line in lines]
+    (tmp_path / "dimer.pdb").write_text("\n".join([*lines, *shifted, "END\n"]))
+    one, two = load_protein(COMPLEXES / "7sza/protein.pdb.gz"), load_protein(tmp_path / "dimer.pdb")
+    assert len(two.residues) == 2 * len(one.residues)
+    assert len(two.x) == 2 * len(one.x)
+    assert sum(atom_types(two)[1]) == 2 * sum(atom_types(one)[1])
