@@ -1,18 +1,19 @@
-"""AutoDock Vina: score of a pose, local minimisation, docking anew. Never imports torch.
+"""AutoDock Vina on poses as they are, minimised and docked anew. Never imports torch; vina and meeko are optional.
 
-The receptor is rigid and prepared once per site; Vina's maps are computed once per site and process. The box encloses
-the reference ligand with 5 Å on each side, at least 20 Å wide; without a reference, or where a molecule leaves it, the
-molecule's own box of the same make. Hydrogens of the ligand are added with coordinates first.
+The box is the reference ligand's extent and 5 Å on each side, at least 22.5 Å long; without a reference, that of the
+protein atoms. A molecule that leaves the box is scored and minimised in a box of its own; docking always searches the
+site's box. Molecules get RDKit's hydrogens and meeko's types, torsions and branches; rings stay rigid, macrocycles too.
 """
 
+import hashlib
 import importlib.util
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,148 +22,210 @@ from rdkit.Chem import rdMolAlign
 
 from ligandsmith.evaluation.failure import ToolFailure
 from ligandsmith.evaluation.poses import Protein
-from ligandsmith.evaluation.receptor import prepared
-from ligandsmith.evaluation.tools import Site
+from ligandsmith.evaluation.receptor import receptor_pdbqt
+from ligandsmith.files import whole_file
 
-MARGIN = 5.0  # Å on each side of the ligand
-SMALLEST_BOX = 20.0  # Å
+if TYPE_CHECKING:
+    from ligandsmith.evaluation.tools import Site
+
 MODES = ("score", "minimise", "dock")
-Box = tuple[NDArray[np.float64], NDArray[np.float64]]  # centre and edges, Å
+MARGIN = 5.0  # Å around the reference ligand
+SMALLEST_EDGE = 22.5  # Å
+LARGEST_EDGE = 45.0  # Å; a box around a whole protein is cut to this about its centre
+INSIDE = 1.0  # Å that every atom of a molecule must keep from the box's walls
+ELEMENTS = {"H", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"}  # of ligands that meeko and Vina both type
+RECEPTOR_RULES = "1"  # changes with `receptor`
+
+Places = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class VinaTool:
-    """`vina_score`, `vina_min`, `vina_dock` (kcal/mol) as asked for in `modes`; `dock_rmsd` (Å) between the pose and
-    the docked one; the poses themselves as `min_pose` and `dock_pose` (mol blocks of heavy atoms).
+    """AutoDock Vina scores (kcal/mol) and poses (mol blocks of the heavy atoms) for the modes asked for.
 
-    `cache` is a folder for prepared receptors.
+    `score` gives vina_score; `minimise` vina_min and min_pose; `dock` vina_dock, dock_pose and dock_rmsd (Å).
     """
 
     name: str = "vina"
-    seconds: float = 1800.0
+    seconds: float = 900.0
     modes: tuple[str, ...] = ("score", "minimise")
     exhaustiveness: int = 8
     seed: int = 0
-    cache: Path | None = None
+    cache: Path | None = None  # folder of receptors, shared between runs
 
-    def missing(self, site: Site) -> str:
+    def missing(self, site: "Site") -> str:
         """Why it cannot run."""
         for package in ("vina", "meeko"):
             if importlib.util.find_spec(package) is None:
                 return f"{package} is not installed: pip install 'ligandsmith[evaluate]'"
-        return "" if site.protein is not None else "no protein given"
+        if site.protein is None:
+            return "no protein given"
+        unknown = [mode for mode in self.modes if mode not in MODES]
+        return f"vina: no mode '{unknown[0]}'; choose from: {', '.join(MODES)}" if unknown else ""
 
     def settings(self) -> dict[str, Any]:
-        """Modes, those of docking only where it is asked for, versions, box."""
-        found: dict[str, Any] = {"modes": list(self.modes), "box": [MARGIN, SMALLEST_BOX]}
-        found |= {package: metadata.version(package) for package in ("vina", "meeko")}
-        return found | ({"exhaustiveness": self.exhaustiveness, "seed": self.seed} if "dock" in self.modes else {})
+        """Versions, modes, search effort where it matters, box."""
+        chosen: dict[str, Any] = {"modes": [mode for mode in MODES if mode in self.modes]}
+        if "dock" in self.modes:
+            chosen |= {"exhaustiveness": self.exhaustiveness, "seed": self.seed}
+        versions = {package: metadata.version(package) for package in ("vina", "meeko")}
+        return {**versions, **chosen, "receptor": RECEPTOR_RULES, "box": [MARGIN, SMALLEST_EDGE, LARGEST_EDGE]}
 
-    def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, Any]]:
-        """Prepare the receptor; the function scores a molecule."""
-        assert site.protein is not None
-        box = None if site.reference is None else box_around(site.reference)
-        return _Scorer(self, site.protein, box)
-
-
-def box_around(mol: Chem.Mol) -> Box:
-    """Centre and edges (Å) of the box around a molecule."""
-    x = mol.GetConformer().GetPositions()
-    return (x.max(0) + x.min(0)) / 2, np.maximum(x.max(0) - x.min(0) + 2 * MARGIN, SMALLEST_BOX)
+    def open(self, site: "Site") -> Callable[[Chem.Mol], dict[str, Any]]:
+        """Prepare receptor and maps once; the function scores a molecule or raises ToolFailure."""
+        if site.protein is None:
+            raise ToolFailure("no protein given")
+        with receptor_file(site.protein, self.cache) as receptor:
+            return Docking(self, receptor, *site_box(site)).answer
 
 
-def within(mol: Chem.Mol, box: Box) -> bool:
-    """Whether every atom is in the box, 1 Å from its walls."""
-    return bool((np.abs(mol.GetConformer().GetPositions() - box[0]) < box[1] / 2 - 1.0).all())
+def site_box(site: "Site") -> tuple[Places, Places]:
+    """Centre and edges (Å) of the box that docking searches."""
+    if site.reference is not None:
+        return _box(site.reference.GetConformer().GetPositions())
+    if site.protein is None:
+        raise ToolFailure("no protein given")
+    center, size = _box(site.protein.x, margin=0.0)
+    return center, np.minimum(size, LARGEST_EDGE)
 
 
-class _Scorer:
-    """Vina with the maps of a site."""
+def _box(x: Places, margin: float = MARGIN) -> tuple[Places, Places]:
+    low, high = x.min(0), x.max(0)
+    return (low + high) / 2, np.maximum(high - low + 2 * margin, SMALLEST_EDGE)
 
-    def __init__(self, tool: VinaTool, protein: Protein, box: Box | None) -> None:
-        self.tool, self.box = tool, box
-        self.pdbqt = prepared(protein, tool.cache).pdbqt
-        self.site_vina = None if box is None else self._vina(box)
 
-    def _vina(self, box: Box) -> Any:
-        from vina import Vina  # noqa: PLC0415 (optional)
+@contextmanager
+def receptor_file(protein: Protein, cache: Path | None = None) -> Iterator[Path]:
+    """The receptor's PDBQT file: kept in `cache` and written if it is not there; without `cache`, gone afterwards."""
+    if cache is None:
+        with tempfile.TemporaryDirectory(prefix="ligandsmith-") as folder:
+            path = Path(folder) / "receptor.pdbqt"
+            path.write_text(receptor_pdbqt(protein), encoding="ascii")
+            yield path
+        return
+    path = cache / f"{receptor_key(protein)}.pdbqt"
+    if not path.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part:
+            part.write_text(receptor_pdbqt(protein), encoding="ascii")
+    yield path
 
-        # Vina takes seed 0 for "choose one"
-        vina = Vina(sf_name="vina", cpu=1, seed=self.tool.seed + 1, verbosity=0)
-        with tempfile.NamedTemporaryFile("w", suffix=".pdbqt") as file:
-            file.write(self.pdbqt)
-            file.flush()
-            vina.set_receptor(file.name)
-        vina.compute_vina_maps(center=box[0].tolist(), box_size=box[1].tolist())
-        return vina
 
-    def __call__(self, mol: Chem.Mol) -> dict[str, Any]:
-        text = ligand_pdbqt(mol)
-        inside = self.box is not None and within(mol, self.box)
-        vina = self.site_vina if inside else self._vina(box_around(mol))
+def receptor_key(protein: Protein) -> str:
+    """Changes with the atoms, their names and coordinates, and with the rules of typing."""
+    digest = hashlib.sha256(RECEPTOR_RULES.encode())
+    digest.update(protein.element.tobytes() + protein.x.tobytes() + protein.residue_index.tobytes())
+    digest.update(repr((protein.residues, protein.name)).encode())
+    return digest.hexdigest()[:24]
+
+
+class Docking:
+    """Vina with a receptor and the maps of one box (centre and edges, Å), for one molecule after the other."""
+
+    def __init__(self, tool: VinaTool, receptor: Path, center: Places, size: Places) -> None:
+        self.tool, self.center, self.size = tool, center, size
+        self.vina = _load_vina(receptor, tool.seed)
+        self.vina.compute_vina_maps(center.tolist(), size.tolist())
+        self.alone = _load_vina(receptor, tool.seed)  # for molecules outside; its maps are of the molecule's types only
+
+    def answer(self, mol: Chem.Mol) -> dict[str, Any]:
+        """The values of the modes asked for; raises ToolFailure."""
+        ligand = prepare_ligand(mol)
         try:
-            return self._answers(vina, text, mol)
-        except RuntimeError as error:
-            raise ToolFailure(f"vina: {' '.join(str(error).split())[:160]}") from error
+            return self._local(mol, ligand) | self._dock(mol, ligand)
+        except (RuntimeError, ValueError, TypeError) as error:  # vina raises any of these, with its text
+            raise ToolFailure(f"vina: {_one_line(error)}") from error
 
-    def _answers(self, vina: Any, text: str, mol: Chem.Mol) -> dict[str, Any]:
-        vina.set_ligand_from_string(text)
-        answers: dict[str, Any] = {}
+    def _local(self, mol: Chem.Mol, ligand: "Ligand") -> dict[str, Any]:
+        """Score of the pose, and of its local minimum."""
+        answer: dict[str, Any] = {}
+        if not {"score", "minimise"} & set(self.tool.modes):
+            return answer
+        inside = bool((np.abs(ligand.x - self.center) < self.size / 2 - INSIDE).all())
+        vina = self.vina if inside else self.alone
+        vina.set_ligand_from_string(ligand.pdbqt)
+        if not inside:
+            center, size = _box(ligand.x)
+            vina.compute_vina_maps(center.tolist(), size.tolist())
         if "score" in self.tool.modes:
-            answers["vina_score"] = float(vina.score()[0])
+            answer["vina_score"] = float(vina.score()[0])
         if "minimise" in self.tool.modes:
-            answers["vina_min"] = float(vina.optimize()[0])
-            answers["min_pose"] = _block(_written(vina), mol)
-        if "dock" in self.tool.modes:
-            vina.dock(exhaustiveness=self.tool.exhaustiveness, n_poses=1)
-            answers["vina_dock"] = float(vina.energies(n_poses=1)[0][0])
-            pose = _pose(vina.poses(n_poses=1))
-            answers["dock_pose"] = _block(vina.poses(n_poses=1), mol)
-            answers["dock_rmsd"] = None if pose is None else float(rdMolAlign.CalcRMS(pose, Chem.Mol(mol)))
-        return answers
+            answer["vina_min"] = float(vina.optimize()[0])
+            with tempfile.TemporaryDirectory(prefix="ligandsmith-") as folder:
+                vina.write_pose(f"{folder}/pose.pdbqt")
+                pose = Path(folder, "pose.pdbqt").read_text(encoding="ascii")
+            answer["min_pose"] = Chem.MolToMolBlock(ligand.moved(mol, pose))
+        return answer
+
+    def _dock(self, mol: Chem.Mol, ligand: "Ligand") -> dict[str, Any]:
+        """The best pose of a search that starts anywhere in the box."""
+        if "dock" not in self.tool.modes:
+            return {}
+        self.vina.set_ligand_from_string(ligand.pdbqt)
+        self.vina.dock(exhaustiveness=self.tool.exhaustiveness, n_poses=1)
+        docked = ligand.moved(mol, self.vina.poses(n_poses=1))
+        return {
+            "vina_dock": float(self.vina.energies(n_poses=1)[0][0]),
+            "dock_rmsd": float(rdMolAlign.CalcRMS(Chem.RemoveHs(docked), Chem.RemoveHs(mol))),
+            "dock_pose": Chem.MolToMolBlock(docked),
+        }
 
 
-def _written(vina: Any) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pose.pdbqt"
-        vina.write_pose(str(path))
-        return path.read_text(encoding="utf-8")
+def _load_vina(receptor: Path, seed: int) -> Any:
+    from vina import Vina  # noqa: PLC0415 (optional)
+
+    vina = Vina(sf_name="vina", cpu=1, seed=seed + 1, verbosity=0)  # seed 0 would be a random one
+    vina.set_receptor(str(receptor))
+    return vina
 
 
-@lru_cache(maxsize=1)
-def _preparation() -> Any:
-    from meeko import MoleculePreparation  # noqa: PLC0415 (optional)
+@dataclass(frozen=True)
+class Ligand:
+    """A molecule as Vina reads it, and where its atoms are in that text."""
 
-    return MoleculePreparation()
+    pdbqt: str
+    atoms: tuple[int, ...]  # index in the molecule of each atom line
+    x: Places  # [N, 3] Å, of the atom lines
+
+    def moved(self, mol: Chem.Mol, pose: str) -> Chem.Mol:
+        """A copy of the heavy-atom molecule at the place of a pose, PDBQT text with the same atom lines."""
+        copy, x = Chem.Mol(mol), mol.GetConformer().GetPositions()
+        for atom, place in zip(self.atoms, _places(pose), strict=True):
+            if atom < len(x):
+                x[atom] = place
+        copy.GetConformer().SetPositions(x)
+        return copy
 
 
-def ligand_pdbqt(mol: Chem.Mol) -> str:
-    """PDBQT text of a heavy-atom molecule with a conformer; raises ToolFailure."""
-    from meeko import PDBQTWriterLegacy  # noqa: PLC0415 (optional)
+def prepare_ligand(mol: Chem.Mol) -> Ligand:
+    """Hydrogens, types and torsions for a heavy-atom molecule with a conformer; raises ToolFailure."""
+    from meeko import MoleculePreparation, PDBQTWriterLegacy  # noqa: PLC0415 (optional, and slow to import)
 
     if len(Chem.GetMolFrags(mol)) > 1:
         raise ToolFailure("vina: several fragments")
+    untyped = sorted({a.GetSymbol() for a in mol.GetAtoms()} - ELEMENTS)
+    if untyped:
+        raise ToolFailure(f"vina: no atom type for {', '.join(untyped)}")
     try:
-        with_hydrogens = Chem.AddHs(mol, addCoords=True)
-        (setup, *_) = _preparation().prepare(with_hydrogens)
-        text, done, message = PDBQTWriterLegacy.write_string(setup)
-    except (ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise ToolFailure(f"meeko: {' '.join(str(error).split())[:160]}") from error
-    if not done:
-        raise ToolFailure(f"meeko: {' '.join(str(message).split())[:160]}")
-    return str(text)
+        full = Chem.AddHs(mol, addCoords=True)
+        setup = MoleculePreparation(rigid_macrocycles=True, charge_model="zero").prepare(full)[0]
+        text, written, cause = PDBQTWriterLegacy.write_string(setup, add_index_map=True, remove_smiles=True)
+    except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError) as error:
+        raise ToolFailure(f"vina: meeko failed: {_one_line(error)}") from error
+    if not written:
+        raise ToolFailure(f"vina: meeko failed: {_one_line(cause)}")
+    places: dict[int, int] = {}  # number of the atom line to index in the molecule
+    for line in text.splitlines():
+        if line.startswith("REMARK INDEX MAP"):
+            numbers = [int(word) for word in line.split()[3:]]
+            places |= dict(zip(numbers[1::2], (n - 1 for n in numbers[::2]), strict=True))
+    return Ligand(text, tuple(places[n] for n in sorted(places)), _places(text))
 
 
-def _pose(pdbqt: str) -> Chem.Mol | None:
-    """The first pose as a heavy-atom molecule."""
-    from meeko import PDBQTMolecule, RDKitMolCreate  # noqa: PLC0415 (optional)
-
-    mols = RDKitMolCreate.from_pdbqt_mol(PDBQTMolecule(pdbqt, skip_typing=True))
-    return None if not mols or mols[0] is None else Chem.RemoveHs(mols[0])
+def _places(pdbqt: str) -> Places:
+    lines = [line for line in pdbqt.splitlines() if line.startswith(("ATOM", "HETATM"))]
+    return np.array([[float(line[30 + 8 * k : 38 + 8 * k]) for k in range(3)] for line in lines])
 
 
-def _block(pdbqt: str, mol: Chem.Mol) -> str | None:
-    pose = _pose(pdbqt)
-    if pose is None or pose.GetNumAtoms() != mol.GetNumAtoms():
-        return None
-    return str(Chem.MolToMolBlock(pose))
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

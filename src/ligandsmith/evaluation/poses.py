@@ -25,6 +25,7 @@ CROP_RADIUS = 12.0  # Å; PoseBusters looks at protein atoms within 5 Å (contac
 CLASH_RATIO = 0.75  # of the sum of the van der Waals radii, the threshold of PoseBusters
 LARGEST_VDW_RADIUS = 2.5  # Å, of any element in a protein file or a ligand
 SAME_PLACE = 0.5  # Å, between atoms of the reference ligand and of its own copy in the protein file
+ALTERNATIVE = 2.0  # Å, between unmarked atoms of one name in one residue: nearer ones are alternative locations
 POSEBUSTERS_MISSING = "posebusters is not installed: pip install 'ligandsmith[evaluate]'"
 
 PoseChecks = dict[str, bool | None]  # None: the check could not decide
@@ -84,20 +85,17 @@ def load_protein(path: str | os.PathLike[str], reference: Chem.Mol | None = None
         if residue.is_water():
             waters += 1
             continue
-        # the first of alternative locations wins
-        atoms = {a.name: a for a in reversed(list(residue)) if a.element.atomic_number > 1}
-        if not atoms:
-            continue
         het = residue.het_flag == "H"
-        places = [a.pos.tolist() for a in atoms.values()]
-        if het and bound is not None and np.mean(bound.query(places)[0] < SAME_PLACE) > 0.5:
-            dropped.append(f"{residue.name} {chain.name}{residue.seqid}, the reference ligand")
-            continue
-        index += [len(residues)] * len(atoms)
-        residues.append((chain.name, residue.name, residue.seqid.num or 0, het))
-        names += list(atoms)
-        elements += [a.element.atomic_number for a in atoms.values()]
-        positions += places
+        for atoms in _copies(residue):
+            places = [a.pos.tolist() for a in atoms.values()]
+            if het and bound is not None and np.mean(bound.query(places)[0] < SAME_PLACE) > 0.5:
+                dropped.append(f"{residue.name} {chain.name}{residue.seqid}, the reference ligand")
+                continue
+            index += [len(residues)] * len(atoms)
+            residues.append((chain.name, residue.name, residue.seqid.num or 0, het))
+            names += list(atoms)
+            elements += [a.element.atomic_number for a in atoms.values()]
+            positions += places
     if not residues:
         raise LigandsmithError(f"no protein atoms in {path}; is it a PDB or mmCIF file?")
     return Protein(
@@ -109,6 +107,23 @@ def load_protein(path: str | os.PathLike[str], reference: Chem.Mol | None = None
         x=np.array(positions),
         removed=tuple(([f"{waters} waters"] if waters else []) + dropped),
     )
+
+
+def _copies(residue: gemmi.Residue) -> list[dict[str, gemmi.Atom]]:
+    """Heavy atoms by name, the first of alternative locations.
+
+    Files of assemblies may give all copies of a chain the same name; gemmi then reads their residues as one. An atom of
+    a known name, no alternative location and elsewhere begins another copy.
+    """
+    copies: list[dict[str, gemmi.Atom]] = [{}]
+    for atom in residue:
+        if atom.element.atomic_number <= 1:
+            continue
+        first = copies[-1].get(atom.name)
+        if first is not None and atom.altloc == first.altloc and atom.pos.dist(first.pos) > ALTERNATIVE:
+            copies.append({})
+        copies[-1].setdefault(atom.name, atom)
+    return [atoms for atoms in copies if atoms]
 
 
 @cache

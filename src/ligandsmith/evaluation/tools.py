@@ -9,10 +9,13 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, TimeoutError, as_completed
+from concurrent.futures import Future, TimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from queue import Empty, Queue
 from typing import Any, Protocol
 
 from pebble import ProcessExpired, ProcessPool
@@ -53,7 +56,7 @@ class Tool(Protocol):
 
     @property
     def seconds(self) -> float:
-        """Longest time for one molecule; then it is a failure."""
+        """Longest time for one molecule, the first of a process including the set-up; then it is a failure."""
         ...
 
     def missing(self, site: Site) -> str:
@@ -85,16 +88,16 @@ def run_tool(
     asked = {key: mol for key, mol in zip(keys, mols, strict=True) if key is not None and mol is not None}
     todo = {key: mol for key, mol in asked.items() if key not in store.answers}
     with tqdm(total=len(todo), desc=tool.name, unit="mol", disable=None if todo else True) as bar:
-        for key, answer in _compute(tool, site, todo, workers):
-            store.add(key, answer)
+        for key, answer, final in _compute(tool, site, todo, workers):
+            store.add(key, answer, keep=final)
             bar.update()
     return [None if key is None else store.answers[key] for key in keys]
 
 
 def molecule_key(mol: Chem.Mol, context: str = "") -> str:
     """Hash of a molecule's graph and coordinates, and of what else decides its answer."""
-    text = Chem.MolToSmiles(mol).encode() + Chem.MolToMolBlock(mol, kekulize=False).encode()
-    return hashlib.sha256(context.encode() + text).hexdigest()[:24]
+    block = Chem.MolToMolBlock(mol, kekulize=False).partition("\n")[2]  # without the title
+    return hashlib.sha256((context + Chem.MolToSmiles(mol) + block).encode()).hexdigest()[:24]
 
 
 def _coordinates(mol: Chem.Mol) -> bytes:
@@ -113,63 +116,121 @@ class AnswerStore:
         if path.is_file():
             text = path.read_text(encoding="utf-8")
             for line in text.splitlines():
-                with suppress(ValueError):  # a line cut short by an interruption
+                with suppress(ValueError, TypeError):  # a line cut short by an interruption
                     key, answer = json.loads(line)
                     self.answers[key] = answer
             if text and not text.endswith("\n"):
                 with path.open("a", encoding="utf-8") as stream:
                     stream.write("\n")
 
-    def add(self, key: str, answer: Answer) -> None:
+    def add(self, key: str, answer: Answer, keep: bool = True) -> None:
+        """Remember an answer, and with `keep` write it down."""
         self.answers[key] = answer
-        if self.path is not None:
+        if keep and self.path is not None:
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps([key, answer]) + "\n")
 
 
-_answer: Callable[[Chem.Mol], dict[str, Any]]
+_place: tuple[Tool, Site]
+_answer: Callable[[Chem.Mol], dict[str, Any]] | None = None
 
 
-def _open_in_worker(tool: Tool, site: Site) -> None:
-    global _answer  # noqa: PLW0603 (what a worker process keeps between molecules)
+class _NotSetUp(Exception):
+    """A tool could not be set up in a worker process: no fault of the molecule."""
+
+
+def _place_worker(tool: Tool, site: Site) -> None:
+    """What a worker process keeps. The tool is set up with the first molecule, under its time limit: a process that
+    hangs or dies without one leaves the pool waiting."""
+    global _place, _answer
     os.environ["OMP_NUM_THREADS"] = "1"
     rdBase.DisableLog("rdApp.*")
-    _answer = tool.open(site)
+    _place, _answer = (tool, site), None
 
 
 def _answer_in_worker(mol: Chem.Mol) -> Answer:
+    global _answer  # noqa: PLW0603 (set up once per process)
+    tool, site = _place
+    if _answer is None:
+        try:
+            _answer = tool.open(site)
+        except Exception as error:
+            raise _NotSetUp(_reason(error, tool.name)) from error
     try:
         return _answer(mol)
-    except ToolFailure as failure:
-        return str(failure)
+    except Exception as error:  # noqa: BLE001 (one odd molecule must not end the evaluation of thousands)
+        return _reason(error, tool.name)
 
 
-def _compute(tool: Tool, site: Site, todo: Mapping[str, Chem.Mol], workers: int) -> Iterator[tuple[str, Answer]]:
-    if not todo:
-        return
+def _reason(error: Exception, name: str) -> str:
+    if isinstance(error, ToolFailure):
+        return str(error)
+    return f"{name}: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _compute(tool: Tool, site: Site, todo: Mapping[str, Chem.Mol], workers: int) -> Iterator[tuple[str, Answer, bool]]:
+    """Keys with their answers as they come, and whether each is final.
+
+    A pool breaks where a process ends before it has said what it works on; there is a new one as long as it brings
+    answers.
+    """
+    left = dict(todo)
+    while left:
+        before = len(left)
+        for key, answer, final in _compute_in_pool(tool, site, left, workers):
+            del left[key]
+            yield key, answer, final
+        if len(left) == before:
+            yield from ((key, f"{tool.name}: its processes ended", False) for key in left)
+            return
+
+
+def _compute_in_pool(
+    tool: Tool, site: Site, todo: Mapping[str, Chem.Mol], workers: int
+) -> Iterator[tuple[str, Answer, bool]]:
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     pool = ProcessPool(
         max_workers=max(1, min(workers, len(todo))),
-        initializer=_open_in_worker,
+        initializer=_place_worker,
         initargs=(tool, site),
         context=multiprocessing.get_context(method),
     )
+    done: Queue[tuple[str, Future[Answer]]] = Queue()
+    waiting = set()
     try:
-        futures: dict[Future[Answer], str] = {
-            pool.schedule(_answer_in_worker, args=(mol,), timeout=tool.seconds): key for key, mol in todo.items()
-        }
-        for future in as_completed(futures):
-            yield futures[future], _result(future, tool)
-        pool.close()
+        with suppress(RuntimeError):  # the pool broke meanwhile
+            for key, mol in dict(todo).items():
+                scheduled = pool.schedule(_answer_in_worker, args=(mol,), timeout=tool.seconds)
+                scheduled.add_done_callback(partial(_hand_over, done, key))
+                waiting.add(key)
+        while waiting and (pool.active or not done.empty()):
+            with suppress(Empty):
+                key, future = done.get(timeout=1.0)
+                waiting.discard(key)
+                result = _result(future, tool)
+                if result is not None:
+                    yield key, *result
     finally:
         pool.stop()
         pool.join()
 
 
-def _result(future: "Future[Answer]", tool: Tool) -> Answer:
+def _hand_over(done: "Queue[tuple[str, Future[Answer]]]", key: str, future: "Future[Answer]") -> None:
+    done.put((key, future))
+
+
+def _result(future: "Future[Answer]", tool: Tool) -> tuple[Answer, bool] | None:
+    """Answer and whether it is final; None where the pool broke before the molecule had its turn.
+
+    What may lie in the machine (memory, a full disk) is not final: the next run tries again.
+    """
     try:
-        return future.result()
+        return future.result(), True
     except TimeoutError:
-        return f"{tool.name}: no answer within {tool.seconds:g} s"
+        return f"{tool.name}: no answer within {tool.seconds:g} s", True
     except ProcessExpired as death:
-        return f"{tool.name}: its process ended ({death.exitcode})"
+        return f"{tool.name}: its process ended ({death.exitcode})", False
+    except _NotSetUp as cause:
+        return str(cause), False
+    except BrokenProcessPool:
+        return None
