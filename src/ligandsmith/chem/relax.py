@@ -36,7 +36,7 @@ class RelaxOptions:
     """Restraint of heavy atoms (force constant, kcal/mol/Å²), and the most steps of each of the two stages."""
 
     force: float = 5.0
-    steps: int = 300
+    steps: int = 600
 
 
 DEFAULTS = RelaxOptions()

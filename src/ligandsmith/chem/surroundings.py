@@ -25,7 +25,7 @@ POLAR_PAIR = (3.0, 0.15)  # Å, kcal/mol: N and O of a hydrogen bond
 HYDROGEN_BOND = (1.9, 1.0)  # polar hydrogen and acceptor
 HYDROGEN_DONOR = (2.6, 0.05)  # polar hydrogen and an N that has only hydrogens to give, or a metal
 METAL_BOND = (2.2, 0.5)
-SOFT = 0.7  # of the distance of the minimum; nearer, the energy rises on a straight line instead of to infinity
+SOFT = 0.6  # of the distance of the minimum; nearer, the energy rises on a straight line instead of to infinity
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def rank(
     pockets: dict[str, list[Ranked]] = {}
     for molecule in molecules:
         pockets.setdefault(molecule.key[0], []).append(molecule)
-    poses = _load_poses(Path(folder))
+    poses = _load_poses(Path(folder), "pocket" in table.rows[0])
     ordered: list[Ranked] = []
     for members in pockets.values():
         best = _order([m for m in members if not m.reason], terms)
@@ -79,7 +79,7 @@ def rank(
             molecule.chosen = True
         ordered += best + [m for m in members if m.rank is None]
     _write(Path(folder), ordered, terms, poses)
-    return Ranking(ordered, _lines(ordered, terms, Path(folder)))
+    return Ranking(ordered, _lines(ordered, terms, poses, Path(folder)))
 
 
 def load_table(folder: Path) -> Table:
@@ -114,8 +114,8 @@ def _refusal(row: Row, conditions: Sequence[Any]) -> str:
     return next((reason for condition in conditions if (reason := condition.refuses(row))), "")
 
 
-def _load_poses(folder: Path) -> dict[Key, Chem.Mol]:
-    """Molecules by pocket and index, of molecules.sdf, else of ligands.sdf."""
+def _load_poses(folder: Path, pockets: bool) -> dict[Key, Chem.Mol]:
+    """Molecules by pocket (empty unless the table has `pockets`) and index, of molecules.sdf, else of ligands.sdf."""
     path = next((folder / name for name in POSES_FILES if (folder / name).is_file()), None)
     if path is None:
         raise LigandsmithError(f"neither {' nor '.join(POSES_FILES)} in {folder}; {TOP_FILE} is made from it")
@@ -123,9 +123,9 @@ def _load_poses(folder: Path) -> dict[Key, Chem.Mol]:
     for position, record in enumerate(read_sdf(path)):
         if record.mol is not None:
             props = record.mol.GetPropsAsDict(autoConvertStrings=False)
-            key = str(props.get("pocket", "")), str(props.get("index", position))
             record.mol.SetProp("_Name", record.title)
-            poses[key] = record.mol
+            pocket = str(props.get("pocket", "")) if pockets else ""
+            poses[pocket, str(props.get("index", position))] = record.mol
     return poses
 
 
@@ -220,13 +220,15 @@ def _write(folder: Path, ordered: Sequence[Ranked], terms: Sequence[Term], poses
         raise LigandsmithError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _lines(ordered: Sequence[Ranked], terms: Sequence[Term], folder: Path) -> list[str]:
+def _lines(ordered: Sequence[Ranked], terms: Sequence[Term], poses: dict[Key, Chem.Mol], folder: Path) -> list[str]:
     scored = [m for m in ordered if m.score is not None]
     how = ", ".join(f"{t.column} ({'smaller' if t.lower else 'larger'} is better)" for t in terms)
     first = sum(m.front == 1 for m in scored)
     lines = [f"{len(scored)} of {len(ordered)} molecules ranked by {how}; {first} in the first Pareto front"]
     last = Counter(m.reason for m in ordered if m.rank is not None and m.score is None)
     lines += [f"  {count} ranked last: {reason}" for reason, count in last.items()]
-    out = Counter(m.reason if m.reason.startswith("no ") else m.reason.split(" is ")[0] for m in ordered if not m.rank)
+    lost = sum(m.key not in poses for m in scored)
+    lines += [f"  {lost} have no usable record in the SDF and cannot be in {TOP_FILE}"] if lost else []
+    out = Counter(m.reason.split(" is ")[0] for m in ordered if not m.rank)
     lines += [f"  {count} filtered out: {reason}" for reason, count in out.items()]
     return [*lines, f"{sum(m.chosen for m in ordered)} in {folder / TOP_FILE}; all in {folder / RANKING_FILE}"]
