@@ -140,8 +140,9 @@ def test_pockets_are_ranked_apart(tmp_path: Path) -> None:
 
 def test_what_evaluate_writes_can_be_ranked(tmp_path: Path) -> None:
     folder_of(tmp_path)
-    (tmp_path / "molecules.sdf").rename(tmp_path / "ligands.sdf")
-    write_evaluation(evaluate(tmp_path / "ligands.sdf", posebusters=False), tmp_path)
+    (tmp_path / "molecules.sdf").rename(tmp_path / "relaxed.sdf")
+    write_sdf(tmp_path / "ligands.sdf", [])  # another file in the folder
+    write_evaluation(evaluate(tmp_path / "relaxed.sdf", posebusters=False), tmp_path)
     assert rank(tmp_path, "qed, sa", ["connected"]).molecules[0].front == 1
     assert len(read_sdf(tmp_path / "top.sdf")) == len(SMILES)
 

@@ -27,11 +27,12 @@ NAMED_FILTERS = {
 
 @dataclass(frozen=True)
 class Table:
-    """per_molecule.csv and which direction of a column is better, as far as it is known."""
+    """per_molecule.csv, which direction of a column is better, as far as it is known, and the name of the SDF."""
 
     path: str
     rows: Sequence[Row]
     better: Mapping[str, str]  # column: higher, lower or none
+    ligands: str = "ligands.sdf"
 
     @property
     def numeric(self) -> list[str]:

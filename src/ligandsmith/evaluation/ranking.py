@@ -21,7 +21,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.criteria import Row, Table, Term, parse_filters, parse_terms, value_of
 from ligandsmith.evaluation.metrics import FINGERPRINT_BITS, FINGERPRINT_RADIUS, METRICS
 
-TABLE_FILE, POSES_FILES = "per_molecule.csv", ("molecules.sdf", "ligands.sdf")
+TABLE_FILE, POSES_FILE = "per_molecule.csv", "molecules.sdf"
 TOP_FILE, RANKING_FILE = "top.sdf", "ranking.csv"
 POOL = 5  # times the wanted number: diverse molecules are picked among so many of the best
 DEFAULT_TOP = 100
@@ -70,7 +70,7 @@ def rank(
     pockets: dict[str, list[Ranked]] = {}
     for molecule in molecules:
         pockets.setdefault(molecule.key[0], []).append(molecule)
-    poses = _load_poses(Path(folder), "pocket" in table.rows[0])
+    poses = _load_poses(Path(folder), table)
     ordered: list[Ranked] = []
     for members in pockets.values():
         best = _order([m for m in members if not m.reason], terms)
@@ -95,16 +95,18 @@ def load_table(folder: Path) -> Table:
     if not rows or "index" not in rows[0]:
         raise LigandsmithError(f"{path} has no {'column index' if rows else 'molecules'}; run ligandsmith evaluate")
     better: dict[str, str] = {name: metric.better for name, metric in METRICS.items()}
+    ligands = Table.ligands
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         better |= {name: str(entry["better"]) for name, entry in summary["metrics"].items()}
+        ligands = Path(summary.get("ligands", ligands)).name
     except FileNotFoundError:
         pass
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise LigandsmithError(
             f"cannot use {folder / 'summary.json'}: {error!r}; remove it or evaluate anew"
         ) from error
-    return Table(str(path), rows, better)
+    return Table(str(path), rows, better, ligands)
 
 
 def _refusal(row: Row, conditions: Sequence[Any]) -> str:
@@ -114,17 +116,18 @@ def _refusal(row: Row, conditions: Sequence[Any]) -> str:
     return next((reason for condition in conditions if (reason := condition.refuses(row))), "")
 
 
-def _load_poses(folder: Path, pockets: bool) -> dict[Key, Chem.Mol]:
-    """Molecules by pocket (empty unless the table has `pockets`) and index, of molecules.sdf, else of ligands.sdf."""
-    path = next((folder / name for name in POSES_FILES if (folder / name).is_file()), None)
+def _load_poses(folder: Path, table: Table) -> dict[Key, Chem.Mol]:
+    """Molecules by pocket (empty unless the table has pockets) and index, of molecules.sdf, else of the SDF that was
+    evaluated."""
+    path = next((folder / name for name in (POSES_FILE, table.ligands) if (folder / name).is_file()), None)
     if path is None:
-        raise LigandsmithError(f"neither {' nor '.join(POSES_FILES)} in {folder}; {TOP_FILE} is made from it")
+        raise LigandsmithError(f"neither {POSES_FILE} nor {table.ligands} in {folder}; {TOP_FILE} is made from it")
     poses = {}
     for position, record in enumerate(read_sdf(path)):
         if record.mol is not None:
             props = record.mol.GetPropsAsDict(autoConvertStrings=False)
             record.mol.SetProp("_Name", record.title)
-            pocket = str(props.get("pocket", "")) if pockets else ""
+            pocket = str(props.get("pocket", "")) if "pocket" in table.rows[0] else ""
             poses[pocket, str(props.get("index", position))] = record.mol
     return poses
 
