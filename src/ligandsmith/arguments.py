@@ -68,11 +68,11 @@ def preset_name(text: str) -> str:
     return text
 
 
-def joined_center(argv: Sequence[str]) -> list[str]:
-    """`--center -1,2,3` as one word: argparse would take a value that starts with a minus sign for a flag."""
+def joined_values(argv: Sequence[str]) -> list[str]:
+    """`--center -1,2,3` and `--by -sa,qed` as one word: argparse would take a value with a minus sign for a flag."""
     words: list[str] = []
     for word in argv:
-        if words and words[-1] == "--center":
+        if words and words[-1] in ("--center", "--by"):
             words[-1] += f"={word}"
         else:
             words.append(word)

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ligandsmith import selection_commands as selection
 from ligandsmith.arguments import (
     Parser,
     above_zero,
     boolean,
-    joined_center,
+    joined_values,
     numbers,
     positive,
     preset_name,
@@ -311,6 +312,8 @@ COMMANDS: dict[str, Command] = {
     "generate": ("new ligands for a pocket", _generate_flags, _generate),
     "evaluate": ("score molecules of any method", _evaluate_flags, _evaluate),
     "report": ("results of evaluate, or a training run -> a page to look at", _report_flags, _report),
+    "relax": ("relax ligands in their pocket, with hydrogens", selection.relax_flags, selection.relax),
+    "rank": ("the best of evaluated molecules", selection.rank_flags, selection.rank),
 }
 
 
@@ -336,7 +339,7 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
     first = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"  # of several processes, one speaks
     logging.getLogger("ligandsmith").setLevel(logging.INFO if first else logging.ERROR)
-    args = build_parser(command).parse_args(joined_center(sys.argv[1:] if argv is None else argv))
+    args = build_parser(command).parse_args(joined_values(sys.argv[1:] if argv is None else argv))
     try:
         args.run(args)
     except LigandsmithError as error:

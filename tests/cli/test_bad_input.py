@@ -303,3 +303,31 @@ def test_a_full_disk_while_sampling_is_one_line(
     status = main(["generate", "--checkpoint", str(checkpoint), "--num", "1", "--num_atoms", "6", *words])
     assert "No space left on device" in refused(capsys, status)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["relax", "none.sdf", "--protein", str(PROTEIN)], "no such file: none.sdf"),
+        (["relax", str(LIGAND), "--protein", "none.pdb"], "no such protein file: none.pdb"),
+        (["relax", str(LIGAND), "--protein", str(PROTEIN), "--workers", "0"], "--workers"),
+        (["rank", str(SITE), "--by", "qed"], "no per_molecule.csv"),
+        (["rank", str(SITE), "--by", "qed", "--diverse", "-1"], "--diverse"),
+        (["rank", str(SITE), "--by", "qed", "--diverse", "2", "--num", "2"], "not allowed with"),
+        (["rank", str(SITE)], "--by"),
+    ],
+)
+def test_unusable_words_for_relax_and_rank(words: list[str], said: str, capsys: Capture) -> None:
+    try:
+        status = main(words)
+    except SystemExit as end:
+        status = int(end.code or 0)
+    assert said in refused(capsys, status)
+
+
+def test_a_lone_minus_is_a_direction_and_no_flag(tmp_path: Path, capsys: Capture) -> None:
+    sdf = tmp_path / "ligands.sdf"
+    sdf.write_text(SDF)
+    assert main(["evaluate", str(sdf), "--no-posebusters"]) == 0
+    assert main(["rank", str(tmp_path), "--by", "-sa,qed", "--filters", "connected"]) == 0
+    assert "1 of 1 molecules ranked by sa (smaller is better)" in capsys.readouterr().out

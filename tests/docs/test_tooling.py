@@ -50,7 +50,8 @@ def test_the_table_of_the_demo_counts_failures_by_reason(tmp_path: Path) -> None
     ]
     failures = [{"index": 2, "reason": "valence", "detail": ""}]
     metrics = {
-        name: {"mean": 0.5, "n": 1, "status": "ok"} for name in ("pb_valid_of_requested", "qed", "sa", "heavy_atoms")
+        name: {"mean": 0.5, "n": 1, "status": "ok"}
+        for name in ("pb_valid_of_requested", "qed", "sa", "heavy_atoms", "strain_uff", "vina_min")
     } | {"clashes": {"mean": None, "n": 0, "status": "not run: no protein given"}}
     (tmp_path / "samples.json").write_text(json.dumps({"requested": 3, "molecules": molecules, "failures": failures}))
     (tmp_path / "summary.json").write_text(json.dumps({"metrics": metrics}))

@@ -110,12 +110,7 @@ def _sampled_rmsd(model: DiffusionModel, vaes, batch, pocket: PocketLatents, row
     setting = SamplingConfig(cfg_scale=1.0, cfg_scale_x=1.0)
     denoise = GuidedDenoiser(lambda noisy, null: model.denoiser(noisy, keys, null), mask, model.stats.scale_x, setting,
                              model.schedule, "f")  # fmt: skip
-    churn_keys = noise.make_keys(6, torch.tensor([row]))
-
-    def fresh(i: int) -> torch.Tensor:
-        return noise.normal(churn_keys, f"churn {i}", start.shape[1:]) * mask.unsqueeze(-1)
-
-    z = euler(denoise, start, time_grid(50, 0.005, 2.0), model.schedule, fresh, setting.churn)
+    z = euler(denoise, start, time_grid(50, 0.005, 2.0), model.schedule, lambda i: torch.zeros_like(start))
     x, h = model.stats.restore(z)
     prediction = vaes["ligand"].decode(x, h, mask)
     n = int(mask.sum())

@@ -1,0 +1,175 @@
+"""Relax the molecules of an SDF in their pocket: the tool, and the file of relaxed poses. Never imports torch."""
+
+import json
+import os
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rdkit
+from rdkit import Chem
+
+from ligandsmith.chem.relax import DEFAULTS, RelaxFailure, RelaxOptions, relax
+from ligandsmith.chem.sdf import SdfRecord, read_sdf, write_sdf
+from ligandsmith.chem.surroundings import Surroundings
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.evaluate import load_reference
+from ligandsmith.evaluation.poses import Protein, count_clashes, load_protein
+from ligandsmith.evaluation.tools import Answer, Site, ToolFailure, run_tool
+
+POSES_FILE, SUMMARY_FILE = "relaxed.sdf", "relax.json"
+OXYGEN, NITROGEN = 8, 7
+
+
+@dataclass(frozen=True)
+class RelaxTool:
+    """Restrained relaxation in the pocket. Answers moved_rmsd (Å, heavy atoms), energy_before and energy_after
+    (kcal/mol), force_field, converged, new_stereo, and pose: a mol block with hydrogens."""
+
+    options: RelaxOptions = DEFAULTS
+    seconds: float = 60.0
+    name: str = "relax"
+
+    def missing(self, site: Site) -> str:
+        return "" if site.protein is not None else "no protein given"
+
+    def settings(self) -> Mapping[str, Any]:
+        return {**asdict(self.options), "rdkit": rdkit.__version__, "method": 1}
+
+    def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, Any]]:
+        assert site.protein is not None  # `missing` said so
+        protein, around = site.protein, surroundings(site.protein)
+
+        def answer(mol: Chem.Mol) -> dict[str, Any]:
+            try:
+                result = relax(mol, around, self.options)
+            except RelaxFailure as failure:
+                raise ToolFailure(str(failure)) from failure
+            before, after = count_clashes(mol, protein), count_clashes(result.mol, protein)
+            if after > before:
+                raise ToolFailure(f"clashes would rise: from {before} to {after}")
+            values = {k: v for k, v in vars(result).items() if k != "mol"}
+            pose = Chem.MolToMolBlock(result.mol)
+            if Chem.MolFromMolBlock(pose, removeHs=False) is None:
+                raise ToolFailure("the relaxed molecule cannot be written")
+            return {**values, "pose": pose}
+
+        return answer
+
+
+def surroundings(protein: Protein) -> Surroundings:
+    """The atoms of a protein. Every O accepts hydrogen bonds, and those N that may have a lone pair: of histidine's
+    ring and of het groups."""
+    accepts = []
+    for element, index, name in zip(
+        protein.element.tolist(), protein.residue_index.tolist(), protein.name, strict=True
+    ):
+        _, residue, _, het = protein.residues[index]
+        accepts.append(element == OXYGEN or (element == NITROGEN and (het or (residue == "HIS" and name != "N"))))
+    return Surroundings(protein.x, protein.element, np.array(accepts, dtype=bool))
+
+
+def relax_sdf(
+    sdf: str | os.PathLike[str],
+    protein: str | os.PathLike[str],
+    reference: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    workers: int = 1,
+) -> dict[str, Any]:
+    """Relax every molecule of `sdf`; writes relaxed.sdf and relax.json to `out` (else beside the SDF).
+
+    Molecules keep their order, title and properties and get `relax_*`; one that fails keeps its pose and gets
+    `relax_failed`. A record without a usable molecule is in the summary only. The copy of `reference` in the protein
+    file is left out. Interrupted work continues (relax.jsonl). Returns the summary; raises LigandsmithError.
+    """
+    source, folder = Path(sdf), Path(sdf).parent if out is None else Path(out)
+    if source.resolve() == (folder / POSES_FILE).resolve():
+        raise LigandsmithError(f"{source} would be overwritten; give another folder with --out")
+    records = read_sdf(source)
+    if not records:
+        raise LigandsmithError(f"no records in {source}; was anything generated?")
+    bound = None if reference is None else load_reference(reference)
+    target = load_protein(protein, bound)
+    mols = [None if r.mol is None else Chem.RemoveHs(r.mol) for r in records]
+    try:
+        answers = run_tool(RelaxTool(), Site(protein=target, reference=bound), mols, folder, workers)
+        assert not isinstance(answers, str)  # there is a protein
+        poses = [_pose(r, a) for r, a in zip(records, answers, strict=True)]
+        write_sdf(folder / POSES_FILE, _written(records, answers, poses))
+        summary = {"ligands": str(sdf), "protein": str(protein), **_summary(records, answers, poses, target)}
+        (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise LigandsmithError(f"cannot write to {folder}: {error.strerror or error}") from error
+    return summary
+
+
+def _pose(record: SdfRecord, answer: Answer | None) -> Chem.Mol | None:
+    """The relaxed molecule with hydrogens, else the original."""
+    return Chem.MolFromMolBlock(answer["pose"], removeHs=False) if isinstance(answer, dict) else record.mol
+
+
+def _written(
+    records: Sequence[SdfRecord], answers: Sequence[Answer | None], poses: Sequence[Chem.Mol | None]
+) -> Iterator[tuple[Chem.Mol, dict[str, object]]]:
+    for record, answer, pose in zip(records, answers, poses, strict=True):
+        if record.mol is None or pose is None:
+            continue
+        kept = {k: record.mol.GetProp(k) for k in record.mol.GetPropNames() if not k.startswith("relax_")}
+        if isinstance(answer, dict):
+            more = {f"relax_{k}": f"{v:.3f}" if isinstance(v, float) else v for k, v in answer.items() if k != "pose"}
+        else:
+            more = {"relax_failed": answer}
+        pose.SetProp("_Name", record.title)
+        yield pose, {**kept, **more}
+
+
+def _summary(
+    records: Sequence[SdfRecord],
+    answers: Sequence[Answer | None],
+    poses: Sequence[Chem.Mol | None],
+    protein: Protein,
+) -> dict[str, Any]:
+    done = [a for a in answers if isinstance(a, dict)]
+    reasons = [r.reason if r.mol is None else a for r, a in zip(records, answers, strict=True)]
+    failed = {k: reason for k, reason in enumerate(reasons, 1) if isinstance(reason, str)}
+    return {
+        "n": len(records),
+        "relaxed": len(done),
+        "failures": dict(Counter(reason.partition(": ")[0] for reason in failed.values())),
+        "failed": [{"record": k, "reason": reason} for k, reason in failed.items()],
+        "median_moved_rmsd": statistics.median(a["moved_rmsd"] for a in done) if done else None,
+        "median_energy_before": statistics.median(a["energy_before"] for a in done) if done else None,
+        "median_energy_after": statistics.median(a["energy_after"] for a in done) if done else None,
+        "force_fields": dict(Counter(a["force_field"] for a in done)),
+        "not_converged": sum(not a["converged"] for a in done),
+        "new_stereo": sum(a["new_stereo"] for a in done),
+        "clashes_before": _clashes([r.mol for r in records], protein),
+        "clashes_after": _clashes(poses, protein),
+    }
+
+
+def _clashes(mols: Sequence[Chem.Mol | None], protein: Protein) -> dict[str, float | None]:
+    """Of the usable molecules: mean number of clashes, and the share that has none."""
+    counts = [count_clashes(mol, protein) for mol in mols if mol is not None]
+    if not counts:
+        return {"mean": None, "share_with_none": None}
+    return {"mean": statistics.fmean(counts), "share_with_none": sum(c == 0 for c in counts) / len(counts)}
+
+
+def summary_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The summary for a reader."""
+    lines = [f"{summary['relaxed']} of {summary['n']} molecules relaxed"]
+    lines += [f"  {count} kept as they were: {reason}" for reason, count in summary["failures"].items()]
+    if summary["median_moved_rmsd"] is not None:
+        lines.append(f"heavy atoms moved by {summary['median_moved_rmsd']:.2f} Å (median of RMSD)")
+    before, after = summary["clashes_before"], summary["clashes_after"]
+    if before["mean"] is not None:
+        lines.append(
+            f"clashes per molecule: {before['mean']:.2f} before, {after['mean']:.2f} after; "
+            f"without any: {before['share_with_none']:.0%} before, {after['share_with_none']:.0%} after"
+        )
+    return lines

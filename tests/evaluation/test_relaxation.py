@@ -1,0 +1,91 @@
+"""A file of ligands is relaxed whole: properties kept, failures kept and named, work continued."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from ligandsmith.chem.sdf import read_sdf, write_sdf
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation import relaxation
+from ligandsmith.evaluation.evaluate import load_reference
+from ligandsmith.evaluation.poses import load_protein
+from ligandsmith.evaluation.relaxation import RelaxTool, relax_sdf, summary_lines
+from ligandsmith.evaluation.tools import Site, run_tool
+
+SITE = Path(__file__).parents[2] / "examples/complexes/7sza"
+PROTEIN, LIGAND = SITE / "protein.pdb.gz", SITE / "ligand.sdf"
+
+
+@pytest.fixture
+def ligands(tmp_path: Path) -> Path:
+    """The crystal pose, one with noise, one far away, and a record that is no molecule."""
+    crystal = load_reference(LIGAND)
+    x = crystal.GetConformer().GetPositions()
+    mols = []
+    for k, y in enumerate((x, x + np.random.default_rng(0).normal(0, 0.1, x.shape), x + 300.0)):
+        mol = Chem.Mol(crystal)
+        mol.GetConformer().SetPositions(y)
+        mol.SetProp("_Name", f"title {k}")
+        mols.append((mol, {"index": k, "note": "a note"}))
+    path = tmp_path / "ligands.sdf"
+    write_sdf(path, mols)
+    path.write_text(path.read_text() + "hello\n$$$$\n")
+    return path
+
+
+def test_the_file_of_relaxed_poses(ligands: Path, tmp_path: Path) -> None:
+    original = ligands.read_bytes()
+    summary = relax_sdf(ligands, PROTEIN, LIGAND, tmp_path / "out", workers=2)
+    records = read_sdf(tmp_path / "out/relaxed.sdf")
+    assert [r.title for r in records] == ["title 0", "title 1", "title 2"]
+    for k, record in enumerate(records):
+        assert record.mol is not None
+        assert (record.mol.GetProp("index"), record.mol.GetProp("note")) == (str(k), "a note")
+        assert record.mol.HasProp("relax_failed") == (k == 2)
+        assert record.mol.HasProp("relax_moved_rmsd") == (k != 2)
+        assert any(a.GetAtomicNum() == 1 for a in record.mol.GetAtoms()) == (k != 2)
+        assert Chem.MolToSmiles(Chem.RemoveHs(record.mol)) == Chem.MolToSmiles(load_reference(LIGAND))
+    assert ligands.read_bytes() == original
+    assert json.loads((tmp_path / "out/relax.json").read_text()) == summary
+    assert (summary["n"], summary["relaxed"]) == (4, 2)
+    assert summary["failures"] == {"no protein atom within 6 Å": 1, "not a molfile record": 1}
+    assert summary["median_moved_rmsd"] < 0.4
+    assert summary["clashes_after"]["mean"] <= summary["clashes_before"]["mean"]
+    assert summary_lines(summary)[0] == "2 of 4 molecules relaxed"
+
+
+def test_interrupted_work_continues(ligands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = relax_sdf(ligands, PROTEIN, LIGAND, tmp_path / "out")
+
+    def never(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(relaxation, "relax", never)
+    assert relax_sdf(ligands, PROTEIN, LIGAND, tmp_path / "out") == first
+
+
+def test_a_rise_of_clashes_is_a_failure(ligands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter([1, 2])
+    monkeypatch.setattr(relaxation, "count_clashes", lambda *_: next(counts))
+    site = Site(protein=load_protein(PROTEIN))
+    (answer,) = run_tool(RelaxTool(), site, [load_reference(LIGAND)])
+    assert answer == "clashes would rise: from 1 to 2"
+
+
+def test_without_a_protein_there_is_no_answer() -> None:
+    assert run_tool(RelaxTool(), Site(), [load_reference(LIGAND)]) == "no protein given"
+
+
+def test_what_cannot_be_relaxed(ligands: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.sdf"
+    empty.write_text("")
+    with pytest.raises(LigandsmithError, match="no records"):
+        relax_sdf(empty, PROTEIN)
+    with pytest.raises(LigandsmithError, match="no such protein"):
+        relax_sdf(ligands, tmp_path / "none.pdb")
+    same = ligands.rename(tmp_path / "relaxed.sdf")
+    with pytest.raises(LigandsmithError, match="would be overwritten"):
+        relax_sdf(same, PROTEIN)
