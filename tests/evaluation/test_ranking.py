@@ -13,7 +13,8 @@ from rdkit.Chem import rdDistGeom
 from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.criteria import Term
-from ligandsmith.evaluation.evaluate import evaluate, write_evaluation
+from ligandsmith.evaluation.evaluate import evaluate
+from ligandsmith.evaluation.output import write_evaluation
 from ligandsmith.evaluation.ranking import fronts, rank, scores
 
 SMILES = ("CCO", "CCCO", "CCCCO", "c1ccccc1", "c1ccccc1O", "C1CCNCC1")
@@ -142,7 +143,7 @@ def test_what_evaluate_writes_can_be_ranked(tmp_path: Path) -> None:
     folder_of(tmp_path)
     (tmp_path / "molecules.sdf").rename(tmp_path / "relaxed.sdf")
     write_sdf(tmp_path / "ligands.sdf", [])  # another file in the folder
-    write_evaluation(evaluate(tmp_path / "relaxed.sdf", posebusters=False), tmp_path)
+    write_evaluation(evaluate(tmp_path / "relaxed.sdf"), tmp_path)
     assert rank(tmp_path, "qed, sa", ["connected"]).molecules[0].front == 1
     assert len(read_sdf(tmp_path / "top.sdf")) == len(SMILES)
 

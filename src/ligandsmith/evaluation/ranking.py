@@ -18,8 +18,9 @@ from scipy.stats import rankdata
 
 from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.columns import FINGERPRINT_BITS, FINGERPRINT_RADIUS
 from ligandsmith.evaluation.criteria import Row, Table, Term, parse_filters, parse_terms, value_of
-from ligandsmith.evaluation.metrics import FINGERPRINT_BITS, FINGERPRINT_RADIUS, METRICS
+from ligandsmith.evaluation.metrics import METRICS
 
 TABLE_FILE, POSES_FILE = "per_molecule.csv", "molecules.sdf"
 TOP_FILE, RANKING_FILE = "top.sdf", "ranking.csv"
