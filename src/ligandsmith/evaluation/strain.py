@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ligandsmith.evaluation.tools import Site
 
 SEED = 0xF00D  # of the embedding, as in PoseCheck
+UNRELAXED = 1e4  # kcal/mol; a conformer that is still there after minimisation says nothing about its molecule
 ITERATIONS = 200  # of the minimisation, as in PoseCheck
 EMBED_ATTEMPTS = 20  # of ETKDG; a cage that cannot be embedded would take minutes
 FORCE_FIELDS = ("uff", "mmff")
@@ -95,7 +96,10 @@ def _strain(pose: Chem.Mol, relaxed: Chem.Mol, kind: Kind, relaxed_hydrogens: bo
                     start.AddFixedPoint(atom.GetIdx())
             start.Minimize(maxIts=ITERATIONS)
         end.Minimize(maxIts=ITERATIONS)
-        value = float(start.CalcEnergy() - end.CalcEnergy())
+        lowest = float(end.CalcEnergy())
+        if lowest > UNRELAXED:
+            return None
+        value = float(start.CalcEnergy() - lowest)
     except (ValueError, RuntimeError, ArithmeticError):
         return None
     return value if abs(value) < float("inf") else None  # neither infinite nor NaN
