@@ -7,7 +7,6 @@ its elements from text, and its content security policy runs only the scripts wr
 import base64
 import hashlib
 import json
-import os
 import re
 import statistics
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from ligandsmith.evaluation import tables
 from ligandsmith.evaluation.depiction import depict, histogram, outside
 from ligandsmith.evaluation.results import Results, Row, read_results
 from ligandsmith.evaluation.tables import Table, html_table, label, markdown, markdown_table, number, was_run
+from ligandsmith.files import whole_file
 
 STRUCTURE_BYTES = 4_000_000  # of depictions, coordinates and interactions in one page
 POCKET_BYTES = 4_000_000
@@ -89,12 +89,10 @@ def _is_result(path: Path, folder: Path) -> bool:
 
 def write_whole(path: Path, text: str) -> None:
     """The file appears whole or not at all; raises LigandsmithError."""
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-        os.replace(part, path)
+        with whole_file(path) as part:
+            part.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise LigandsmithError(f"cannot write {path}: {error.strerror or error}") from error
 
 

@@ -19,7 +19,6 @@ from ligandsmith.evaluation.tools import Answer
 
 FORMAT = 2
 PROGRAMS = ("ligandsmith", "rdkit", "numpy", "gemmi", "posebusters", "vina", "meeko", "prolif")
-POSES = {"vina": ("dock_pose", "min_pose")}  # long values of a tool that are no columns
 
 
 @dataclass(frozen=True)
