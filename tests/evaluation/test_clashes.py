@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from moved_poses import moved
 from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf
@@ -18,12 +19,6 @@ def crystal(name: str) -> Chem.Mol:
     mol = read_sdf(COMPLEXES / name / "ligand.sdf")[0].mol
     assert mol is not None
     return mol
-
-
-def moved(mol: Chem.Mol, shift: tuple[float, float, float]) -> Chem.Mol:
-    copy = Chem.Mol(mol)
-    copy.GetConformer().SetPositions(mol.GetConformer().GetPositions() + np.array(shift))
-    return copy
 
 
 @pytest.mark.parametrize(("distance", "expected"), [(3.4, 1), (3.6, 0)])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from moved_poses import moved
 from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf
@@ -21,12 +22,6 @@ def ligand() -> Chem.Mol:
     mol = read_sdf(COMPLEX / "ligand.sdf")[0].mol
     assert mol is not None
     return mol
-
-
-def moved(mol: Chem.Mol, shift: tuple[float, float, float]) -> Chem.Mol:
-    copy = Chem.Mol(mol)
-    copy.GetConformer().SetPositions(mol.GetConformer().GetPositions() + np.array(shift))
-    return copy
 
 
 def hetatm(number: int, element: str, residue: str, xyz: Sequence[float], name: str = "") -> str:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
+from moved_poses import moved
 from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf
@@ -17,12 +17,6 @@ def ligand(request: pytest.FixtureRequest) -> Chem.Mol:
     mol = read_sdf(COMPLEXES / request.param / "ligand.sdf")[0].mol
     assert mol is not None
     return mol
-
-
-def moved(mol: Chem.Mol, shift: tuple[float, float, float]) -> Chem.Mol:
-    copy = Chem.Mol(mol)
-    copy.GetConformer().SetPositions(mol.GetConformer().GetPositions() + np.array(shift))
-    return copy
 
 
 def test_a_molecule_is_like_itself_and_less_so_when_moved(ligand: Chem.Mol) -> None:
