@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation import poses
 from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
 from ligandsmith.evaluation.metrics import METRICS
 from ligandsmith.evaluation.output import summary_table, write_evaluation
@@ -77,7 +77,7 @@ def test_posebusters_rates_are_kept_check_by_check(generated: Path) -> None:
 
 
 def test_a_missing_tool_is_not_run_and_never_zero(generated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poses.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "posebusters", None)
     summary = evaluate(generated, options=POSEBUSTERS).summary
     for name in ("pb_valid", "pb_valid_of_requested"):
         assert "posebusters is not installed: pip install" in summary["metrics"][name]["status"]

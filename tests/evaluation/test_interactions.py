@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from rdkit import Chem
 from scipy.spatial import cKDTree
 
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.evaluation import interactions
 from ligandsmith.evaluation.interactions import InteractionsTool
 from ligandsmith.evaluation.poses import load_protein
 from ligandsmith.evaluation.residues import residue_molecule
@@ -153,5 +153,5 @@ def test_residues_are_prepared_as_at_ph_7(name: str, expected: str) -> None:
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     mol = Chem.MolFromSmiles("C")
     assert run_tool(InteractionsTool(), Site(), [mol]) == "no protein given"
-    monkeypatch.setattr(interactions.importlib.util, "find_spec", lambda name: None)
-    assert InteractionsTool().missing(Site()) == "prolif is not installed: pip install 'ligandsmith[evaluate]'"
+    monkeypatch.setitem(sys.modules, "prolif", None)
+    assert InteractionsTool().missing(site("7sza")) == "prolif is not installed: pip install 'ligandsmith[evaluate]'"

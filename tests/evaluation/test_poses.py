@@ -81,6 +81,18 @@ def test_posebusters_accepts_the_crystal_pose_and_names_what_is_wrong_with_other
     assert alone["all_atoms_connected"] is True
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.4, 0.7])
+def test_the_first_look_at_the_energy_decides_as_posebusters_does(noise: float, ligand: Chem.Mol) -> None:
+    whole = pytest.importorskip("posebusters").PoseBusters(config="mol", max_workers=0)
+    pose = Chem.Mol(ligand)
+    x = ligand.GetConformer().GetPositions()
+    pose.GetConformer().SetPositions(x + np.random.default_rng(0).normal(scale=noise, size=x.shape))
+    own = whole.bust(pose).iloc[0]
+    checks = PoseBustersTool().open(Site())(pose)
+    assert checks == own.to_dict()
+    assert checks["internal_energy"] is (noise < 0.7)
+
+
 @pytest.mark.parametrize(("name", "text"), [("x.pdb", "hello\n"), ("x.cif", "data_x\n"), ("y.cif", "{}")])
 def test_unusable_protein_files_are_one_line_errors(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)

@@ -8,7 +8,7 @@ chain gaps, missing atoms and one odd residue do no harm. Cofactors and modified
 file does not hold, are left out; metals are in.
 """
 
-import importlib.util
+import importlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -56,9 +56,13 @@ class InteractionsTool:
 
     def missing(self, site: "Site") -> str:
         """Why it cannot run."""
-        if importlib.util.find_spec("prolif") is None:
+        if site.protein is None:
+            return "no protein given"
+        try:
+            _import_prolif()  # here, so that the processes forked later need not
+        except ImportError:
             return PROLIF_MISSING
-        return "" if site.protein is not None else "no protein given"
+        return ""
 
     def settings(self) -> dict[str, Any]:
         """Versions, which residues are asked, and about what."""
@@ -74,6 +78,13 @@ class InteractionsTool:
             with suppress(ToolFailure):  # then nothing can be recovered, and each molecule still has its own
                 wanted = {(found["residue"], found["type"]) for found in finder.find(site.reference)}
         return lambda mol: _answer(finder.find(mol), wanted)
+
+
+def _import_prolif() -> Any:
+    """Optional, and slow to import."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MDAnalysis
+        return importlib.import_module("prolif")
 
 
 def _types() -> Iterator[str]:
@@ -94,9 +105,7 @@ class _Finder:
     """ProLIF on one protein; residues are prepared when a ligand first comes near them."""
 
     def __init__(self, protein: Protein) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of MDAnalysis, on import
-            import prolif  # noqa: PLC0415 (optional, and slow to import)
+        prolif = _import_prolif()
         self.residue_class = prolif.residue.Residue
         self.protein = protein
         self.tree = cKDTree(protein.x)

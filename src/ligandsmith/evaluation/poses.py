@@ -1,6 +1,6 @@
 """The ligand in its pocket: protein loading and cropping, clashes, PoseBusters. Never imports torch."""
 
-import importlib.util
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +26,10 @@ CLASH_RATIO = 0.75  # of the sum of the van der Waals radii, the threshold of Po
 LARGEST_VDW_RADIUS = 2.5  # Å, of any element in a protein file or a ligand
 SAME_PLACE = 0.5  # Å, between atoms of the reference ligand and of its own copy in the protein file
 ALTERNATIVE = 2.0  # Å, between unmarked atoms of one name in one residue: nearer ones are alternative locations
+# A pose whose energy is at most 10 times the mean of 5 conformers passes PoseBusters' 100 times the mean of 50, by far;
+# only the others are worth 50 conformers, which take ten times as long as all other checks together.
+FIRST_LOOK = {"ensemble_number_conformations": 5, "threshold_energy_ratio": 10.0, "num_threads": 1}
+ENERGY_CHECK = "internal_energy"
 POSEBUSTERS_MISSING = "posebusters is not installed: pip install 'ligandsmith[evaluate]'"
 
 PoseChecks = dict[str, bool | None]  # None: the check could not decide
@@ -146,8 +150,12 @@ def count_clashes(mol: Chem.Mol, protein: Protein) -> int:
 
 
 def posebusters_available() -> bool:
-    """Whether PoseBusters can be imported."""
-    return importlib.util.find_spec("posebusters") is not None
+    """Whether PoseBusters can be imported. Imports it, so that processes forked later need not."""
+    try:
+        importlib.import_module("posebusters")
+    except ImportError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -164,23 +172,35 @@ class PoseBustersTool:
         return "" if posebusters_available() else POSEBUSTERS_MISSING
 
     def settings(self) -> dict[str, Any]:
-        """Version and crop."""
-        return {"version": metadata.version("posebusters"), "crop": CROP_RADIUS}
+        """Version, crop, and how the energy is looked at first."""
+        return {"version": metadata.version("posebusters"), "crop": CROP_RADIUS, "first_look": FIRST_LOOK}
 
     def open(self, site: "Site") -> Callable[[Chem.Mol], PoseChecks]:
         """Load PoseBusters once; the function checks a molecule."""
         from posebusters import PoseBusters  # noqa: PLC0415 (optional, and slow to import)
 
-        buster = PoseBusters(config="mol" if site.protein is None else "dock", max_workers=0)
-        return lambda mol: _bust(buster, mol, site.protein)
+        config = PoseBusters(config="mol" if site.protein is None else "dock", max_workers=0).config
+        energy = [m for m in config["modules"] if m["function"] == "energy_ratio"][-1]  # `mol` lists it twice
+        others = [m for m in config["modules"] if m["function"] != "energy_ratio"]
+        look = energy | {"parameters": energy["parameters"] | FIRST_LOOK}
+        whole = energy | {"parameters": energy["parameters"] | {"num_threads": 1}}
+        first, second = (PoseBusters({**config, "modules": m}) for m in ([*others, look], [whole]))
+        return lambda mol: _bust(first, mol, site.protein, second)
 
 
-def _bust(buster: Any, mol: Chem.Mol, protein: Protein | None) -> PoseChecks:
+def _bust(buster: Any, mol: Chem.Mol, protein: Protein | None, energy: Any) -> PoseChecks:
+    """All checks by `buster`; the energy's by `energy`, with all its conformers, where the first look does not pass."""
     around = None if protein is None else protein.crop(mol.GetConformer().GetPositions())
     try:
-        table = buster.bust(mol, None, around)
+        checks = _checks(buster.bust(mol, None, around))
+        if not checks[ENERGY_CHECK]:
+            checks[ENERGY_CHECK] = _checks(energy.bust(mol, None, around))[ENERGY_CHECK]
     except (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError) as error:
         raise ToolFailure(f"PoseBusters failed: {' '.join(str(error).split())}") from error
+    return checks
+
+
+def _checks(table: Any) -> PoseChecks:
     row = table.iloc[0]
     # a check is True, False, or a missing value (NaN, NA), which equals neither
     return {str(name): bool(value) if isinstance(value, bool | np.bool_) else None for name, value in row.items()}
