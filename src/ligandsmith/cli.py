@@ -53,6 +53,7 @@ def _training_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
     add("--max_minutes", type=float, default=0.0, help="stop after so many minutes, saving the position")
     add("--patience", type=whole, default=0, help="stop after N epochs without a better test loss (0: never)")
     add("--accumulate", type=positive, default=1, help="batches per optimizer step (%(default)s)")
+    add("--pair_budget", type=whole, default=0, help="most atom pairs at a time; larger batches go in parts (0: any)")
     add("--seed", type=int, default=0)
     add("--limit", type=whole, default=0, help="use only the first N complexes of each split (a quick look)")
     add("--threads", type=whole, default=0, help="CPU threads per process (default: the cores there are)")
@@ -89,11 +90,11 @@ def _request(args: argparse.Namespace) -> Any:
         args.data, args.split_file, args.batch_size, args.num_workers, args.seed,
         not getattr(args, "complexes_only", False), args.limit,
     )  # fmt: skip
-    names = ("run_dir", "learning_rate", "num_epochs", "save_interval", "seed", "max_steps", "max_minutes")
-    train = TrainOptions(
-        **{name: getattr(args, name) for name in names},
-        accumulate=args.accumulate, patience=args.patience, resume=args.resume, init_from=args.init_from,
+    names = (
+        "run_dir", "learning_rate", "num_epochs", "save_interval", "seed", "max_steps", "max_minutes", "accumulate",
+        "pair_budget", "patience", "resume", "init_from",
     )  # fmt: skip
+    train = TrainOptions(**{name: getattr(args, name) for name in names})
     hardware = Hardware(
         args.device, args.use_amp, getattr(args, "num_gpus", 1), getattr(args, "num_nodes", 1), args.threads,
         args.gradient_checkpointing,

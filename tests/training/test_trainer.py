@@ -14,7 +14,7 @@ import torch
 
 from ligandsmith.cli import FAILED, INTERRUPTED
 from ligandsmith.training import trainer as trainer_module
-from ligandsmith.training.modules import LigandVAETraining
+from ligandsmith.training.modules import DiffusionTraining, LigandVAETraining
 from ligandsmith.training.trainer import Trainer
 from tiny_runs import Tiny
 
@@ -214,18 +214,55 @@ def test_patience_ends_a_run_and_says_so(
     assert (tmp_path / "checkpoints/ligand_vae_epoch_4.pt").exists()
 
 
-def test_out_of_memory_names_the_batch_and_the_way_out(
+def with_little_room(monkeypatch: pytest.MonkeyPatch, share: float, stage: type[torch.nn.Module]) -> list[int]:
+    """Memory for a share of the first batch's atom pairs; the list collects how many molecules come each time."""
+    asked: list[int] = []
+    room: list[float] = []
+    forward = stage.forward
+
+    def limited(self: torch.nn.Module, batch: Any, *rest: Any) -> Any:
+        pairs = len(batch.ids) * batch.ligand.mask.shape[1] ** 2
+        asked.append(len(batch.ids))
+        room.append(share * pairs)
+        report = forward(self, batch, *rest)
+        if pairs > room[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory\nmore lines")
+        return report
+
+    monkeypatch.setattr(stage, "forward", limited)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [("train-vae", LIGAND), ("train-vae", (*LIGAND, "--accumulate", "2")), ("train-all", ("--num_samples", "0"))],
+)
+def test_a_batch_without_room_is_done_anew_in_parts(
+    command: str, flags: tuple[str, ...], tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    assert tiny.run(command, tmp_path / "whole", *flags) == 0
+    joint = command == "train-all"
+    asked = with_little_room(monkeypatch, 0.6, DiffusionTraining if joint else LigandVAETraining)
+    assert tiny.run(command, tmp_path / "parts", *flags) == 0
+    assert asked[:3] == [4, 2, 2]
+    assert caplog.text.count("done anew in parts of 2 complexes") == 1  # it learns from it
+    name = "model_history.json" if joint else "ligand_vae_history.json"
+    whole, split = (json.loads((tmp_path / f / name).read_text()) for f in ("whole", "parts"))
+    for ours, theirs in zip(split, whole, strict=True):
+        for loss in ("train_loss", "test_loss"):
+            # trained beside the denoiser, the latents' running statistics are updated by part
+            assert ours[loss] == pytest.approx(theirs[loss], rel=1e-3 if joint else 1e-5)
+
+
+def test_out_of_memory_of_one_molecule_names_it_and_the_way_out(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def forward(self: LigandVAETraining, *args: Any) -> Any:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(LigandVAETraining, "forward", forward)
+    with_little_room(monkeypatch, 0.0, LigandVAETraining)
     assert tiny.run("train-vae", tmp_path, *LIGAND) == FAILED
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "batch 0: 4 complexes padded to" in line
-    assert "--batch_size" in line
-    assert "--gradient_checkpointing" in line
+    assert "epoch 1, batch 0: 1 complexes padded to" in line
+    assert line.endswith("add --gradient_checkpointing (CUDA out of memory)")
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(

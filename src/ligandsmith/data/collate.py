@@ -6,6 +6,7 @@ processes, so that N processes with batch size B/N see what one process with bat
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,24 @@ def collate(records: Sequence[Complex], vocabulary: Vocabulary) -> ComplexBatch:
         pocket=collate_pockets([r.pocket for r in records], vocabulary),
         ids=tuple(r.id for r in records),
     )
+
+
+def batch_rows(batch: ComplexBatch, begin: int, end: int) -> ComplexBatch:
+    """Molecules `begin` to `end` of a batch, padded to the largest of them."""
+    atoms = int(batch.ligand.mask[begin:end].sum(-1).max())
+    ligand = _cut(batch.ligand, begin, end, atoms)
+    pocket = batch.pocket
+    size = 0 if pocket is None else int(pocket.mask[begin:end].sum(-1).max())
+    return ComplexBatch(
+        ligand=replace(ligand, bonds=ligand.bonds[:, :, :atoms]),
+        pocket=None if pocket is None or not size else _cut(pocket, begin, end, size),
+        ids=batch.ids[begin:end],
+    )
+
+
+def _cut(batch: Any, begin: int, end: int, atoms: int) -> Any:
+    tensors = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return replace(batch, **{k: v[begin:end, :atoms] for k, v in tensors.items() if v is not None})
 
 
 class FramedDataset(torch.utils.data.Dataset[Complex]):

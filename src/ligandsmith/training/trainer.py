@@ -32,7 +32,8 @@ from ligandsmith.training.optimization import (
     make_optimizer,
     swapped_weights,
 )
-from ligandsmith.training.packing import Packed, PackedModule
+from ligandsmith.training.packing import PackedModule
+from ligandsmith.training.parts import PartedModule
 from ligandsmith.training.plots import plot_losses
 from ligandsmith.types import LossReport
 
@@ -54,6 +55,7 @@ class TrainOptions:
     max_steps: int = 0  # 0: no limit; the learning-rate schedule then spans num_epochs
     max_minutes: float = 0.0  # 0: no limit
     accumulate: int = 1
+    pair_budget: int = 0  # atom pairs (Σ N², padded) done at a time; larger batches go in parts; 0: no limit
     patience: int = 0  # epochs without a better test loss before stopping; 0: never stop early
     resume: str = ""  # path of a checkpoint, or "auto"
     init_from: Path | None = None  # checkpoint of the same kind and sizes whose weights a new run starts from
@@ -108,6 +110,7 @@ class Trainer:
         self.module, self.optimizer = fabric.setup(PackedModule(stage.module), optimizer)
         self.average = ExponentialMovingAverage(stage.module, self.optimizer_config.ema_decay)
         self.bad_steps = 0
+        self.parts = PartedModule(fabric, self.module, options.pair_budget)
         self.ranks = (fabric.global_rank, fabric.world_size)
         per_epoch = math.ceil(len(loaders.train_sampler) / options.accumulate)
         self.total_steps = options.max_steps or per_epoch * options.num_epochs
@@ -139,12 +142,6 @@ class Trainer:
             raise KeyboardInterrupt(
                 f"interrupted at epoch {p.epoch}, step {p.step}; continue with --resume auto"
             ) from None
-        except torch.OutOfMemoryError as error:
-            raise self._out_of_memory(error) from error
-        except RuntimeError as error:
-            if "can't allocate memory" in str(error):
-                raise self._out_of_memory(error) from error
-            raise
         finally:
             if self.writer is not None:
                 self.writer.close()
@@ -184,13 +181,10 @@ class Trainer:
         p = self.progress
         batch = batch.to(self.fabric.device)
         count = len(batch.ids)
-        self._current = (count, *batch.ligand.mask.shape[1:], 0 if batch.pocket is None else batch.pocket.x.shape[1])
         keys = step_keys(self.options.seed, self._draw_number(), count, self.ranks, self.fabric.device)
         share = self.loaders.train_sampler.shares(p.batch, count).to(self.fabric.device)
-        with self.fabric.no_backward_sync(self.module, enabled=not step_now):
-            objective, packed = self.module(Packed(batch, keys, share))
-            report: LossReport = packed.values[0]
-            self.fabric.backward(objective / self.options.accumulate)
+        place = f"epoch {p.epoch}, batch {p.batch}"
+        report = self.parts.backward((batch, keys, share), step_now, self.options.accumulate, place)
         total = float(self._mean(report.total))
         size = len(self.loaders.train_sampler.batches()[p.batch])
         if math.isfinite(total):
@@ -261,8 +255,7 @@ class Trainer:
                 batch = batch.to(self.fabric.device)  # noqa: PLW2901
                 keys = step_keys(VALIDATION_SEED, number, len(batch.ids), self.ranks, self.fabric.device)
                 share = sampler.shares(number, len(batch.ids)).to(self.fabric.device)
-                _, packed = self.module(Packed(batch, keys, share))
-                report = packed.values[0]
+                report = self.parts.report((batch, keys, share))
                 weight = len(sampler.batches()[number]) / total_size
                 for name, value in {**report.terms, "total": report.total}.items():
                     sums[name] = sums.get(name, torch.zeros_like(value)) + weight * self._mean(value)
@@ -318,14 +311,6 @@ class Trainer:
                 if value is not None:
                     number = float(value.detach() if isinstance(value, torch.Tensor) else value)
                     self.writer.add_scalar(f"{part}/{name}", number, self.progress.step)
-
-    def _out_of_memory(self, error: BaseException) -> LigandsmithError:
-        count, atoms, pocket = self._current
-        return LigandsmithError(
-            f"out of memory at epoch {self.progress.epoch}, batch {self.progress.batch}: {count} complexes padded to "
-            f"{atoms} ligand and {pocket} pocket atoms; lower --batch_size (and raise --accumulate by the same "
-            f"factor), or add --gradient_checkpointing ({str(error).splitlines()[0]})"
-        )
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
 
