@@ -1,12 +1,19 @@
 """How the tests start tiny training runs."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
 
 from ligandsmith.cli import main
+from ligandsmith.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 TINY = """
@@ -49,3 +56,40 @@ def start(command: list[str], folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
+
+
+def content(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = torch.load(path, weights_only=True)
+    return loaded
+
+
+def assert_same(a: Any, b: Any, where: str = "") -> None:
+    """Equal to the last bit, through all levels."""
+    assert type(a) is type(b), where
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}/{key}")
+    elif isinstance(a, list):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{where}/{i}")
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    else:
+        assert a == b, where
+
+
+def signalled(monkeypatch: pytest.MonkeyPatch, at: int, number: signal.Signals, name: str = "_batch") -> None:
+    """Send a signal while call `at` (from 1) of a method of the trainer is under way."""
+    calls = 0
+    original: Callable[..., Any] = getattr(Trainer, name)
+
+    def method(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            os.kill(os.getpid(), number)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, name, method)

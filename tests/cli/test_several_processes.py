@@ -2,12 +2,14 @@
 
 import json
 import math
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from tiny_runs import ROOT, Tiny, start
+from ligandsmith.cli import INTERRUPTED
+from tiny_runs import ROOT, Tiny, signalled, start
 
 # 18 records (9 complexes, 9 ligands without a pocket): the last global batch of 8 has 2
 EXTRA = ("--limit", "9", "--num_samples", "0", "--num_epochs", "2")
@@ -40,4 +42,18 @@ def test_two_processes_compute_what_one_does(
     out, err = start(command, tmp_path).communicate(timeout=400)
     assert out.count("sqrt(2) = 0.001") == 1, err
     assert out.count("Epoch 1: Train Loss") == 1
+    assert losses(tmp_path) == pytest.approx(one_process, rel=1e-5)
+
+
+def test_a_run_of_one_process_is_continued_by_two_within_an_epoch(
+    one_process: list[float], tiny: Tiny, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        signalled(patch, 2, signal.SIGTERM)
+        flags = (*EXTRA, "--batch_size", "8", "--learning_rate", str(RATE))
+        assert tiny.run("train-all", tmp_path, *flags) == INTERRUPTED
+    words = [str(ROOT / "train_all.py"), *tiny.flags, "--run_dir", str(tmp_path), *EXTRA, "--batch_size", "4"]
+    words += ["--learning_rate", str(RATE / math.sqrt(2)), "--num_gpus", "2", "--resume", "auto"]
+    out, err = start([sys.executable, *words], tmp_path).communicate(timeout=400)
+    assert "at epoch 1, step 2" in out, err
     assert losses(tmp_path) == pytest.approx(one_process, rel=1e-5)

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +15,10 @@ from ligandsmith.cli import FAILED, INTERRUPTED
 from ligandsmith.training import trainer as trainer_module
 from ligandsmith.training.modules import DiffusionTraining, LigandVAETraining
 from ligandsmith.training.trainer import Trainer
-from tiny_runs import Tiny
+from tiny_runs import Tiny, assert_same, content, signalled
 
 JOINT = ("--num_samples", "0", "--limit", "6")  # 12 records, 3 batches an epoch
 LIGAND = ("--model_type", "ligand")
-
-
-def content(path: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = torch.load(path, weights_only=True)
-    return loaded
-
-
-def assert_same(a: Any, b: Any, where: str = "") -> None:
-    """Equal to the last bit, through all levels."""
-    assert type(a) is type(b), where
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            assert_same(a[key], b[key], f"{where}/{key}")
-    elif isinstance(a, list):
-        assert len(a) == len(b), where
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same(x, y, f"{where}/{i}")
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    else:
-        assert a == b, where
 
 
 @pytest.fixture(scope="module")
@@ -50,21 +27,6 @@ def whole(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     assert tiny.run("train-all", folder, *JOINT) == 0
     return folder
-
-
-def signalled(monkeypatch: pytest.MonkeyPatch, at: int, number: signal.Signals, name: str = "_batch") -> None:
-    """Send a signal while call `at` (from 1) of a method of the trainer is under way."""
-    calls = 0
-    original: Callable[..., Any] = getattr(Trainer, name)
-
-    def method(self: Trainer, *args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == at:
-            os.kill(os.getpid(), number)
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(Trainer, name, method)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +61,9 @@ def test_a_killed_process_continues_from_what_it_saved_last(tiny: Tiny, whole: P
         time.sleep(0.02)
     process.kill()
     process.communicate()
+    (tmp_path / "checkpoints/checkpoint_last.pt.12345.part").touch()  # as a process killed while saving leaves it
     assert tiny.run("train-all", tmp_path, *JOINT, "--resume", "auto") == 0
+    assert not list(tmp_path.rglob("*.part"))
     assert_same(*(content(f / "checkpoints/checkpoint_last.pt") for f in (tmp_path, whole)))
 
 

@@ -131,6 +131,8 @@ class Trainer:
         self.options.run_dir.mkdir(parents=True, exist_ok=True)
         if self.fabric.is_global_zero:
             self.writer = SummaryWriter(str(self.options.run_dir / "logs"))
+            for half in (*self.options.run_dir.glob("*.part"), *self.last_path().parent.glob("*.part")):
+                half.unlink()  # of a process that was killed while it saved
         p = self.progress
         try:
             with self.stop:
