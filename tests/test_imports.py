@@ -15,9 +15,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("losses",),
     ("training", "samples", "generation", "closing"),
-    ("arguments", "selection_commands", "cli"),
+    ("arguments", "doctor", "selection_commands", "cli"),
 )
-COMMAND_LINE = ("selection_commands", "cli")
+COMMAND_LINE = ("doctor", "selection_commands", "cli")
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
 EVALUATION_MAY_IMPORT = {"errors", "files", "evaluation", "chem.sdf", "chem.relax", "chem.surroundings"}
 ENTRANCES = {"__init__", "__main__"}  # import lazily, from anywhere

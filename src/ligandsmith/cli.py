@@ -25,6 +25,7 @@ from ligandsmith.arguments import (
     probability,
     whole,
 )
+from ligandsmith.doctor import doctor, doctor_flags
 from ligandsmith.errors import LigandsmithError
 
 HIGH_GUIDANCE = 3.0
@@ -315,6 +316,7 @@ COMMANDS: dict[str, Command] = {
     "report": ("results of evaluate, or a training run -> a page to look at", _report_flags, _report),
     "relax": ("relax ligands in their pocket, with hydrogens", selection.relax_flags, selection.relax),
     "rank": ("the best of evaluated molecules", selection.rank_flags, selection.rank),
+    "doctor": ("what is installed, and what a training run would need here", doctor_flags, doctor),
 }
 
 

@@ -1,0 +1,130 @@
+"""What a training run will need, from one small step of it: parameters, memory, complexes a second.
+
+Memory of a step = weights, gradients, optimizer state and average, plus what autograd keeps, which grows with the
+number of molecules in the batch. The second part is counted tensor by tensor in two small batches and extended along a
+line.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ligandsmith.config import Config
+from ligandsmith.data.collate import collate
+from ligandsmith.data.vocabulary import VOCABULARY
+from ligandsmith.training.loaders import DataOptions, Loaders, make_loaders
+from ligandsmith.training.memory import enable_gradient_checkpointing
+from ligandsmith.training.modules import (
+    DiffusionModel,
+    DiffusionTraining,
+    LigandVAETraining,
+    PocketVAETraining,
+    build_vaes,
+    step_keys,
+)
+from ligandsmith.types import ComplexBatch
+
+COPIES = 5  # weights, gradients, their average, and at most two moments of the optimizer, in single precision
+SMALL = (2, 6)  # molecules of the two batches
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of one stage at one batch size. Bytes, seconds."""
+
+    stage: str
+    parameters: int
+    state_bytes: int
+    activation_bytes: int
+    seconds_per_step: float
+    batch_size: int
+
+    @property
+    def complexes_per_second(self) -> float:
+        return self.batch_size / self.seconds_per_step
+
+    def line(self) -> str:
+        """One row of the table that `doctor` prints."""
+        total = (self.state_bytes + self.activation_bytes) / 2**30
+        return (
+            f"{self.stage:<12} {self.parameters / 1e6:7.2f} M   {total:6.2f} GiB "
+            f"(state {self.state_bytes / 2**30:.2f})   {self.complexes_per_second:8.1f}/s   "
+            f"{self.seconds_per_step:8.2f} s a step"
+        )
+
+
+def forecasts(
+    config: Config, data: DataOptions, device: torch.device, gradient_checkpointing: bool = False
+) -> list[Forecast]:
+    """Of the two VAEs, the denoiser with both frozen, and joint training, on records of the data set."""
+    vaes = build_vaes(config, VOCABULARY)
+    stages: dict[str, tuple[nn.Module, Any]] = {
+        "ligand VAE": (LigandVAETraining(vaes["ligand"]), "ligands"),  # type: ignore[arg-type]
+        "protein VAE": (PocketVAETraining(vaes["protein"]), "pockets"),  # type: ignore[arg-type]
+        "joint": (DiffusionTraining(DiffusionModel(config), vaes, frozenset()), "complexes"),
+    }
+    found = {}
+    for name, (module, population) in stages.items():
+        found[name] = _forecast(name, module, make_loaders(data, population, config, VOCABULARY), device)
+    # last: it takes the VAEs apart from training
+    module = DiffusionTraining(DiffusionModel(config), vaes, frozenset({"ligand", "protein"}))
+    if gradient_checkpointing:
+        enable_gradient_checkpointing(module)
+    loaders = make_loaders(data, "complexes", config, VOCABULARY)
+    found["denoiser"] = _forecast("denoiser", module, loaders, device)
+    return [found[name] for name in ("ligand VAE", "protein VAE", "denoiser", "joint")]
+
+
+def _forecast(name: str, module: nn.Module, loaders: Loaders, device: torch.device) -> Forecast:
+    """Two small batches from the middle of the sizes, one timed step of the larger."""
+    module.to(device)
+    if isinstance(module, DiffusionTraining):
+        module.frozen_to(device)
+    sizes = loaders.train_sampler.sizes[: loaders.train_sampler.always]
+    middle = sizes.argsort(kind="stable")[len(sizes) // 2 :]
+    bytes_kept, seconds = [], 0.0
+    for count in SMALL:
+        records = [loaders.train.dataset[(0, int(i))] for i in middle[:count]]  # type: ignore[index]
+        batch = collate(records, VOCABULARY).to(device)
+        kept, seconds = _step(module, batch)
+        bytes_kept.append(kept)
+    per_molecule = max(0.0, (bytes_kept[1] - bytes_kept[0]) / (SMALL[1] - SMALL[0]))
+    number = loaders.train_sampler.global_batch
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    return Forecast(
+        stage=name,
+        parameters=trainable,
+        state_bytes=4 * COPIES * trainable,
+        activation_bytes=round(bytes_kept[1] + (number - SMALL[1]) * per_molecule),
+        seconds_per_step=seconds * number / SMALL[1],
+        batch_size=number,
+    )
+
+
+def _step(module: nn.Module, batch: ComplexBatch) -> tuple[int, float]:
+    """Bytes that autograd keeps, and seconds of a second step (the first warms up)."""
+    device, count = batch.ligand.x.device, len(batch.ids)
+    share = torch.full((count,), 1 / count, device=device)
+    storages: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def step() -> None:
+        report = module(batch, step_keys(0, 0, count, (0, 1), device), share)
+        (report.total if report.objective is None else report.objective).backward()
+        module.zero_grad(set_to_none=True)
+
+    own = {p.untyped_storage().data_ptr() for p in module.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        step()
+    began = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return sum(size for place, size in storages.items() if place not in own), time.perf_counter() - began
