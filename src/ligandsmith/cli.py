@@ -204,8 +204,8 @@ def _generate_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--checkpoint",
-        default="small",
-        help="a .pt file or the name of shipped weights (%(default)s)",
+        default="tiny",
+        help="a .pt file, an exported folder, or the name of shipped weights (%(default)s)",
     )
     add("--protein", type=Path, required=True, help="PDB or mmCIF, also .gz")
     site = parser.add_mutually_exclusive_group(required=True)
@@ -303,6 +303,20 @@ def _report(args: argparse.Namespace) -> None:
     print(f"written: {training_report(args.folder) if trained else write_report(args.folder)}")
 
 
+def _export_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="best_denoiser.pt, best_model.pt or a VAE's")
+    parser.add_argument("--out", type=Path, required=True, help="folder of model.safetensors, config.json, README.md")
+    parser.add_argument("--card", type=Path, help="your model card (default: what the checkpoint itself tells)")
+
+
+def _export(args: argparse.Namespace) -> None:
+    from ligandsmith.training.checkpoint import load_checkpoint
+    from ligandsmith.training.sharing import export
+
+    card = "" if args.card is None else args.card.read_text(encoding="utf-8")
+    print("written:", *export(load_checkpoint(args.checkpoint), args.out, card))
+
+
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]
 COMMANDS: dict[str, Command] = {
     "prepare": ("complexes on disk -> data set", _prepare_flags, _prepare),
@@ -312,6 +326,7 @@ COMMANDS: dict[str, Command] = {
     "train-denoiser": ("train the diffusion model", _train_denoiser_flags, _train_denoiser),
     "train-all": ("train everything together, on one or many GPUs", _train_all_flags, _train_all),
     "generate": ("new ligands for a pocket", _generate_flags, _generate),
+    "export": ("a checkpoint as safetensors, configuration and model card", _export_flags, _export),
     "evaluate": ("score molecules of any method", _evaluate_flags, _evaluate),
     "report": ("results of evaluate, or a training run -> a page to look at", _report_flags, _report),
     "relax": ("relax ligands in their pocket, with hydrogens", selection.relax_flags, selection.relax),

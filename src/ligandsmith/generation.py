@@ -39,6 +39,7 @@ from ligandsmith.models.size import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.samples import funnel, generate_to_folder
 from ligandsmith.training.checkpoint import load_checkpoint
 from ligandsmith.training.modules import DiffusionModel, build_vaes
+from ligandsmith.training.sharing import TENSORS, load_exported
 from ligandsmith.training.stages import averaged_vae_state, load_vae
 from ligandsmith.types import BuildFailure, DecodedLigand, GeneratedLigand, LigandPrediction, Pocket
 
@@ -116,9 +117,12 @@ def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
     return pocket, replace(report, num_atoms=len(pocket.x))
 
 
-def load(checkpoint: str | Path = "small", device: str = "cpu") -> "LigandGenerator":
-    """A generator from a denoiser or joint checkpoint, or from the name of shipped weights. Raises LigandsmithError."""
+def load(checkpoint: str | Path = "tiny", device: str = "cpu") -> "LigandGenerator":
+    """A generator from a denoiser or joint checkpoint, from a folder that `ligandsmith export` wrote, or from the name
+    of shipped weights. Raises LigandsmithError."""
     path = Path(checkpoint)
+    if path.is_dir():
+        return LigandGenerator(load_exported(path, ("denoiser", "joint")), file_hash(path / TENSORS), device)
     if not path.suffix and not path.exists():
         path = shipped_weights(str(checkpoint))
     return LigandGenerator(load_checkpoint(path, ("denoiser", "joint")), file_hash(path), device)
