@@ -82,8 +82,7 @@ class InteractionsTool:
 
 def _import_prolif() -> Any:
     """Optional, and slow to import."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of MDAnalysis
+    with warnings.catch_warnings(record=True):  # of MDAnalysis, which sets filters of its own
         return importlib.import_module("prolif")
 
 
