@@ -28,6 +28,8 @@ from ligandsmith.arguments import (
 from ligandsmith.doctor import doctor, doctor_flags
 from ligandsmith.errors import LigandsmithError
 
+# Threads that wait must not spin: on cores that others use too, that costs several times the work. Read with torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 HIGH_GUIDANCE = 3.0
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 

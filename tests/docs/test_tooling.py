@@ -28,7 +28,7 @@ def test_the_page_of_metrics_is_up_to_date() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == script("write_metrics_page").page()
 
 
-def test_the_demo_uses_commands_that_exist_and_plans_at_most_ten_minutes() -> None:
+def test_the_demo_uses_commands_that_exist_and_plans_a_few_minutes() -> None:
     demo = script("demo")
     steps = demo.training_steps(Path("d"), 1.0)
     steps += demo.sampling_steps("trained", "x.pt", Path("d"), 20) + demo.sampling_steps(
@@ -38,7 +38,8 @@ def test_the_demo_uses_commands_that_exist_and_plans_at_most_ten_minutes() -> No
         parser = argparse.ArgumentParser()
         cli.COMMANDS[step.command][1](parser)
         parser.parse_args(step.arguments.split())
-    assert sum(step.minutes for step in steps) <= 10
+    assert sum(step.minutes for step in steps) <= 12
+    assert sum(step.minutes for step in steps[-5:]) <= 3  # without training
     assert (ROOT / demo.POCKET / "protein.pdb.gz").is_file()
 
 

@@ -10,9 +10,9 @@ from rdkit import Chem
 from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation import relaxation
-from ligandsmith.evaluation.evaluate import load_reference
 from ligandsmith.evaluation.poses import load_protein
 from ligandsmith.evaluation.relaxation import RelaxTool, relax_sdf, summary_lines
+from ligandsmith.evaluation.sources import load_reference, load_samples
 from ligandsmith.evaluation.tools import Site, run_tool
 
 SITE = Path(__file__).parents[2] / "examples/complexes/7sza"
@@ -55,6 +55,15 @@ def test_the_file_of_relaxed_poses(ligands: Path, tmp_path: Path) -> None:
     assert summary["median_moved_rmsd"] < 0.4
     assert summary["clashes_after"]["mean"] <= summary["clashes_before"]["mean"]
     assert summary_lines(summary)[0] == "2 of 4 molecules relaxed"
+
+
+def test_failures_of_the_generation_stay_accounted_for(ligands: Path, tmp_path: Path) -> None:
+    failures = [{"index": 3, "reason": "valence", "detail": ""}, {"index": 4, "reason": "valence", "detail": ""}]
+    write_sdf(ligands, [(r.mol, {"index": k}) for k, r in enumerate(read_sdf(ligands)[:3]) if r.mol is not None])
+    (tmp_path / "samples.json").write_text(json.dumps({"requested": 5, "failures": failures}))
+    relax_sdf(ligands, PROTEIN, LIGAND, tmp_path / "out")
+    samples = load_samples(tmp_path / "out/relaxed.sdf")
+    assert [s.reason for s in samples] == ["", "", "", "valence", "valence"]
 
 
 def test_interrupted_work_continues(ligands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

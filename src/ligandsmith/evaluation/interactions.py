@@ -9,6 +9,7 @@ file does not hold, are left out; metals are in.
 """
 
 import importlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -82,6 +83,7 @@ class InteractionsTool:
 
 def _import_prolif() -> Any:
     """Optional, and slow to import."""
+    logging.getLogger("MDAnalysis").setLevel(logging.ERROR)  # tells of file formats that are not used here
     with warnings.catch_warnings(record=True):  # of MDAnalysis, which sets filters of its own
         return importlib.import_module("prolif")
 

@@ -1,6 +1,7 @@
 """The ligand in its pocket: protein loading and cropping, clashes, PoseBusters. Never imports torch."""
 
 import importlib
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -179,6 +180,7 @@ class PoseBustersTool:
         """Load PoseBusters once; the function checks a molecule."""
         from posebusters import PoseBusters  # noqa: PLC0415 (optional, and slow to import)
 
+        logging.getLogger("posebusters").setLevel(logging.CRITICAL)  # what a check could not decide is in its answer
         config = PoseBusters(config="mol" if site.protein is None else "dock", max_workers=0).config
         energy = [m for m in config["modules"] if m["function"] == "energy_ratio"][-1]  # `mol` lists it twice
         others = [m for m in config["modules"] if m["function"] != "energy_ratio"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +18,8 @@ from ligandsmith.chem.relax import DEFAULTS, RelaxFailure, RelaxOptions, relax
 from ligandsmith.chem.sdf import SdfRecord, read_sdf, write_sdf
 from ligandsmith.chem.surroundings import Surroundings
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.evaluate import load_reference
 from ligandsmith.evaluation.poses import Protein, count_clashes, load_protein
+from ligandsmith.evaluation.sources import SAMPLES_FILE, generation_log, load_reference
 from ligandsmith.evaluation.tools import Answer, Site, ToolFailure, run_tool
 
 POSES_FILE, SUMMARY_FILE = "relaxed.sdf", "relax.json"
@@ -100,6 +101,8 @@ def relax_sdf(
         assert not isinstance(answers, str)  # there is a protein
         poses = [_pose(r, a) for r, a in zip(records, answers, strict=True)]
         write_sdf(folder / POSES_FILE, _written(records, answers, poses))
+        if generation_log(source) and folder.resolve() != source.parent.resolve():
+            shutil.copyfile(source.parent / SAMPLES_FILE, folder / SAMPLES_FILE)  # failures stay accounted for
         summary = {"ligands": str(sdf), "protein": str(protein), **_summary(records, answers, poses, target)}
         (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     except OSError as error:

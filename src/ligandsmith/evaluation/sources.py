@@ -23,6 +23,8 @@ from ligandsmith.evaluation.input import KnownMolecules, Sample
 from ligandsmith.evaluation.torch_files import read_results
 
 INCHIKEY = re.compile(r"[A-Z]{14}(-[A-Z]{10}-[A-Z])?")
+SAMPLES_FILE = "samples.json"
+GENERATED = ("ligands", "relaxed")  # names of SDF files that it is about
 NOT_GENERATED = "not generated"
 PathLike = str | os.PathLike[str]
 SDF_ENDINGS = (".sdf", ".sdf.gz")
@@ -181,9 +183,10 @@ def load_samples(sdf: Path, requested: int | None = None) -> list[Sample]:
 
 
 def generation_log(sdf: Path) -> dict[str, Any]:
-    """`samples.json` beside a `ligands.sdf`, which says what was requested and what failed; {} where there is none."""
-    path = sdf.parent / "samples.json"
-    if sdf.name.split(".")[0] != "ligands" or not path.is_file():
+    """`samples.json` beside a `ligands.sdf`, or beside its relaxed copy, which says what was requested and what failed;
+    {} where there is none."""
+    path = sdf.parent / SAMPLES_FILE
+    if sdf.name.split(".")[0] not in GENERATED or not path.is_file():
         return {}
     try:
         log = json.loads(path.read_text(encoding="utf-8"))
