@@ -14,8 +14,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("diffusion", "chem"),
     ("models",),
     ("losses",),
-    ("training", "samples", "generation", "closing"),
-    ("arguments", "selection_commands", "cli"),
+    ("training", "samples", "generation", "closing", "many"),
+    ("arguments", "generation_commands", "selection_commands", "cli"),
 )
 COMMAND_LINE = ("selection_commands", "cli")
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

@@ -55,12 +55,16 @@ def find_sources(
 ) -> list[Source]:
     """The pockets of `place`: an SDF, a folder, a manifest (.csv) or a result file (.pt).
 
-    A folder is one of `generate` (it has `ligands.sdf`), or holds one SDF for each pocket, or one such folder for each.
+    A folder is one of `generate` (it has `ligands.sdf`), or holds one SDF for each pocket, or one such folder for each;
+    one of `generate --manifest` has a manifest of its own, which counts unless `protein` or `reference` is given.
     For several pockets `protein` and `reference` are folders with a file of each pocket's name. The columns of a
     manifest are ligands, and if wanted pocket, protein, reference, requested; its paths are relative to it. Raises
     LigandsmithError.
     """
     path = Path(place)
+    own = path / "manifest.csv"
+    if own.is_file() and protein is None and reference is None:
+        path = own
     if path.name.endswith(".csv"):
         return _manifest(path)
     if path.suffix == ".pt":
