@@ -75,7 +75,7 @@ def _write_unusable(folder: Path, reason: str, about: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_sdf(folder / LIGANDS_FILE, [])
     failures = [{"index": i, "reason": UNUSABLE, "detail": reason} for i in range(about["num"])]
-    record = {"identity": {}, "done": 0, "molecules": [], "failures": failures, "seconds": 0.0}
+    record = {"identity": {}, "done": 0, "molecules": [], "failures": failures}
     write_json(folder / SAMPLES_FILE, record | {"requested": about["num"], "command": about["command"]})
 
 
