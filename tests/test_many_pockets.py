@@ -28,7 +28,8 @@ from many_work import KilledAtFirst
 from tiny_runs import ROOT, start
 
 COMPLEXES = ROOT / "examples/complexes"
-SETTINGS = "--checkpoint tiny --num 5 --num_atoms 6-9 --steps 2 --batch_size 2 --device cpu --threads 1".split()
+SETTINGS = ["--checkpoint", "tiny", "--num", "5", "--num_atoms", "6-9", "--steps", "2", "--batch_size", "2"]
+SETTINGS += ["--device", "cpu", "--threads", "1"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,7 +5,6 @@ In memory are one unit, and a number for each distinct molecule.
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,13 +55,13 @@ class Counts:
     connected: int = 0
     distinct: int = 0
     seconds: float = 0.0
-    failures: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, int] = field(default_factory=dict)
     stopped: str = ""
 
     def line(self) -> str:
         """Plain text."""
         parts = [f"{self.requested} requested", f"{self.molecules} molecules", f"{self.connected} connected"]
-        parts += [f"{self.distinct} distinct"] + [f"{n} {reason}" for reason, n in self.failures.most_common()]
+        parts += [f"{self.distinct} distinct"] + [f"{n} {reason}" for reason, n in self.failures.items()]
         return ", ".join(parts) + (f"; {self.stopped}" if self.stopped else "")
 
 
@@ -116,7 +115,8 @@ class _Join:
         counts.connected += sum(bool(row["connected"]) for row in kept)
         counts.distinct += sum(new)
         counts.seconds = round(counts.seconds + chunk.seconds, 3)
-        counts.failures.update(row["reason"] for row in lost)
+        for row in lost:
+            counts.failures[row["reason"]] = counts.failures.get(row["reason"], 0) + 1
         if self.joining.stops(new):
             share = f"{sum(new)} of {len(new)} molecules of the last chunk were new, a share"
             counts.stopped = f"stopped after {unit.end}: {share} below {self.joining.stop_below:g}"
@@ -125,7 +125,8 @@ class _Join:
         rows = [{"index": i, "reason": NOT_SAMPLED, "detail": reason} for i in range(unit.begin, unit.end)]
         self.failures.add(rows)
         self.counts.requested = unit.end
-        self.counts.failures[NOT_SAMPLED] += len(rows)
+        failures = self.counts.failures
+        failures[NOT_SAMPLED] = failures.get(NOT_SAMPLED, 0) + len(rows)
 
     def write_samples(self, out: TextIO, identity: dict[str, Any], notes: dict[str, Any]) -> None:
         """As `json.dumps(record, indent=1)` would, without holding the rows."""

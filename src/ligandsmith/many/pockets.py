@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,7 +64,7 @@ class PocketProgress:
             raise LigandsmithError(f"{path}: not the state of a pocket ({error!r}); choose another --out") from None
         refuse_other(self.plan.folder, theirs, self._identity())
         if joined and goal == self.plan.goal() and (self.plan.folder / LIGANDS_FILE).is_file():
-            self.counts = Counts(**{**joined, "failures": Counter(joined["failures"])})
+            self.counts = Counts(**joined)
 
     def units(self) -> Iterator[Unit]:
         """The units that are left to do; joins the pocket if none are."""

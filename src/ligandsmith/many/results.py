@@ -111,7 +111,9 @@ def _failures(
 
 def _totals(bad: Mapping[str, str], pockets: Mapping[str, PocketProgress]) -> dict[str, Any]:
     counts = [pocket.counts for pocket in pockets.values() if pocket.counts]
-    failures: Counter[str] = sum((c.failures for c in counts), Counter())
+    failures: Counter[str] = Counter()
+    for c in counts:
+        failures.update(c.failures)
     states = {
         "made": sum(not c.stopped and not p.lost() for p in pockets.values() if (c := p.counts)),
         "stopped": sum(bool(c.stopped) for c in counts),
