@@ -321,7 +321,7 @@ def test_manifests_that_cannot_be_used(
         (",ligand_1.sdf,,,", "give a protein"),
         ('protein_1.pdb.gz,,,"1,2",', "is not three numbers"),
         ('protein_1.pdb.gz,,,"1,2,3",-4', "radius '-4' is not a number above 0"),
-        ('protein_1.pdb.gz,,,"1000,2,3",', ""),
+        ('protein_1.pdb.gz,,,"1000,2,3",', "empty pocket"),
         ("ligand_1.sdf,ligand_1.sdf,,,", "ligand_1.sdf"),
     ],
 )
