@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from measure import report
 from rdkit import Chem
 
 from ligandsmith.generation import GenerationOptions, LigandGenerator, load
 from ligandsmith.many.joining import Joining
 from ligandsmith.many.run import ManyRequest, generate_many
 from ligandsmith.types import GeneratedLigand
-from measure import report
 
 SITE = Path(__file__).resolve().parents[1] / "examples/complexes/7sza"
 ATOMS = 23
