@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 COMMAND_LINE = ("selection_commands", "cli")
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
-EVALUATION_MAY_IMPORT = {"errors", "files", "evaluation", "chem.sdf", "chem.relax", "chem.surroundings"}
+EVALUATION_MAY_IMPORT = {"errors", "files", "evaluation", "chem.sdf", "chem.relax", "chem.surroundings", "many.engines"}
 ENTRANCES = {"__init__", "__main__"}  # import lazily, from anywhere
 
 

@@ -210,7 +210,8 @@ def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
     add("--dock", action="store_true", help="dock anew with Vina too, whatever the protocol says")
     add("--exhaustiveness", type=positive, help="of docking (default: the protocol's)")
     add("--seed", type=whole, help="of docking (default: the protocol's)")
-    add("--workers", type=positive, default=1, help="processes (%(default)s)")
+    add("--workers", type=positive, default=1, help="processes, or tasks of a cluster (%(default)s)")
+    add("--engine", choices=["local", "ray"], default="local", help="ray: a pocket is a task (%(default)s)")
     add("--out", type=Path, help="folder of the results (default: that of the SDF, or FOLDER/evaluation)")
 
 
@@ -223,7 +224,9 @@ def _evaluate(args: argparse.Namespace) -> None:
     changes = {"exhaustiveness": args.exhaustiveness, "seed": args.seed}
     without = {"posebusters"} if args.no_posebusters else set()
     protocol = adapted(args.protocol, args.tools, without, args.dock, **changes)
-    options = EvaluationOptions(protocol, None, out / "answers", args.workers, " ".join(sys.argv))
+    options = EvaluationOptions(
+        protocol, None, out / "answers", args.workers, " ".join(sys.argv), args.engine,
+    )  # fmt: skip
     evaluation = evaluate(args.ligands, args.protein, args.ligand, args.requested, args.known, options)
     write_evaluation(evaluation, out)
     print(summary_table(evaluation))

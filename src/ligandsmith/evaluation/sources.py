@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,16 @@ class Source:
         found = [_built(i, mol) for i, mol in enumerate(self.mols)]
         missing = range(len(found), self.requested or 0)
         return found + [Sample(i, None, NOT_GENERATED) for i in missing]
+
+    def absolute(self) -> "Source":
+        """With paths that hold in another current folder."""
+        protein, reference = (None if p is None else p.resolve() for p in (self.protein, self.reference))
+        return replace(self, ligands=self.ligands.resolve(), protein=protein, reference=reference)
+
+
+def file_name(pocket: str) -> str:
+    """A pocket's name as the name of a file: nothing that leaves the folder."""
+    return pocket.replace("/", "_").replace("\\", "_").lstrip(".") or "pocket"
 
 
 def find_sources(

@@ -112,14 +112,11 @@ def _failures(
 def _totals(bad: Mapping[str, str], pockets: Mapping[str, PocketProgress]) -> dict[str, Any]:
     counts = [pocket.counts for pocket in pockets.values() if pocket.counts]
     failures: Counter[str] = Counter()
-    for c in counts:
-        failures.update(c.failures)
-    states = {
-        "made": sum(not c.stopped and not p.lost() for p in pockets.values() if (c := p.counts)),
-        "stopped": sum(bool(c.stopped) for c in counts),
-        "with parts that failed": sum(bool(p.lost()) for p in pockets.values()),
-        "that cannot be used": len(bad),
-    }
+    for pocket_counts in counts:
+        failures.update(pocket_counts.failures)
+    incomplete, stopped = sum(bool(p.lost()) for p in pockets.values()), sum(bool(c.stopped) for c in counts)
+    states = {"made": len(pockets), "that stopped early": stopped, "with parts that failed": incomplete}
+    states["that cannot be used"] = len(bad)
     return {
         "pockets": {state: n for state, n in states.items() if n},
         **{name: sum(getattr(c, name) for c in counts) for name in ("requested", "molecules", "connected", "distinct")},
