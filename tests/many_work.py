@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,3 +26,17 @@ class KilledAtFirst:
     def tries(self) -> dict[int, int]:
         """How often each unit was given to a worker."""
         return {int(path.stem): len(path.read_text()) for path in self.folder.glob("*.tries")}
+
+
+class SlowToLoad:
+    """Unpickling it takes long, like the import of a large library from a slow disk."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __setstate__(self, state: dict[str, float]) -> None:
+        self.__dict__.update(state)
+        time.sleep(self.seconds)
+
+    def __call__(self, unit: int) -> None:
+        del unit

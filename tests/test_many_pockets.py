@@ -24,7 +24,7 @@ from ligandsmith.generation import LigandGenerator
 from ligandsmith.many.engines import ENGINES, TRIES
 from ligandsmith.many.manifest import read_manifest
 from ligandsmith.types import GeneratedLigand
-from many_work import KilledAtFirst
+from many_work import KilledAtFirst, SlowToLoad
 from tiny_runs import ROOT, start
 
 COMPLEXES = ROOT / "examples/complexes"
@@ -185,6 +185,14 @@ def test_processes_that_die(times: int, left: dict[int, str], tmp_path: Path) ->
     tries = work.tries()
     assert tries.pop(3) == min(times + 1, TRIES)
     assert set(tries.values()) == {1}
+
+
+def test_processes_that_start_slowly() -> None:
+    """The work is loaded by each process once: with each unit, the others would wait for it, and give up."""
+    began = time.monotonic()
+    found = dict(ENGINES["local"](SlowToLoad(1.0), iter(range(20)), 2))
+    assert found == dict.fromkeys(range(20), "")
+    assert time.monotonic() - began < 20 * 1.0
 
 
 def test_a_ray_cluster_makes_the_same(inputs: Path, run: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ An engine takes units one by one, only when it can use them, and gives each back
 in any order. A unit whose worker dies is given to another, at most `TRIES` times in all.
 """
 
+import logging
 import multiprocessing
 import os
 from collections import Counter, deque
@@ -20,6 +21,7 @@ from rdkit import rdBase
 
 from ligandsmith.errors import LigandsmithError
 
+log = logging.getLogger("ligandsmith")
 TRIES = 3
 U = TypeVar("U", bound=Hashable)
 Work = Callable[[U], None]
@@ -58,35 +60,44 @@ def _processes(work: Work[U], units: Iterator[U], workers: int) -> Generator[tup
 
     while (first := take()) is not None:
         again.appendleft(first)
-        for unit, reason, died in _one_pool(work, take, workers):
-            tries[unit] += died
-            if died and tries[unit] < TRIES:
+        for unit, reason, cost in _one_pool(work, take, workers):
+            tries[unit] += cost or 0
+            if cost is not None and tries[unit] < TRIES:
+                log.warning("%s; another one takes over", reason)
                 again.append(unit)
             else:
-                yield unit, f"{reason}, {TRIES} times" if died else reason
+                yield unit, reason if cost is None else f"{reason}, {TRIES} times"
                 del tries[unit]
 
 
-def _one_pool(work: Work[U], take: Callable[[], U | None], workers: int) -> Iterator[tuple[U, str, bool]]:
-    """(unit, reason, whether its worker died) until nothing is left to take, or the pool broke."""
-    # Fresh interpreters: torch does not outlive a fork.
-    pool = ProcessPool(workers, initializer=_silence_rdkit, context=multiprocessing.get_context("spawn"))
+def _one_pool(work: Work[U], take: Callable[[], U | None], workers: int) -> Iterator[tuple[U, str, int | None]]:
+    """(unit, reason, None if that is final, else what it counts as a try) until nothing is left or the pool broke.
+
+    A broken pool counts for the units that it leaves only if it brought no result at all.
+    """
+    # Fresh interpreters: torch does not outlive a fork. The work, with all that it imports, comes with the process and
+    # not with each unit: those are unpickled under a lock of the pool, for which the others wait a limited time.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPool(workers, initializer=_start_worker, initargs=(work,), context=context)
     done: Queue[tuple[U, Future[str]]] = Queue()
     waiting: set[U] = set()
+    unproductive = 1
     try:
         while pool.active or not done.empty():
             while pool.active and len(waiting) < 2 * workers and (unit := take()) is not None:
                 waiting.add(unit)
                 with suppress(RuntimeError):  # the pool broke meanwhile; the unit is among those left
-                    future = pool.schedule(attempt, args=(work, unit))
+                    future = pool.schedule(_attempt_in_worker, args=(unit,))
                     future.add_done_callback(partial(_hand_over, done, unit))
             if not waiting:
                 return
             with suppress(Empty):
                 unit, result = done.get(timeout=1.0)
                 waiting.discard(unit)
-                yield unit, *_outcome(result)
-        yield from ((unit, "its worker ended", True) for unit in waiting)
+                reason, cost = _outcome(result, unproductive)
+                unproductive = 0 if cost is None else unproductive
+                yield unit, reason, cost
+        yield from ((unit, "its worker ended", unproductive) for unit in waiting)
     finally:
         pool.stop()
         pool.join()
@@ -96,17 +107,26 @@ def _hand_over(done: "Queue[tuple[U, Future[str]]]", unit: U, future: "Future[st
     done.put((unit, future))
 
 
-def _outcome(future: "Future[str]") -> tuple[str, bool]:
+def _outcome(future: "Future[str]", unproductive: int) -> tuple[str, int | None]:
     try:
-        return future.result(), False
+        return future.result(), None
     except ProcessExpired as death:
-        return f"its worker ended ({death.exitcode})", True
+        return f"its worker ended ({death.exitcode})", 1
     except BrokenProcessPool:
-        return "its worker ended", True
+        return "its worker ended", unproductive
 
 
-def _silence_rdkit() -> None:
+_work: Work[Any]
+
+
+def _start_worker(work: Work[Any]) -> None:
+    global _work  # noqa: PLW0603 (set once per process)
+    _work = work
     rdBase.DisableLog("rdApp.*")
+
+
+def _attempt_in_worker(unit: Any) -> str:
+    return attempt(_work, unit)
 
 
 def ray_cluster(work: Work[U], units: Iterator[U], workers: int) -> Generator[tuple[U, str]]:

@@ -109,9 +109,9 @@ class PocketProgress:
     def _join_if_complete(self) -> None:
         if self.counts is not None or not (self._stopped or (self._all_given_out and not self._running)):
             return
-        plan = self.plan
+        plan, self._novelty = self.plan, Novelty()  # the joining has one of its own
         counts = join_pocket(plan.folder, plan.identity, plan.units(), self.failed, plan.joining, plan.notes)
-        self.counts, self._novelty = counts, Novelty()
+        self.counts = counts
         if not self.lost():  # what could not be made is tried again by the next run
             self._write_state()
         log.info("%s: %s", plan.row.pocket, counts.line())
