@@ -21,10 +21,9 @@ from ligandsmith.cli import FAILED, OK, USAGE, main
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.evaluate import evaluate
 from ligandsmith.generation import LigandGenerator
-from ligandsmith.many.engines import ENGINES, TRIES
+from ligandsmith.many.engines import ENGINES
 from ligandsmith.many.manifest import read_manifest
 from ligandsmith.types import GeneratedLigand
-from many_work import KilledAtFirst, SlowToLoad
 from tiny_runs import ROOT, start
 
 COMPLEXES = ROOT / "examples/complexes"
@@ -176,41 +175,10 @@ def cpu_ticks(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11])
 
 
-@pytest.mark.parametrize(("times", "left"), [(1, {}), (TRIES, {3: f"its worker ended (-9), {TRIES} times"})])
-def test_processes_that_die(times: int, left: dict[int, str], tmp_path: Path) -> None:
-    work = KilledAtFirst(tmp_path, victim=3, times=times)
-    found = dict(ENGINES["local"](work, iter(range(8)), 2))
-    assert {unit: reason for unit, reason in found.items() if reason} == left | {5: "ValueError: five is odd"}
-    assert sorted(found) == list(range(8))
-    tries = work.tries()
-    assert tries.pop(3) == min(times + 1, TRIES)
-    assert set(tries.values()) == {1}
-
-
-def test_processes_that_start_slowly() -> None:
-    """The work is loaded by each process once: with each unit, the others would wait for it, and give up."""
-    began = time.monotonic()
-    found = dict(ENGINES["local"](SlowToLoad(1.0), iter(range(20)), 2))
-    assert found == dict.fromkeys(range(20), "")
-    assert time.monotonic() - began < 20 * 1.0
-
-
 def test_a_ray_cluster_makes_the_same(inputs: Path, run: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="ray, an extra, is not installed")
     assert many(inputs, tmp_path / "run", "--engine", "ray", "--workers", "1") == OK
     assert same(run, tmp_path / "run")
-
-
-def test_tasks_of_a_ray_cluster_that_die(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray", reason="ray, an extra, is not installed")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]))
-    for times, ends in ((1, ""), (TRIES, f"its worker ended, {TRIES} times (WorkerCrashedError)")):
-        folder = tmp_path / str(times)
-        folder.mkdir()
-        work = KilledAtFirst(folder, victim=3, times=times)
-        found = dict(ENGINES["ray"](work, iter(range(5)), 2))
-        assert found == {0: "", 1: "", 2: "", 3: ends, 4: ""}
-        assert work.tries() == {0: 1, 1: 1, 2: 1, 3: min(times + 1, TRIES), 4: 1}
 
 
 def test_without_ray_one_line_says_how_to_get_it(
