@@ -85,7 +85,7 @@ def same(a: Path, b: Path, pockets: tuple[str, ...] = ("7sza", "7off")) -> bool:
 
 
 def chunk_times(out: Path) -> dict[str, int]:
-    return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in out.glob("*/chunks/*")}
+    return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in out.glob("*/chunks/*.json")}
 
 
 def test_a_pocket_of_many_is_the_pocket_alone(inputs: Path, run: Path, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_what_is_finished_is_not_made_again(
     assert many(inputs, tmp_path / "run") == 130
     assert "the same command continues" in capsys.readouterr().err
     before = chunk_times(tmp_path / "run")
-    assert len(before) == 2 * 4
+    assert len(before) == 4
     assert many(inputs, tmp_path / "run") == OK
     assert made == [0, 2, 4, 0, 2, 2, 4]
     assert chunk_times(tmp_path / "run").items() >= before.items()
