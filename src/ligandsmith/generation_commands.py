@@ -84,7 +84,9 @@ def _require_fitting_flags(args: argparse.Namespace) -> None:
     if args.manifest is not None and site:
         raise argparse.ArgumentTypeError("with --manifest the site of each pocket is named in the file")
     if args.protein is not None and not site:
-        raise argparse.ArgumentTypeError("one of the arguments --ligand --residues --center --het is required with --protein")
+        raise argparse.ArgumentTypeError(
+            "one of the arguments --ligand --residues --center --het is required with --protein"
+        )
     if args.protein is not None and many:
         raise argparse.ArgumentTypeError("--workers, --engine, --unique and --stop_below go with --manifest")
 
