@@ -14,12 +14,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("diffusion", "chem"),
     ("models",),
     ("losses",),
-    ("training", "samples", "generation", "closing"),
-    ("arguments", "doctor", "selection_commands", "cli"),
+    ("training", "samples", "generation", "closing", "many"),
+    ("arguments", "doctor", "generation_commands", "selection_commands", "cli"),
 )
-COMMAND_LINE = ("doctor", "selection_commands", "cli")
+COMMAND_LINE = ("doctor", "generation_commands", "selection_commands", "cli")
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
-EVALUATION_MAY_IMPORT = {"errors", "files", "evaluation", "chem.sdf", "chem.relax", "chem.surroundings"}
+EVALUATION_MAY_IMPORT = {"errors", "files", "evaluation", "chem.sdf", "chem.relax", "chem.surroundings", "many.engines"}
 ENTRANCES = {"__init__", "__main__"}  # import lazily, from anywhere
 
 

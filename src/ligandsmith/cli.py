@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ligandsmith import generation_commands as generation
 from ligandsmith import selection_commands as selection
 from ligandsmith.arguments import (
     Parser,
     above_zero,
     boolean,
     joined_values,
-    numbers,
     positive,
     preset_name,
     probability,
@@ -30,7 +30,6 @@ from ligandsmith.errors import LigandsmithError
 
 # Threads that wait must not spin: on cores that others use too, that costs several times the work. Read with torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-HIGH_GUIDANCE = 3.0
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -202,64 +201,6 @@ def _conformers(args: argparse.Namespace) -> None:
     _print_counts(manifest, "ligands", f"conformers written to {args.out}")
 
 
-def _generate_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--checkpoint",
-        default="tiny",
-        help="a .pt file, an exported folder, or the name of shipped weights (%(default)s)",
-    )
-    add("--protein", type=Path, required=True, help="PDB or mmCIF, also .gz")
-    site = parser.add_mutually_exclusive_group(required=True)
-    site.add_argument("--ligand", type=Path, help="reference ligand in the site: SDF or MOL2")
-    site.add_argument("--residues", nargs="+", metavar="CHAIN:NUMBER", help="residues of the site")
-    site.add_argument("--center", type=numbers, metavar="X,Y,Z", help="centre of the site in Å, with --radius")
-    site.add_argument("--het", metavar="NAME", help="ligand in the protein file: NAME or CHAIN:NAME:NUMBER")
-    add("--radius", type=above_zero, default=10.0, help="Å around --center (%(default)s)")
-    add("--num", type=positive, default=100, help="ligands (%(default)s)")
-    add("--num_atoms", help="heavy atoms: a number or a range 18-26 (default: the size model)")
-    add("--steps", type=positive, help="network steps (default: the checkpoint's)")
-    add("--sampler", help="euler, heun, ddim, ddpm or dpmpp_2m (default: the checkpoint's)")
-    add("--cfg_scale", type=float, help="guidance of the features (default: the checkpoint's)")
-    add("--cfg_scale_x", type=float, help="guidance of the coordinates (default: the checkpoint's)")
-    add("--churn", type=float, help="noise added back at each step (default: the checkpoint's)")
-    add("--batch_size", type=positive, default=25, help="molecules at a time; does not change them (%(default)s)")
-    add("--seed", type=int, default=0)
-    add("--device", default="cuda")
-    add("--threads", type=whole, default=0)
-    add("--add-hs", dest="add_hs", action="store_true", help="write hydrogens")
-    add("--ligand_vae_path", type=Path, help="refused unless it is the VAE that the denoiser was trained with")
-    add("--protein_vae_path", type=Path, help="refused unless it is the VAE that the denoiser was trained with")
-    add("--out", type=Path, required=True)
-
-
-def _generate(args: argparse.Namespace) -> None:
-    from dataclasses import fields
-
-    from ligandsmith.diffusion.samplers import SAMPLERS
-    from ligandsmith.generation import GenerationOptions, funnel, generate_to_folder, load, read_pocket
-    from ligandsmith.training.hardware import usable_device, use_threads
-
-    if args.sampler not in (None, *SAMPLERS):
-        raise argparse.ArgumentTypeError(f"unknown sampler '{args.sampler}'; choose one of: {', '.join(SAMPLERS)}")
-
-    if max(args.cfg_scale or 0, args.cfg_scale_x or 0) > HIGH_GUIDANCE:
-        print(f"note: a guidance scale above {HIGH_GUIDANCE:g} shrinks diversity and distorts geometry")
-    use_threads(args.threads)
-    pocket, report = read_pocket(args.protein, args.ligand, args.residues, args.center, args.het, radius=args.radius)
-    for line in report.lines():
-        print(line)
-    options = GenerationOptions(**{f.name: getattr(args, f.name) for f in fields(GenerationOptions)})
-    generator = load(args.checkpoint, usable_device(args.device))
-    for name, path in (("ligand", args.ligand_vae_path), ("protein", args.protein_vae_path)):
-        if path is not None:
-            generator.require_vae(name, path)
-    notes = {"command": " ".join(sys.argv), "preflight": report.lines()}
-    for line in funnel(generate_to_folder(generator, pocket, options, args.out, notes)):
-        print(line)
-    print(f"written: {args.out / 'ligands.sdf'}, {args.out / 'samples.json'}")
-
-
 def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("ligands", type=Path, help="SDF, folder with an SDF for each pocket, manifest .csv, or result file .pt")
@@ -273,7 +214,8 @@ def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
     add("--dock", action="store_true", help="dock anew with Vina too, whatever the protocol says")
     add("--exhaustiveness", type=positive, help="of docking (default: the protocol's)")
     add("--seed", type=whole, help="of docking (default: the protocol's)")
-    add("--workers", type=positive, default=1, help="processes (%(default)s)")
+    add("--workers", type=positive, default=1, help="processes, or tasks of a cluster (%(default)s)")
+    add("--engine", choices=["local", "ray"], default="local", help="ray: a pocket is a task (%(default)s)")
     add("--out", type=Path, help="folder of the results (default: that of the SDF, or FOLDER/evaluation)")
 
 
@@ -286,7 +228,9 @@ def _evaluate(args: argparse.Namespace) -> None:
     changes = {"exhaustiveness": args.exhaustiveness, "seed": args.seed}
     without = {"posebusters"} if args.no_posebusters else set()
     protocol = adapted(args.protocol, args.tools, without, args.dock, **changes)
-    options = EvaluationOptions(protocol, None, out / "answers", args.workers, " ".join(sys.argv))
+    options = EvaluationOptions(
+        protocol, None, out / "answers", args.workers, " ".join(sys.argv), args.engine,
+    )  # fmt: skip
     evaluation = evaluate(args.ligands, args.protein, args.ligand, args.requested, args.known, options)
     write_evaluation(evaluation, out)
     print(summary_table(evaluation))
@@ -327,7 +271,7 @@ COMMANDS: dict[str, Command] = {
     "train-vae": ("train the ligand or the protein VAE", _train_vae_flags, _train_vae),
     "train-denoiser": ("train the diffusion model", _train_denoiser_flags, _train_denoiser),
     "train-all": ("train everything together, on one or many GPUs", _train_all_flags, _train_all),
-    "generate": ("new ligands for a pocket", _generate_flags, _generate),
+    "generate": ("new ligands for a pocket", generation.flags, generation.generate),
     "export": ("a checkpoint as safetensors, configuration and model card", _export_flags, _export),
     "evaluate": ("score molecules of any method", _evaluate_flags, _evaluate),
     "report": ("results of evaluate, or a training run -> a page to look at", _report_flags, _report),

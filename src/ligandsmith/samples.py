@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,16 +34,7 @@ def generate_to_folder(
 
     Raises LigandsmithError if the folder holds the samples of another request.
     """
-    setting = options.sampling(generator.config.sampling)
-    options.size_range()  # refused before anything is written
-    identity = {
-        "checkpoint": generator.checkpoint_hash,
-        "pocket": hashlib.sha256(pocket.x.tobytes()).hexdigest()[:16],
-        "seed": options.seed,
-        "num_atoms": options.num_atoms,
-        "add_hs": options.add_hs,
-        "sampling": asdict(setting),
-    }
+    identity = identity_of(generator, options, pocket)
     record = _previous(out, identity) or {
         "identity": identity,
         "done": 0,
@@ -52,19 +44,45 @@ def generate_to_folder(
     }
     record |= {"requested": max(options.num, record["done"]), **(notes or {})}
     out.mkdir(parents=True, exist_ok=True)
-    _write_json(out / SAMPLES_FILE, record)
+    write_json(out / SAMPLES_FILE, record)
     began = time.perf_counter() - record["seconds"]
     for batch in generator.batches(pocket, options, start=record["done"]):
-        made = [(_finished(g, options), _properties(g, record)) for g in batch if g.mol is not None]
-        write_sdf(out / LIGANDS_FILE, made, append=True)
-        record["molecules"] += [_summary(g) for g in batch if g.mol is not None]
-        record["failures"] += [
-            {"index": g.index, "reason": g.reason, "detail": g.detail} for g in batch if g.mol is None
-        ]
+        write_sdf(out / LIGANDS_FILE, records_of(batch, identity), append=True)
+        molecules, failures = rows_of(batch)
+        record["molecules"] += molecules
+        record["failures"] += failures
         record["done"] = batch[-1].index + 1
         record["seconds"] = round(time.perf_counter() - began, 3)
-        _write_json(out / SAMPLES_FILE, record)
+        write_json(out / SAMPLES_FILE, record)
     return record
+
+
+def identity_of(generator: "LigandGenerator", options: "GenerationOptions", pocket: Pocket) -> dict[str, Any]:
+    """What decides the molecules of a pocket, as plain values. Raises LigandsmithError for options that cannot be."""
+    setting = options.sampling(generator.config.sampling)
+    options.size_range()  # refused before anything is written
+    return {
+        "checkpoint": generator.checkpoint_hash,
+        "pocket": pocket_hash(pocket),
+        "seed": options.seed,
+        "num_atoms": options.num_atoms,
+        "add_hs": options.add_hs,
+        "sampling": asdict(setting),
+    }
+
+
+def pocket_hash(pocket: Pocket) -> str:
+    """Sixteen hex digits that change with the coordinates."""
+    return hashlib.sha256(pocket.x.tobytes()).hexdigest()[:16]
+
+
+def refuse_other(out: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Raise LigandsmithError unless what is in `out` was made by the same request."""
+    other = [k for k in ours if theirs.get(k) != ours[k]]
+    if other:
+        raise LigandsmithError(
+            f"{out}: holds samples of another request (different {', '.join(other)}); choose another --out"
+        )
 
 
 def _previous(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -79,11 +97,7 @@ def _previous(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         theirs, listed = record["identity"], len(record["molecules"])
     except (ValueError, KeyError, TypeError) as error:
         raise LigandsmithError(f"{path}: not the record of earlier samples ({error!r}); choose another --out") from None
-    other = [k for k in identity if theirs.get(k) != identity[k]]
-    if other:
-        raise LigandsmithError(
-            f"{out}: holds samples of another request (different {', '.join(other)}); choose another --out"
-        )
+    refuse_other(out, theirs, identity)
     text = sdf.read_text(encoding="utf-8") if sdf.exists() else ""
     records = text.split(RECORD_END)[:-1]
     if len(records) < listed:
@@ -96,20 +110,27 @@ def _previous(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     return record
 
 
-def _finished(ligand: GeneratedLigand, options: "GenerationOptions") -> Chem.Mol:
-    assert ligand.mol is not None
-    mol = Chem.AddHs(ligand.mol, addCoords=True) if options.add_hs else Chem.Mol(ligand.mol)
-    mol.SetProp("_Name", f"ligand_{ligand.index:05d}")
-    return mol
+def records_of(
+    ligands: Iterable[GeneratedLigand], identity: dict[str, Any]
+) -> Iterator[tuple[Chem.Mol, dict[str, Any]]]:
+    """What `ligands.sdf` holds of each ligand that could be built: molecule and SD properties."""
+    same = {name: identity[name] for name in ("seed", "checkpoint", "pocket")}
+    for ligand in ligands:
+        if ligand.mol is not None:
+            mol = Chem.AddHs(ligand.mol, addCoords=True) if identity["add_hs"] else Chem.Mol(ligand.mol)
+            mol.SetProp("_Name", f"ligand_{ligand.index:05d}")
+            yield mol, _summary(ligand) | same
 
 
-def _properties(ligand: GeneratedLigand, record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **_summary(ligand),
-        "seed": record["identity"]["seed"],
-        "checkpoint": record["identity"]["checkpoint"],
-        "pocket": record["identity"]["pocket"],
-    }
+def rows_of(ligands: Iterable[GeneratedLigand]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What `samples.json` lists: molecules, and failures with their reason."""
+    molecules, failures = [], []
+    for ligand in ligands:
+        if ligand.mol is not None:
+            molecules.append(_summary(ligand))
+        else:
+            failures.append({"index": ligand.index, "reason": ligand.reason, "detail": ligand.detail})
+    return molecules, failures
 
 
 def _summary(ligand: GeneratedLigand) -> dict[str, Any]:
@@ -123,7 +144,8 @@ def _summary(ligand: GeneratedLigand) -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, data: dict[str, Any]) -> None:
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Whole or not at all; raises LigandsmithError."""
     _write_text(path, json.dumps(data, indent=1) + "\n")
 
 

@@ -3,33 +3,57 @@
 Imports RDKit, gemmi and NumPy, never torch.
 """
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rdkit import rdBase
 
+from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.input import EvaluationInput, KnownMolecules, NotRun, Sample
 from ligandsmith.evaluation.metrics import METRICS
 from ligandsmith.evaluation.poses import load_protein
 from ligandsmith.evaluation.protocols import NO_TOOLS, Protocol
-from ligandsmith.evaluation.sources import PathLike, Source, find_sources, generation_log, load_known, load_reference
+from ligandsmith.evaluation.sources import (
+    PathLike,
+    Source,
+    file_name,
+    find_sources,
+    generation_log,
+    load_known,
+    load_reference,
+)
 from ligandsmith.evaluation.statistics import Value
 from ligandsmith.evaluation.summary import Evaluation, Scored, rows_of, summarise
 from ligandsmith.evaluation.toolbox import make_tools
 from ligandsmith.evaluation.tools import Answer, Site, run_tool
+from ligandsmith.many.engines import ENGINES
+
+log = logging.getLogger("ligandsmith")
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How to evaluate. `folder` keeps the answers of slow tools, so that an interrupted evaluation continues."""
+    """How to evaluate. `folder` keeps the answers of slow tools, so that an interrupted evaluation continues.
+
+    With `engine` "ray", tasks of a cluster compute them, one pocket at a time each, in a folder for each pocket.
+    """
 
     protocol: Protocol = NO_TOOLS
     known: KnownMolecules | None = None
     folder: Path | None = None
     workers: int = 1
     command: str = ""
+    engine: str = "local"
+
+    def of_pocket(self, pocket: str) -> "EvaluationOptions":
+        """Tasks on different machines cannot append to one file."""
+        if self.engine == "local" or self.folder is None:
+            return self
+        return replace(self, folder=self.folder.resolve() / file_name(pocket))
 
 
 def evaluate(
@@ -52,10 +76,35 @@ def evaluate(
     if novelty is not None:
         options = replace(options, known=load_known(novelty))
     began = time.perf_counter()
-    scored = [_score_source(source, options) for source in find_sources(place, protein, reference, requested)]
+    sources = find_sources(place, protein, reference, requested)
+    if options.engine != "local":
+        _answer_on_cluster(sources, options)
+    scored = [_score_source(source, options.of_pocket(source.pocket)) for source in sources]
     summary = summarise(scored, options.protocol)
     summary |= {"command": options.command, "seconds": round(time.perf_counter() - began, 1)}
     return Evaluation(rows_of(scored), summary, tuple(scored))
+
+
+@dataclass(frozen=True)
+class _AnswerPocket:
+    """Work of a cluster: leaves the slow answers of a pocket in its folder, where the evaluation finds them."""
+
+    options: EvaluationOptions
+
+    def __call__(self, source: Source) -> None:
+        _score_source(source, self.options.of_pocket(source.pocket))
+
+
+def _answer_on_cluster(sources: Sequence[Source], options: EvaluationOptions) -> None:
+    """A pocket whose task fails is logged, and computed here afterwards."""
+    if options.folder is None:
+        raise LigandsmithError(f"engine {options.engine}: name a folder for the answers")
+    work = _AnswerPocket(replace(options, workers=1, known=None))
+    pockets = (source.absolute() for source in sources)
+    with closing(ENGINES[options.engine](work, pockets, options.workers)) as results:
+        for source, reason in results:
+            if reason:
+                log.warning("%s: %s; its answers are computed here", source.pocket, reason)
 
 
 def _score_source(source: Source, options: EvaluationOptions) -> Scored:

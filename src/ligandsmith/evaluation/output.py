@@ -11,7 +11,7 @@ from rdkit import Chem
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.poses import Protein
-from ligandsmith.evaluation.sources import PathLike
+from ligandsmith.evaluation.sources import PathLike, file_name
 from ligandsmith.evaluation.summary import Evaluation, Scored
 from ligandsmith.files import whole_file
 
@@ -62,7 +62,7 @@ def _write_structures(evaluation: Evaluation, folder: Path) -> None:
         write_sdf(folder / "references.sdf", references)
     for s in scored:
         if s.data.site.protein is not None:
-            path = folder / "pockets" / f"{_file_name(s.source.pocket)}.pdb"
+            path = folder / "pockets" / f"{file_name(s.source.pocket)}.pdb"
             path.parent.mkdir(exist_ok=True)
             with whole_file(path) as part:
                 part.write_text(pocket_pdb(s, s.data.site.protein), encoding="utf-8")
@@ -73,11 +73,6 @@ def _write_structures(evaluation: Evaluation, folder: Path) -> None:
         poses = [pose for s in scored for pose in _poses(s, key)]
         if poses:
             write_sdf(folder / name, poses)
-
-
-def _file_name(pocket: str) -> str:
-    """A pocket's name as the name of a file: nothing that leaves the folder."""
-    return pocket.replace("/", "_").replace("\\", "_").lstrip(".") or "pocket"
 
 
 def pocket_pdb(scored: Scored, protein: Protein) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +51,32 @@ class Source:
         missing = range(len(found), self.requested or 0)
         return found + [Sample(i, None, NOT_GENERATED) for i in missing]
 
+    def absolute(self) -> "Source":
+        """With paths that hold in another current folder."""
+        protein, reference = (None if p is None else p.resolve() for p in (self.protein, self.reference))
+        return replace(self, ligands=self.ligands.resolve(), protein=protein, reference=reference)
+
+
+def file_name(pocket: str) -> str:
+    """A pocket's name as the name of a file: nothing that leaves the folder."""
+    return pocket.replace("/", "_").replace("\\", "_").lstrip(".") or "pocket"
+
 
 def find_sources(
     place: PathLike, protein: PathLike | None = None, reference: PathLike | None = None, requested: int | None = None
 ) -> list[Source]:
     """The pockets of `place`: an SDF, a folder, a manifest (.csv) or a result file (.pt).
 
-    A folder is one of `generate` (it has `ligands.sdf`), or holds one SDF for each pocket, or one such folder for each.
+    A folder is one of `generate` (it has `ligands.sdf`), or holds one SDF for each pocket, or one such folder for each;
+    one of `generate --manifest` has a manifest of its own, which counts unless `protein` or `reference` is given.
     For several pockets `protein` and `reference` are folders with a file of each pocket's name. The columns of a
     manifest are ligands, and if wanted pocket, protein, reference, requested; its paths are relative to it. Raises
     LigandsmithError.
     """
     path = Path(place)
+    own = path / "manifest.csv"
+    if own.is_file() and protein is None and reference is None:
+        path = own
     if path.name.endswith(".csv"):
         return _manifest(path)
     if path.suffix == ".pt":

@@ -187,7 +187,7 @@ def _funnel(scored: Sequence[Scored]) -> list[dict[str, Any]]:
     Built: the method delivered something. A molecule counts in a stage only if it passed all stages before.
     """
     samples = [x for s in scored for x in s.data.samples]
-    never = {"not generated", "no atoms"}
+    never = {"not generated", "not sampled", "unusable pocket", "no atoms"}
     failed = Counter(x.reason for x in samples if x.mol is None)
     not_built = {reason: n for reason, n in failed.items() if reason in never}
     refused = {reason: n for reason, n in failed.items() if reason not in never}

@@ -8,6 +8,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, TimeoutError
 from concurrent.futures.process import BrokenProcessPool
@@ -188,12 +189,13 @@ def _compute(tool: Tool, site: Site, todo: Mapping[str, Chem.Mol], workers: int)
 def _compute_in_pool(
     tool: Tool, site: Site, todo: Mapping[str, Chem.Mol], workers: int
 ) -> Iterator[tuple[str, Answer, bool]]:
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    # Within a task of a Ray cluster, whose process has threads that a fork would cut off, only "spawn" is safe.
+    fork = "fork" in multiprocessing.get_all_start_methods() and "ray" not in sys.modules
     pool = ProcessPool(
         max_workers=max(1, min(workers, len(todo))),
         initializer=_place_worker,
         initargs=(tool, site),
-        context=multiprocessing.get_context(method),
+        context=multiprocessing.get_context("fork" if fork else "spawn"),
     )
     done: Queue[tuple[str, Future[Answer]]] = Queue()
     waiting = set()
