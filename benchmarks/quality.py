@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=5, help="ligands per pocket")
     parser.add_argument("--max_atoms", type=int, default=60, help="only references up to this size")
     parser.add_argument("--model_sizes", action="store_true")
-    for name in ("steps", "cfg_scale", "cfg_scale_x", "churn", "sampler"):
+    for name in ("steps", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "sampler"):
         parser.add_argument(f"--{name}", type={"steps": int, "sampler": str}.get(name, float))
     parser.add_argument("--posebusters", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
@@ -44,7 +44,7 @@ def main() -> None:
     fitting = np.flatnonzero(data.sizes()[0] <= args.max_atoms)
     chosen = fitting[np.linspace(0, len(fitting) - 1, args.pockets).astype(int)]
     generator = load(args.checkpoint)
-    options = {n: getattr(args, n) for n in ("steps", "cfg_scale", "cfg_scale_x", "churn", "sampler")}
+    options = {n: getattr(args, n) for n in ("steps", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "sampler")}
     args.out.mkdir(parents=True, exist_ok=True)
     made, failures, gaps, offsets = [], [], [], []
     began, began_cpu = time.perf_counter(), cpu_seconds()

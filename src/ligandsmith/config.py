@@ -109,6 +109,7 @@ class SamplingConfig:
     sampler: str = "euler"
     steps: int = 50
     churn: float = 0.3
+    noise_scale: float = 1.0  # of the starting and the added noise; below 1: likelier and less diverse ligands
     cfg_scale: float = 1.5  # of z_h; 1: no guidance
     cfg_scale_x: float = 1.0  # of the coordinates, never on the centre of mass
     guidance_low: float = 0.2  # σ/α interval in which guidance acts

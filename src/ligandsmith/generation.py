@@ -58,13 +58,14 @@ class GenerationOptions:
     cfg_scale: float | None = None
     cfg_scale_x: float | None = None
     churn: float | None = None
+    noise_scale: float | None = None
     batch_size: int = 25
     seed: int = 0
     add_hs: bool = False
 
     def sampling(self, base: SamplingConfig) -> SamplingConfig:
         """The checkpoint's sampling settings with the given ones laid over them."""
-        names = ("steps", "sampler", "cfg_scale", "cfg_scale_x", "churn")
+        names = ("steps", "sampler", "cfg_scale", "cfg_scale_x", "churn", "noise_scale")
         setting = replace(base, **{n: getattr(self, n) for n in names if getattr(self, n) is not None})
         if setting.sampler not in SAMPLERS:
             raise LigandsmithError(f"unknown sampler '{setting.sampler}'; choose one of: {', '.join(SAMPLERS)}")
@@ -233,13 +234,13 @@ class LigandGenerator:
         model = self.model
 
         def fresh(step: int) -> Tensor:
-            return noise.normal(keys, f"step {step}", (n, width)) * mask.unsqueeze(-1)
+            return setting.noise_scale * noise.normal(keys, f"step {step}", (n, width)) * mask.unsqueeze(-1)
 
         denoise = GuidedDenoiser(
             lambda noisy, null: model.denoiser(noisy, pocket, null), mask, model.stats.scale_x, setting,
             model.schedule, self.config.diffusion.prediction,
         )  # fmt: skip
-        start = noise.normal(keys, "start", (n, width)) * mask.unsqueeze(-1)
+        start = setting.noise_scale * noise.normal(keys, "start", (n, width)) * mask.unsqueeze(-1)
         times = time_grid(setting.steps, setting.min_time, setting.power)
         z = SAMPLERS[setting.sampler](denoise, start, times, model.schedule, fresh, setting.churn)
         x, h = model.stats.restore(z)

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from ligandsmith.config import Config, OptimizerConfig
+from ligandsmith.config import Config, OptimizerConfig, from_dict
 from ligandsmith.data.dataset import write_json
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.losses import LEVEL, noise_level_means
@@ -364,7 +364,8 @@ class Trainer:
             log.info("--resume auto: no %s; starting afresh", path)
             return
         content = load_checkpoint(path, (self.stage.kind,))
-        if content["config"] != asdict(self.stage.config):
+        saved = from_dict(Config, content["config"], str(path))  # fields that came later have their defaults
+        if saved != self.stage.config:
             raise LigandsmithError(f"{path}: made with another config; resume with the same preset and overrides")
         changed = [
             f"{k.replace('_', ' ')} {content['run'][k]}, now {v}"
