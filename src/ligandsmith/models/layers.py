@@ -201,6 +201,7 @@ class EqAttnBlock(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """s [B, Q, D], basis [B, Q, K, RadialBasis.SIZE], pair [B, Q, K, E] -> (s, move [B, Q, 3] Å, pair).
 
+        `pair` may also be one state [E] for all edges; it is then returned as it came.
         `keys=None` means self-attention over a dense graph or over `edges.index` of the same atoms.
         """
         u, gate = self.norm(s, condition)
@@ -208,13 +209,18 @@ class EqAttnBlock(nn.Module):
         edge = edge_input(self.edge_query(u), keys.edge, edges)
         edge = accumulate(edge, (basis, self.edge_basis.weight), (pair, self.edge_state.weight))
         edge = silu(self.edge_out(silu(edge)))
-        pair = pair + edge
         bias, coefficients = self.bias_and_channels(edge).split([self.config.heads, self.config.channels], -1)
         s = s + gate * self.out(self._attend(u, keys, edges, edge, bias))
         vectors = self._vectors(coefficients, edges)
         u, gate = self.ffn_norm(s, condition)
         s = s + gate * self.ffn_out(F.silu(self.ffn_in(torch.cat([u, *self._invariants(vectors)], -1))))
-        return s, self._move(u, vectors), pair
+        return s, self._move(u, vectors), self._kept(pair, edge)
+
+    def _kept(self, pair: Tensor, edge: Tensor) -> Tensor:
+        """The edge state of the next block; a state that is one for all edges stays so."""
+        if pair.ndim == 1:
+            return pair
+        return pair + edge if edge.requires_grad else edge.add_(pair)
 
     def _attend(self, u: Tensor, keys: Keys, edges: Edges, edge: Tensor, bias: Tensor) -> Tensor:
         """Multi-head attention over nodes and edges; a query without any neighbour receives zero. -> [B, Q, D].
