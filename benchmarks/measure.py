@@ -14,7 +14,10 @@ from ligandsmith.config import Config
 from ligandsmith.data.vocabulary import ATOM_NAMES, RESIDUES
 from ligandsmith.types import Complex, Ligand, Pocket
 
-__all__ = ["cpu_seconds", "edges", "machine", "measured", "peak_gib", "repeat", "report", "size_flags"]
+__all__ = [
+    "against_matmul", "counted_gflop", "cpu_seconds", "edges", "machine", "matmul_rate", "measured", "peak_gib", "repeat",
+    "report", "size_flags", "synthetic_complex",
+]  # fmt: skip
 
 
 def size_flags(parser: argparse.ArgumentParser, batch: int, repeats: int = 7) -> None:
