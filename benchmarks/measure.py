@@ -15,8 +15,8 @@ from ligandsmith.data.vocabulary import ATOM_NAMES, RESIDUES
 from ligandsmith.types import Complex, Ligand, Pocket
 
 __all__ = [
-    "against_matmul", "counted_gflop", "cpu_seconds", "edges", "machine", "matmul_rate", "measured", "peak_gib", "repeat",
-    "report", "size_flags", "synthetic_complex",
+    "against_matmul", "counted_gflop", "cpu_seconds", "edges", "machine", "matmul_rate", "measured", "peak_gib",
+    "repeat", "report", "size_flags", "synthetic_complex",
 ]  # fmt: skip
 
 
@@ -40,7 +40,9 @@ def measured(work: Callable[[], Any], repeats: int) -> dict[str, Any]:
     rate = matmul_rate()
     core_s, wall_s = repeat(work, repeats)
     peak = peak_gib()
-    return {"core_s": core_s, "wall_s": wall_s, "peak_rss_gib": peak} | against_matmul(counted_gflop(work), core_s, rate)
+    return {"core_s": core_s, "wall_s": wall_s, "peak_rss_gib": peak} | against_matmul(
+        counted_gflop(work), core_s, rate
+    )
 
 
 def against_matmul(gflop: float, core_s: float, rate: float) -> dict[str, Any]:

@@ -87,7 +87,9 @@ def stand_ins() -> list[str]:
     return made
 
 
-def optimised(model: torch.nn.Module, loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer, clip: float) -> Step:
+def optimised(
+    model: torch.nn.Module, loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer, clip: float
+) -> Step:
     def step() -> None:
         optimizer.zero_grad()
         loss().backward()

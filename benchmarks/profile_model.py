@@ -1,4 +1,4 @@
-"""The operations that a training step or a sampling step spends its time on, as a markdown table; the last line is JSON.
+"""The operations that a training or a sampling step spends its time on, as a markdown table; the last line is JSON.
 
 `python benchmarks/profile_model.py train --batch 8`, `python benchmarks/profile_model.py sample --batch 20`
 Self time of each operation by torch.profiler, which counts wall time: run it on an idle core, or compare shares only.

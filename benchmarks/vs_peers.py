@@ -5,6 +5,7 @@ PEER_ROOT is a checkout of the peer, PEER_PYTHON (default: this Python) one that
 its own, with one thread; the steps alternate, so that a busy machine slows all alike. The peer runs at its published
 size with random weights on the same synthetic complexes. "100 molecules": the peer's denoising step times its published
 steps times 100 / batch; ours by making a batch with the preset's own settings, RDKit molecules included.
+`--peer ligandsmith` compares with another checkout of this project: before and after a change.
 """
 
 import argparse
@@ -21,14 +22,14 @@ import numpy as np
 from measure import machine, report, synthetic_complex
 
 HERE = Path(__file__).resolve().parent
-PUBLISHED_STEPS = {"diffsbdd": 500, "targetdiff": 1000, "geoldm": 1000}
+PUBLISHED_STEPS = {"diffsbdd": 500, "targetdiff": 1000, "geoldm": 1000, "ligandsmith": 50}
 
 
 class Worker:
     """A process that runs one step of a model per line that it is sent."""
 
-    def __init__(self, command: list[str]) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    def __init__(self, command: list[str], **environment: str) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", **environment}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
         )
@@ -71,9 +72,13 @@ def workers(args: argparse.Namespace, folder: Path) -> dict[str, Worker]:
     sites = [c.pocket.x for c in made if c.pocket is not None]
     np.savez(folder / "complexes.npz", ligand=np.stack([c.ligand.x for c in made]), pocket=np.stack(sites))
     python = os.environ.get("PEER_PYTHON", sys.executable)
-    found = {"peer": Worker([python, str(HERE / "peers.py"), args.peer, root, str(folder / "complexes.npz")])}
     sizes = [str(n) for n in (args.batch, args.ligand, args.pocket)]
-    return found | {name: Worker([sys.executable, str(HERE / "own.py"), name, *sizes]) for name in args.presets}
+    if args.peer == "ligandsmith":
+        command, paths = [python, str(HERE / "own.py"), args.presets[0], *sizes], {"PYTHONPATH": f"{root}/src"}
+    else:
+        command, paths = [python, str(HERE / "peers.py"), args.peer, root, str(folder / "complexes.npz")], {}
+    own = {name: Worker([sys.executable, str(HERE / "own.py"), name, *sizes]) for name in args.presets}
+    return {"peer": Worker(command, **paths)} | own
 
 
 def alternate(found: dict[str, Worker], repeats: int, warmup: int) -> None:
@@ -84,7 +89,7 @@ def alternate(found: dict[str, Worker], repeats: int, warmup: int) -> None:
                 for _ in range(1 if name == "peer" else 3):
                     worker.run(step, turn >= 0)
         for name, worker in found.items():
-            if name != "peer" and turn >= 0:
+            if "steps" in worker.facts and turn >= 0:
                 worker.run("molecules")
 
 
@@ -92,11 +97,12 @@ def outcome(peer: str, batch: int, found: dict[str, Worker]) -> dict[str, Any]:
     """Per model: CPU seconds, parameters, memory, and how many times less than the peer's."""
     steps = PUBLISHED_STEPS[peer]
     theirs = found["peer"]
-    molecules = theirs.core_s("denoise") * steps * 100 / batch
+    one = theirs.core_s("molecules") if "molecules" in theirs.costs else theirs.core_s("denoise") * steps
+    molecules = one * 100 / batch
     rows: dict[str, Any] = {"peer": {
         "parameters": theirs.facts["parameters"], "train_core_s": theirs.core_s("train"),
         "denoise_core_s": theirs.core_s("denoise"), "steps": steps, "molecules_100_core_s": molecules,
-        "peak_rss_gib": theirs.peak(), "stand_ins": theirs.facts["stand_ins"],
+        "peak_rss_gib": theirs.peak(), "stand_ins": theirs.facts.get("stand_ins", []),
     }}  # fmt: skip
     for name, own in found.items():
         if name == "peer":
