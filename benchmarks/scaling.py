@@ -1,9 +1,9 @@
 """Cost against the size of ligand, pocket and batch, all sizes in turn in one process; the last line is JSON.
 
 `python benchmarks/scaling.py --preset small`
-`call` is one network call in sampling, for a batch of molecules of one pocket; `encode` is the pocket, once for all
-molecules; `molecules_100` is the encoding and all calls of 50 steps for 100 molecules; `train` is a training step of the
-denoiser with frozen VAEs.
+`call` is one network call in sampling, for a batch of molecules of one pocket (`call_few`: of two); `encode` is the
+pocket, once for all molecules; `molecules_100` is the encoding and all calls of 50 steps for 100 molecules; `train` is a
+training step of the denoiser with frozen VAEs.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from own import configuration, denoising_step, synthetic_batch, training_module,
 from ligandsmith.data.vocabulary import VOCABULARY
 from ligandsmith.training.modules import build_vaes, pocket_input
 
+FEW = 2  # molecules of a call in which fixed costs show
 POCKETS, LIGANDS, BATCHES = (100, 200, 400, 800), (10, 20, 40, 80), (1, 4, 16, 64)
 CALLS = 51  # of 50 steps
 Works = dict[tuple[str, int], Callable[[], Any]]
@@ -66,9 +67,10 @@ def by_ligand(args: argparse.Namespace) -> dict[int, dict[str, float]]:
     works: Works = {}
     for size in LIGANDS:
         works["call", size] = denoising_step(configuration(args.preset, 350), args.molecules, size, 350)
+        works["call_few", size] = denoising_step(configuration(args.preset, 350), FEW, size, 350)
         works["train", size] = training(args.preset, 1, size, 350)
     cost = medians(works, args.repeats)
-    return {size: {"call": cost["call", size], "train": cost["train", size]} for size in LIGANDS}
+    return {size: {name: cost[name, size] for name in ("call", "call_few", "train")} for size in LIGANDS}
 
 
 def by_batch(args: argparse.Namespace) -> dict[int, dict[str, float]]:
@@ -96,6 +98,7 @@ def main() -> None:
         benchmark="scaling", preset=args.preset, molecules=args.molecules, unit="core-s", pocket=pocket, ligand=ligand,
         batch=batch, pocket_100_to_800=pocket[800]["molecules_100"] / pocket[100]["molecules_100"],
         ligand_20_to_80=ligand[80]["call"] / ligand[20]["call"],
+        ligand_20_to_80_few=ligand[80]["call_few"] / ligand[20]["call_few"],
     )  # fmt: skip
 
 

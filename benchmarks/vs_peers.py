@@ -88,7 +88,7 @@ def alternate(found: dict[str, Worker], repeats: int, warmup: int) -> None:
             for name, worker in found.items():
                 for _ in range(1 if name == "peer" else 3):
                     worker.run(step, turn >= 0)
-        for name, worker in found.items():
+        for worker in found.values():
             if "steps" in worker.facts and turn >= 0:
                 worker.run("molecules")
 
