@@ -2,7 +2,7 @@
 
 `python benchmarks/scaling.py --preset small`
 `call` is one network call in sampling, for a batch of molecules of one pocket (`call_few`: of two); `encode` is the
-pocket, once for all molecules; `molecules_100` is the encoding and all calls of 50 steps for 100 molecules; `train` is a
+pocket, once for all molecules; `molecules_100` is the encoding and all calls of 50 steps for 100; `train` is a
 training step of the denoiser with frozen VAEs.
 """
 
