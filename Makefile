@@ -14,7 +14,7 @@ help:
 	@echo "make demo    ligands for a held-out pocket by the shipped weights, scored, as a page (3 minutes on 2 cores)"
 	@echo "make test    lint, type-check, test"
 	@echo "make gates   the slow quality gates"
-	@echo "make bench   speed and memory of a training step and of sampling"
+	@echo "make bench   speed and memory of all parts; writes docs/performance.md (10 minutes on 2 idle cores)"
 	@echo "make docs    write the generated pages of docs/ anew"
 	@echo "make lint | format | unit | setup | lock | clean | distclean"
 
@@ -46,8 +46,7 @@ gates: $(READY)
 	$(BIN)/python -m pytest -m gate
 
 bench: $(READY)
-	$(BIN)/python benchmarks/train_step.py --preset small --batch 4 --ligand 23 --pocket 350
-	$(BIN)/python benchmarks/sampling.py --preset small --num 20 --steps 50 --ligand 23 --pocket 350
+	$(BIN)/python benchmarks/run_all.py
 
 docs: $(READY)
 	$(BIN)/python scripts/write_metrics_page.py

@@ -1,45 +1,78 @@
-"""What every benchmark shares: CPU seconds over all threads, peak memory, synthetic complexes of a given size."""
+"""What every benchmark shares: flags for sizes, the record that is printed, edges, synthetic complexes."""
 
+import argparse
 import json
-import resource
-import statistics
-import time
+import platform
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
+from meter import counted_gflop, cpu_seconds, matmul_rate, peak_gib, repeat
 
+from ligandsmith.config import Config
 from ligandsmith.data.vocabulary import ATOM_NAMES, RESIDUES
 from ligandsmith.types import Complex, Ligand, Pocket
 
-
-def cpu_seconds() -> float:
-    """User and system seconds of this process, all threads."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def peak_gib() -> float:
-    """Largest resident set of this process so far, GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+__all__ = [
+    "against_matmul", "counted_gflop", "cpu_seconds", "edges", "machine", "matmul_rate", "measured", "peak_gib",
+    "repeat", "report", "size_flags", "synthetic_complex",
+]  # fmt: skip
 
 
-def repeat(work: Callable[[], Any], times: int, warmup: int = 1) -> tuple[float, float]:
-    """Median (CPU s, wall s) of one call."""
-    for _ in range(warmup):
-        work()
-    cpu, wall = [], []
-    for _ in range(times):
-        began, began_cpu = time.perf_counter(), cpu_seconds()
-        work()
-        cpu.append(cpu_seconds() - began_cpu)
-        wall.append(time.perf_counter() - began)
-    return statistics.median(cpu), statistics.median(wall)
+def size_flags(parser: argparse.ArgumentParser, batch: int, repeats: int = 7) -> None:
+    """--preset, --ligand, --pocket, --batch, --threads, --repeats, alike in every benchmark of a model."""
+    parser.add_argument("--preset", default="small")
+    parser.add_argument("--ligand", type=int, default=23, help="atoms, 10 to 80")
+    parser.add_argument("--pocket", type=int, default=350, help="atoms, 100 to 800")
+    parser.add_argument("--batch", type=int, default=batch, help="1 to 64")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=repeats, help="of which the median is reported")
 
 
 def report(**values: Any) -> None:
     """One JSON line, the last one printed."""
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()}))
+
+
+def measured(work: Callable[[], Any], repeats: int) -> dict[str, Any]:
+    """Median cost of one call, its FLOPs, and the share of this machine's matmul rate that they ran at."""
+    rate = matmul_rate()
+    core_s, wall_s = repeat(work, repeats)
+    peak = peak_gib()
+    return {"core_s": core_s, "wall_s": wall_s, "peak_rss_gib": peak} | against_matmul(
+        counted_gflop(work), core_s, rate
+    )
+
+
+def against_matmul(gflop: float, core_s: float, rate: float) -> dict[str, Any]:
+    """FLOPs per CPU second beside those of a plain product of matrices in the same process."""
+    return {
+        "gflop": gflop, "gflop_per_core_s": gflop / core_s, "matmul_gflop_per_core_s": rate,
+        "share_of_matmul": gflop / core_s / rate, "device": "cpu",
+    }  # fmt: skip
+
+
+def edges(config: Config, batch: int, ligand: int, pocket: int) -> dict[str, int]:
+    """Directed edges of one call: ligand atoms among themselves, ligand to pocket in one block, pocket in the VAE."""
+    near = min(config.denoiser.cross_neighbors, pocket) + config.denoiser.anchors
+    return {
+        "ligand_ligand": batch * ligand * (ligand - 1),
+        "ligand_pocket": batch * ligand * near,
+        "pocket_pocket": batch * pocket * min(config.pocket_vae.neighbors, pocket - 1),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on; no name of the host."""
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            model = next(line.split(":")[1].strip() for line in stream if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"cpu": model, "instructions": capability, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def synthetic_complex(ligand: int, pocket: int, seed: int) -> Complex:

@@ -1,90 +1,105 @@
-"""How far data-parallel training scales: message sizes of the presets, an all-reduce measured here, and a model.
+"""Cost against the size of ligand, pocket and batch, all sizes in turn in one process; the last line is JSON.
 
-`python benchmarks/scaling.py --compute_ms 60 --bandwidth 20 --processes 2`
-
-Step of P processes = compute of one process + what of the exchange the backward pass does not hide. A ring all-reduce
-moves 2 (P - 1) / P times the gradients through every link. Compute time and bandwidth (GB/s of the slowest link, all
-directions together) are yours to give; measure the first with `ligandsmith doctor` on the machine in question.
+`python benchmarks/scaling.py --preset small`
+`call` is one network call in sampling, for a batch of molecules of one pocket (`call_few`: of two); `encode` is the
+pocket, once for all molecules; `molecules_100` is the encoding and all calls of 50 steps for 100; `train` is a
+training step of the denoiser with frozen VAEs.
 """
 
 import argparse
-import os
 import statistics
-import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from measure import report
+from meter import timed
+from own import configuration, denoising_step, synthetic_batch, training_module, training_step
 
-from ligandsmith.config import PRESETS, preset
 from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.training.modules import DiffusionModel, build_vaes
+from ligandsmith.training.modules import build_vaes, pocket_input
 
-HIDDEN = 0.5  # share of a step's compute, the later part of the backward pass, that an exchange can hide behind
-GPUS = (1, 2, 4, 8, 16, 32, 64, 128)
-
-
-def gradient_bytes(name: str, joint: bool) -> int:
-    """Bytes of gradients in single precision."""
-    config = preset(name)
-    modules = [DiffusionModel(config), *(build_vaes(config, VOCABULARY).values() if joint else ())]
-    return 4 * sum(p.numel() for module in modules for p in module.parameters())
+FEW = 2  # molecules of a call in which fixed costs show
+POCKETS, LIGANDS, BATCHES = (100, 200, 400, 800), (10, 20, 40, 80), (1, 4, 16, 64)
+CALLS = 51  # of 50 steps
+Works = dict[tuple[str, int], Callable[[], Any]]
 
 
-def exchange_seconds(size: int, processes: int, bandwidth: float, latency: float) -> float:
-    """Ring all-reduce of `size` bytes: bandwidth in bytes/s, latency of one hop in s."""
-    if processes == 1:
-        return 0.0
-    return 2 * (processes - 1) / processes * size / bandwidth + 2 * (processes - 1) * latency
+def medians(works: Works, repeats: int) -> dict[tuple[str, int], float]:
+    """Median CPU seconds of each, taken in turn, after one call that does not count."""
+    found: dict[tuple[str, int], list[float]] = {name: [] for name in works}
+    for turn in range(-1, repeats):
+        for name, work in works.items():
+            core_s, _ = timed(work)
+            if turn >= 0:
+                found[name].append(core_s)
+    return {name: statistics.median(costs) for name, costs in found.items()}
 
 
-def step_seconds(compute: float, exchange: float) -> float:
-    return compute + max(0.0, exchange - HIDDEN * compute)
+def encoding(preset: str, pocket: int) -> Callable[[], Any]:
+    config = configuration(preset, pocket)
+    vae, batch = build_vaes(config, VOCABULARY)["protein"], synthetic_batch(1, 23, pocket)
+    return torch.inference_mode()(lambda: pocket_input(vae, batch, config.denoiser.anchors))  # type: ignore[arg-type]
 
 
-def _worker(rank: int, processes: int, size: int, port: int) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    dist.init_process_group("gloo", rank=rank, world_size=processes)
-    torch.set_num_threads(1)
-    gradients = torch.ones(size // 4)
-    times = []
-    for _ in range(12):
-        dist.barrier()
-        began = time.perf_counter()
-        dist.all_reduce(gradients)
-        times.append(time.perf_counter() - began)
-    if rank == 0:
-        seconds = statistics.median(times[2:])
-        moved = 2 * (processes - 1) / processes * size
-        print(f"measured here: {processes} CPU processes (gloo), {size / 2**20:.1f} MiB: {1e3 * seconds:.1f} ms, "
-              f"{moved / seconds / 1e9:.2f} GB/s")  # fmt: skip
-    dist.destroy_process_group()
+def training(preset: str, batch: int, ligand: int, pocket: int) -> Callable[[], Any]:
+    config = configuration(preset, pocket)
+    return training_step(training_module("denoiser", config), config, synthetic_batch(batch, ligand, pocket))
+
+
+def by_pocket(args: argparse.Namespace) -> dict[int, dict[str, float]]:
+    works: Works = {}
+    for size in POCKETS:
+        works["call", size] = denoising_step(configuration(args.preset, size), args.molecules, 23, size)
+        works["encode", size] = encoding(args.preset, size)
+        works["train", size] = training(args.preset, 1, 23, size)
+    cost = medians(works, args.repeats)
+    calls = CALLS * 100 / args.molecules
+    return {
+        size: {
+            "call": cost["call", size], "encode": cost["encode", size], "train": cost["train", size],
+            "molecules_100": cost["encode", size] + calls * cost["call", size],
+        } for size in POCKETS
+    }  # fmt: skip
+
+
+def by_ligand(args: argparse.Namespace) -> dict[int, dict[str, float]]:
+    works: Works = {}
+    for size in LIGANDS:
+        works["call", size] = denoising_step(configuration(args.preset, 350), args.molecules, size, 350)
+        works["call_few", size] = denoising_step(configuration(args.preset, 350), FEW, size, 350)
+        works["train", size] = training(args.preset, 1, size, 350)
+    cost = medians(works, args.repeats)
+    return {size: {name: cost[name, size] for name in ("call", "call_few", "train")} for size in LIGANDS}
+
+
+def by_batch(args: argparse.Namespace) -> dict[int, dict[str, float]]:
+    works: Works = {}
+    for size in BATCHES:
+        works["call", size] = denoising_step(configuration(args.preset, 350), size, 23, 350)
+        works["train", size] = training(args.preset, size, 23, 350)
+    cost = medians(works, min(args.repeats, 3))
+    return {
+        size: {"call_each": cost["call", size] / size, "train_each": cost["train", size] / size} for size in BATCHES
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--compute_ms", type=float, default=60.0, help="one process's step, without exchange")
-    parser.add_argument("--bandwidth", type=float, default=20.0, help="GB/s of the slowest link")
-    parser.add_argument("--latency_us", type=float, default=10.0, help="of one hop")
-    parser.add_argument("--processes", type=int, default=2, help="of the all-reduce measured here")
-    parser.add_argument("--port", type=int, default=29555)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="small")
+    parser.add_argument("--molecules", type=int, default=20, help="molecules of a network call")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    mp.spawn(_worker, (args.processes, gradient_bytes("small", joint=True), args.port), nprocs=args.processes)
-    compute, bandwidth, latency = args.compute_ms / 1e3, args.bandwidth * 1e9, args.latency_us / 1e6
-    print(f"\nefficiency against the number of GPUs at {args.compute_ms:g} ms a step, {args.bandwidth:g} GB/s, "
-          f"{args.latency_us:g} us a hop\n")  # fmt: skip
-    print("| preset | gradients, MiB | " + " | ".join(str(n) for n in GPUS) + " | exchange hidden up to, ms compute |")
-    print("|---|---|" + "---|" * (len(GPUS) + 1))
-    rows = {}
-    for name in PRESETS:
-        size = gradient_bytes(name, joint=True)
-        shares = [compute / step_seconds(compute, exchange_seconds(size, n, bandwidth, latency)) for n in GPUS]
-        needed = exchange_seconds(size, GPUS[-1], bandwidth, latency) / HIDDEN
-        rows[name] = {"gradient_mib": size / 2**20, "efficiency_at_128": shares[-1]}
-        cells = " | ".join(f"{share:.2f}" for share in shares)
-        print(f"| {name} | {size / 2**20:.1f} | {cells} | {1e3 * needed:.1f} |")
-    report(benchmark="scaling", compute_ms=args.compute_ms, bandwidth_gb_s=args.bandwidth, presets=rows)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    pocket, ligand, batch = by_pocket(args), by_ligand(args), by_batch(args)
+    report(
+        benchmark="scaling", preset=args.preset, molecules=args.molecules, unit="core-s", pocket=pocket, ligand=ligand,
+        batch=batch, pocket_100_to_800=pocket[800]["molecules_100"] / pocket[100]["molecules_100"],
+        ligand_20_to_80=ligand[80]["call"] / ligand[20]["call"],
+        ligand_20_to_80_few=ligand[80]["call_few"] / ligand[20]["call_few"],
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

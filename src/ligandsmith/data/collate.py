@@ -25,8 +25,9 @@ CHUNK = 32  # global batches whose records are sorted by size together
 
 def _padded(arrays: Sequence[NDArray[Any]], size: int, dtype: torch.dtype = torch.long) -> Tensor:
     out = torch.zeros((len(arrays), size, *arrays[0].shape[1:]), dtype=dtype)
-    for row, array in zip(out, arrays, strict=True):
-        row[: len(array)] = torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
+    rows = out.numpy()  # the same memory: filling rows by torch costs four times as much
+    for row, array in zip(rows, arrays, strict=True):
+        row[: len(array)] = array
     return out
 
 
@@ -40,15 +41,13 @@ def collate_ligands(ligands: Sequence[Ligand], vocabulary: Vocabulary) -> Ligand
     size = max(lengths)
     first_charge = {q: i for i, q in enumerate(vocabulary.charges)}
     bonds = torch.zeros(len(ligands), size, size, dtype=torch.long)
-    for row, ligand in zip(bonds, ligands, strict=True):
-        i, j = torch.from_numpy(ligand.bond_index.astype(np.int64)).unbind(1)
-        order = torch.from_numpy(ligand.bond_type.astype(np.int64))
-        row[i, j] = order
-        row[j, i] = order
+    for row, ligand in zip(bonds.numpy(), ligands, strict=True):
+        i, j = ligand.bond_index.T
+        row[i, j] = row[j, i] = ligand.bond_type
     return LigandBatch(
         x=_padded([m.x for m in ligands], size, torch.float32),
         element=_padded([vocabulary.ligand_element_classes(m.element) for m in ligands], size),
-        charge=_padded([np.array([first_charge[int(q)] for q in m.charge]) for m in ligands], size),
+        charge=_padded([np.array([first_charge[q] for q in m.charge.tolist()]) for m in ligands], size),
         aromatic=_padded([m.aromatic for m in ligands], size),
         num_h=_padded([np.minimum(m.num_h, vocabulary.max_hydrogens) for m in ligands], size),
         bonds=bonds,

@@ -123,8 +123,7 @@ class Denoiser(nn.Module):
         condition, mask = rest
         block, keys = crossing
         edges = self._cross_edges(x, pocket, mask & ~null.unsqueeze(-1))
-        pair = self.cross_pair.expand(*edges.distance.shape, -1)
-        s, move, _ = block(s, keys, edges, self.basis(edges.distance), pair, condition)
+        s, move, _ = block(s, keys, edges, self.basis(edges.distance), self.cross_pair, condition)
         return s, move
 
     def _cross_edges(self, x: Tensor, pocket: PocketLatents, mask: Tensor) -> Edges:

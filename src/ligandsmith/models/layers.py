@@ -81,8 +81,11 @@ def nearest(x: Tensor, mask: Tensor, keys_x: Tensor, keys_mask: Tensor, k: int) 
     with torch.no_grad():
         keys = keys_x.repeat_interleave(repeats, 0) if repeats > 1 else keys_x
         allowed = keys_mask.repeat_interleave(repeats, 0) if repeats > 1 else keys_mask
-        squared = (x.unsqueeze(2) - keys.unsqueeze(1)).square().sum(-1)
-        squared = squared.masked_fill(~allowed.unsqueeze(1), math.inf)
+        # Axis by axis: a sum over a last dimension of three is an order of magnitude slower.
+        squared = torch.zeros((), device=x.device)
+        for a, b in zip(x.unbind(-1), keys.unbind(-1), strict=True):
+            squared = squared + (a.unsqueeze(2) - b.unsqueeze(1)).square_()
+        squared.masked_fill_(~allowed.unsqueeze(1), math.inf)
         value, index = squared.topk(min(k, keys.shape[1]), dim=-1, largest=False, sorted=False)
     return index, torch.isfinite(value) & mask.unsqueeze(-1)
 
@@ -198,45 +201,52 @@ class EqAttnBlock(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """s [B, Q, D], basis [B, Q, K, RadialBasis.SIZE], pair [B, Q, K, E] -> (s, move [B, Q, 3] Å, pair).
 
+        `pair` may also be one state [E] for all edges; it is then returned as it came.
         `keys=None` means self-attention over a dense graph or over `edges.index` of the same atoms.
         """
         u, gate = self.norm(s, condition)
         keys = self.keys(u) if keys is None else keys
-        edge = self.edge_query(u).unsqueeze(2) + self._spread(keys.edge, edges)
+        edge = edge_input(self.edge_query(u), keys.edge, edges)
         edge = accumulate(edge, (basis, self.edge_basis.weight), (pair, self.edge_state.weight))
-        edge = F.silu(self.edge_out(F.silu(edge)))
-        pair = pair + edge
+        edge = silu(self.edge_out(silu(edge)))
         bias, coefficients = self.bias_and_channels(edge).split([self.config.heads, self.config.channels], -1)
         s = s + gate * self.out(self._attend(u, keys, edges, edge, bias))
         vectors = self._vectors(coefficients, edges)
         u, gate = self.ffn_norm(s, condition)
         s = s + gate * self.ffn_out(F.silu(self.ffn_in(torch.cat([u, *self._invariants(vectors)], -1))))
-        return s, self._move(u, vectors), pair
+        return s, self._move(u, vectors), self._kept(pair, edge)
 
-    def _spread(self, nodes: Tensor, edges: Edges) -> Tensor:
-        """Per-key features on the edges: broadcast when dense, gathered otherwise."""
-        return nodes.unsqueeze(1) if edges.index is None else gather_nodes(nodes, edges.index)
+    def _kept(self, pair: Tensor, edge: Tensor) -> Tensor:
+        """The edge state of the next block; a state that is one for all edges stays so."""
+        if pair.ndim == 1:
+            return pair
+        return pair + edge if edge.requires_grad else edge.add_(pair)
 
     def _attend(self, u: Tensor, keys: Keys, edges: Edges, edge: Tensor, bias: Tensor) -> Tensor:
-        """Multi-head attention over nodes and edges; a query without any neighbour receives zero. -> [B, Q, D]."""
+        """Multi-head attention over nodes and edges; a query without any neighbour receives zero. -> [B, Q, D].
+
+        Queries meet all keys in one product per pocket, from which the listed ones are taken: far fewer bytes than
+        gathering a key and a value for every edge. Queries of all draws of a pocket form one matrix.
+        """
         b, q, d = u.shape
-        h = self.config.heads
-        query = self.query(u).view(b, q, h, d // h)
-        key, value = keys.attention, keys.value
-        if edges.index is None:
-            logits = torch.einsum("bqhc,bkhc->bqkh", query, key.view(b, -1, h, d // h))
-        else:
-            logits = torch.einsum("bqhc,bqkhc->bqkh", query, gather_nodes(key, edges.index).view(b, q, -1, h, d // h))
+        h, sets = self.config.heads, len(keys.attention)
+        query = self.query(u).view(sets, -1, h, d // h).transpose(1, 2)
+        key, value = (k.view(sets, -1, h, d // h).transpose(1, 2) for k in (keys.attention, keys.value))
+        logits = query @ key.transpose(2, 3)  # [B', H, B / B' · Q, S]
+        shape, index = logits.shape, None
+        if edges.index is not None:
+            index = edges.index.view(sets, 1, shape[2], -1).expand(-1, h, -1, -1)
+            logits = logits.gather(-1, index)
+        bias = bias.view(sets, shape[2], -1, h).permute(0, 3, 1, 2)
+        present = edges.mask.view(sets, 1, shape[2], -1)
         logits = (logits * (d // h) ** -0.5 + bias).float()
-        logits = logits.masked_fill(~edges.mask.unsqueeze(-1), torch.finfo(logits.dtype).min / 2)
-        weights = (logits.softmax(2) * edges.mask.unsqueeze(-1)).to(u.dtype)  # [B, Q, K, H]
-        if edges.index is None:
-            mixed = torch.einsum("bqkh,bkhc->bqhc", weights, value.view(b, -1, h, d // h)).reshape(b, q, d)
-        else:
-            spread = gather_nodes(value, edges.index).view(b, q, -1, h, d // h)
-            mixed = torch.einsum("bqkh,bqkhc->bqhc", weights, spread).reshape(b, q, d)
-        pooled = weights.transpose(2, 3) @ edge  # [B, Q, H, E]
-        return mixed + self.edge_value(pooled.reshape(b, q, -1))
+        logits = logits.masked_fill(~present, torch.finfo(logits.dtype).min / 2)
+        weights = (logits.softmax(-1) * present).to(u.dtype)
+        # An anchor may be a near neighbour too, hence the sum.
+        spread = weights if index is None else weights.new_zeros(shape).scatter_add_(-1, index, weights)
+        mixed = (spread @ value).transpose(1, 2).reshape(b, q, d)
+        pooled = weights.transpose(1, 2).reshape(b, q, h, -1) @ edge  # [B, Q, H, E]
+        return mixed + self.edge_value(pooled.view(b, q, -1))
 
     def _vectors(self, coefficients: Tensor, edges: Edges) -> Tensor:
         """Weighted sums of unit vectors, [B, Q, C, 3], divided by the root of the number of neighbours; fp32."""
@@ -292,10 +302,9 @@ class EGNNBlock(nn.Module):
         """As `EqAttnBlock.forward`; the edge state passes through unchanged."""
         u, gate = self.norm(s, condition)
         keys = self.keys(u) if keys is None else keys
-        spread = keys.edge.unsqueeze(1) if edges.index is None else gather_nodes(keys.edge, edges.index)
-        message = self.edge_query(u).unsqueeze(2) + spread
+        message = edge_input(self.edge_query(u), keys.edge, edges)
         message = accumulate(message, (basis, self.edge_basis.weight), (pair, self.edge_state.weight))
-        message = F.silu(self.edge_out(F.silu(message)))
+        message = silu(self.edge_out(silu(message)))
         mask = edges.mask.unsqueeze(-1)
         count = mask.sum(2).clamp(min=1)
         pooled = (message * torch.sigmoid(self.gate(message)) * mask).sum(2) / count
@@ -308,12 +317,25 @@ class EGNNBlock(nn.Module):
         return s, soft_clip(15 * move, self.config.max_move), pair
 
 
-def accumulate(start: Tensor, *products: tuple[Tensor, Tensor]) -> Tensor:
-    """start + Σ x Wᵀ over (x [..., I], W [O, I]): one pass over memory per product, where a sum of layers takes two."""
-    total = start.flatten(0, -2)
+def edge_input(query: Tensor, keys: Tensor, edges: Edges) -> Tensor:
+    """query [B, Q, E] + keys [B', S, E] on the edges, [B, Q, K, E]: a new tensor."""
+    if edges.index is None:
+        return query.unsqueeze(2) + keys.unsqueeze(1)
+    return gather_nodes(keys, edges.index).add_(query.unsqueeze(2))
+
+
+def accumulate(total: Tensor, *products: tuple[Tensor, Tensor]) -> Tensor:
+    """total + Σ x Wᵀ over (x [..., I] or [I] for all, W [O, I]), in the memory of `total`: out of place, every product
+    would first copy it."""
+    flat = total.flatten(0, -2)
     for x, weight in products:
-        total = torch.addmm(total, x.flatten(0, -2), weight.t())
-    return total.view(start.shape)
+        flat = flat.add_(F.linear(x, weight)) if x.ndim == 1 else flat.addmm_(x.flatten(0, -2), weight.t())
+    return flat.view(total.shape)
+
+
+def silu(x: Tensor) -> Tensor:
+    """SiLU of a tensor that nothing else reads; in place where no gradient needs the input."""
+    return F.silu(x, inplace=not x.requires_grad)
 
 
 def soft_clip(move: Tensor, limit: float) -> Tensor:

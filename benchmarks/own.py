@@ -1,0 +1,136 @@
+"""Our models as the benchmarks run them: a training step, a denoising step, molecules of one pocket; random weights.
+
+As a program (`own.py PRESET BATCH LIGAND POCKET`) it answers lines on the standard input (see `meter.serve`).
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from measure import synthetic_complex
+from meter import serve
+from torch import nn
+
+from ligandsmith.config import Config, preset
+from ligandsmith.data.collate import collate
+from ligandsmith.data.vocabulary import VOCABULARY
+from ligandsmith.diffusion.process import NoisyLigand, coefficients
+from ligandsmith.generation import LigandGenerator
+from ligandsmith.training.memory import enable_gradient_checkpointing
+from ligandsmith.training.modules import (
+    DiffusionModel,
+    DiffusionTraining,
+    LigandVAETraining,
+    PocketVAETraining,
+    build_vaes,
+    pocket_input,
+    step_keys,
+)
+from ligandsmith.training.optimization import make_optimizer
+from ligandsmith.types import ComplexBatch, Pocket
+
+MODELS = ("ligand_vae", "protein_vae", "denoiser", "joint")
+Step = Callable[[], Any]
+
+
+def configuration(name: str, pocket: int) -> Config:
+    """A preset that takes pockets of this size."""
+    config = preset(name)
+    return replace(config, pocket=replace(config.pocket, max_atoms=max(pocket, config.pocket.max_atoms)))
+
+
+def synthetic_batch(batch: int, ligand: int, pocket: int) -> ComplexBatch:
+    return collate([synthetic_complex(ligand, pocket, i) for i in range(batch)], VOCABULARY)
+
+
+def with_latents(batch: ComplexBatch, config: Config) -> ComplexBatch:
+    """As after --cache_latents: the pockets bring the latents of a frozen encoder."""
+    assert batch.pocket is not None
+    latent = torch.zeros(*batch.pocket.mask.shape, config.pocket_vae.latent_width)
+    return replace(batch, pocket=replace(batch.pocket, latent=latent))
+
+
+def training_module(model: str, config: Config) -> nn.Module:
+    """What `train_vae.py`, `train_denoiser.py` (VAEs frozen) and `train_all.py` train."""
+    vaes = build_vaes(config, VOCABULARY)
+    if model == "ligand_vae":
+        return LigandVAETraining(vaes["ligand"])  # type: ignore[arg-type]
+    if model == "protein_vae":
+        return PocketVAETraining(vaes["protein"])  # type: ignore[arg-type]
+    frozen = frozenset({"ligand", "protein"}) if model == "denoiser" else frozenset()
+    return DiffusionTraining(DiffusionModel(config), vaes, frozen)
+
+
+def training_step(module: nn.Module, config: Config, batch: ComplexBatch, checkpointing: bool = False) -> Step:
+    """Loss, backward pass, clipping and optimizer on one batch."""
+    if checkpointing:
+        enable_gradient_checkpointing(module)
+    optimizer = make_optimizer(module, config.optimizer, 1e-4)
+    size = len(batch.ligand.x)
+    share = torch.full((size,), 1 / size)
+    steps = iter(range(1_000_000))
+
+    def step() -> None:
+        loss = module(batch, step_keys(0, next(steps), size, (0, 1), torch.device("cpu")), share)
+        (loss.total if loss.objective is None else loss.objective).backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def denoising_step(config: Config, batch: int, ligand: int, pocket: int) -> Step:
+    """One network call for `batch` molecules of one pocket that is encoded already, as within sampling."""
+    model = DiffusionModel(config).eval().requires_grad_(False)
+    site = pocket_input(
+        build_vaes(config, VOCABULARY)["protein"],  # type: ignore[arg-type]
+        synthetic_batch(1, ligand, pocket), config.denoiser.anchors,
+    )  # fmt: skip
+    mask = torch.ones(batch, ligand, dtype=torch.bool)
+    times = torch.full((batch,), 0.5)
+    c = coefficients(model.schedule, times, config.diffusion.prediction)
+    z = torch.randn(batch, ligand, 3 + config.ligand_vae.latent_width)
+    noisy = NoisyLigand(z, mask, times, times, c, c, model.stats.scale_x, z)
+    with torch.inference_mode():
+        keys = model.denoiser.keys(site)
+    return torch.inference_mode()(lambda: model.denoiser(noisy, keys, torch.zeros(batch, dtype=torch.bool)))
+
+
+def generator(config: Config) -> LigandGenerator:
+    """With random weights: the cost does not depend on them."""
+    content = {
+        "kind": "denoiser", "config": asdict(config), "vocabulary": VOCABULARY.to_dict(),
+        "diffusion_state": DiffusionModel(config).state_dict(),
+        "vae_state": build_vaes(config, VOCABULARY).state_dict(),
+    }  # fmt: skip
+    return LigandGenerator(content, "random weights")
+
+
+def synthetic_pocket(ligand: int, pocket: int) -> Pocket:
+    made = synthetic_complex(ligand, pocket, 0).pocket
+    assert made is not None
+    return made
+
+
+def main() -> None:
+    name, (batch, ligand, pocket) = sys.argv[1], map(int, sys.argv[2:])
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    config = configuration(name, pocket)
+    module = training_module("denoiser", config)
+    sampler, site = generator(config), synthetic_pocket(ligand, pocket)
+    serve(
+        {
+            "train": training_step(module, config, synthetic_batch(batch, ligand, pocket)),
+            "denoise": denoising_step(config, batch, ligand, pocket),
+            "molecules": lambda: sampler.generate(site, batch, num_atoms=str(ligand), batch_size=batch),
+        },
+        {"parameters": sum(p.numel() for p in module.parameters()), "steps": config.sampling.steps},
+    )
+
+
+if __name__ == "__main__":
+    main()

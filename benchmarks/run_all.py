@@ -1,0 +1,71 @@
+"""Run the benchmarks with few repeats and write docs/performance.md: about ten minutes on two idle cores.
+
+`python benchmarks/run_all.py`; with --page_only the page is written anew from benchmarks/results/. Each run has a
+process of its own and one thread. Results against other projects and earlier states come from `vs_peers.py --out` and
+`profile_model.py`, whose JSON lies in benchmarks/results/ too.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from measure import machine
+from performance_page import RESULTS, write_page
+
+HERE = Path(__file__).resolve().parent
+RUNS = {
+    "train ligand_vae": "train_step.py --model ligand_vae --batch 8 --repeats 5",
+    "train protein_vae": "train_step.py --model protein_vae --batch 8 --repeats 3",
+    "train denoiser 4": "train_step.py --model denoiser --batch 4 --repeats 5",
+    "train denoiser 8": "train_step.py --model denoiser --batch 8 --repeats 5",
+    "train denoiser 8 cached": "train_step.py --model denoiser --batch 8 --cached --repeats 5",
+    "train denoiser 8 checkpointing": "train_step.py --model denoiser --batch 8 --gradient_checkpointing --repeats 3",
+    "train joint": "train_step.py --model joint --batch 8 --repeats 3",
+    "train base": "train_step.py --model denoiser --preset base --batch 8 --repeats 3",
+    "sampling": "sampling.py --num 20 --repeats 1",
+    "sampling guided": "sampling.py --num 20 --cfg_scale 1.5 --repeats 1",
+    "sampling base": "sampling.py --num 20 --preset base --repeats 1",
+    "scaling": "scaling.py --repeats 3",
+    "loading": "loading.py",
+    "prepare": "commands.py prepare --num 10",
+    "generate": "commands.py generate --num 20",
+    "profile train": "profile_model.py train --batch 8",
+    "profile sample": "profile_model.py sample --batch 20",
+}
+
+
+def run(command: str) -> dict[str, Any]:
+    """The last line that a benchmark prints."""
+    script, *flags = command.split()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(HERE / script), *flags],
+        stdout=subprocess.PIPE, text=True, check=True, env=environment,
+    )  # fmt: skip
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {**result, "command": f"python benchmarks/{command}"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page_only", action="store_true", help="write the page from the stored results")
+    parser.add_argument("--only", nargs="+", choices=list(RUNS), help="run these, keep the stored results of the rest")
+    args = parser.parse_args()
+    path = RESULTS / "own.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for name, command in RUNS.items():
+        if args.page_only or (args.only and name not in args.only):
+            continue
+        print(f"{name} ...", flush=True)
+        found |= {name: run(command), "machine": machine()}
+        RESULTS.mkdir(exist_ok=True)
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {write_page(found)}")
+
+
+if __name__ == "__main__":
+    main()
