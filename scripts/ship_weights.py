@@ -9,7 +9,7 @@ from typing import Any
 
 from ligandsmith.models.latents import fingerprint
 from ligandsmith.training.checkpoint import load_checkpoint, save_checkpoint
-from ligandsmith.training.stages import averaged_vae_state
+from ligandsmith.training.trained_vae import averaged_vae_state
 
 WEIGHTS = Path(__file__).parents[1] / "src/ligandsmith/weights"
 KEPT = (
