@@ -31,7 +31,7 @@ from ligandsmith.models.layers import BLOCKS, BlockConfig, RadialBasis, dense_ed
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.training.modules import LigandVAETraining, step_keys
 from ligandsmith.training.optimization import make_optimizer
-from ligandsmith.training.stages import load_vae
+from ligandsmith.training.trained_vae import load_vae
 from ligandsmith.types import Complex, LigandBatch
 
 NOISE = 0.15  # Å per axis

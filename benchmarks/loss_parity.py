@@ -26,7 +26,7 @@ from ligandsmith.training.modules import (
     build_vaes,
     step_keys,
 )
-from ligandsmith.training.stages import averaged_vae_state
+from ligandsmith.training.trained_vae import averaged_vae_state
 
 BATCH = 8
 

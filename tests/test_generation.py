@@ -19,7 +19,7 @@ from ligandsmith.data.vocabulary import CALPHA
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.generation import GenerationOptions, LigandGenerator, generate_to_folder, load, read_pocket
 from ligandsmith.models.latents import fingerprint
-from ligandsmith.training.stages import load_vae
+from ligandsmith.training.trained_vae import load_vae
 from ligandsmith.types import BuildFailure, GeneratedLigand, Pocket
 from tiny_runs import ROOT, Tiny
 

@@ -91,3 +91,11 @@ def test_evaluation_leaves_torch_alone() -> None:
     code = "import sys, ligandsmith.evaluation.evaluate; print('torch' in sys.modules, 'rdkit' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "True"]
+
+
+def test_generation_leaves_the_tools_of_training_alone() -> None:
+    """Importing them takes longer than making a few ligands."""
+    slow = {"lightning_fabric", "matplotlib", "torch._dynamo"}
+    code = f"import sys, ligandsmith.generation; print({slow} & {{*sys.modules}})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"

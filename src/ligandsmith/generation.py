@@ -40,7 +40,7 @@ from ligandsmith.samples import funnel, generate_to_folder
 from ligandsmith.training.checkpoint import load_checkpoint
 from ligandsmith.training.modules import DiffusionModel, build_vaes
 from ligandsmith.training.sharing import TENSORS, load_exported
-from ligandsmith.training.stages import averaged_vae_state, load_vae
+from ligandsmith.training.trained_vae import averaged_vae_state, load_vae
 from ligandsmith.types import BuildFailure, DecodedLigand, GeneratedLigand, LigandPrediction, Pocket
 
 __all__ = ["GenerationOptions", "LigandGenerator", "funnel", "generate", "generate_to_folder", "load", "read_pocket"]

@@ -11,7 +11,7 @@ from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.vocabulary import VOCABULARY
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.training.report_card import ReportCard, ligand_report_card
-from ligandsmith.training.stages import load_vae
+from ligandsmith.training.trained_vae import load_vae
 from ligandsmith.types import LigandBatch
 
 pytestmark = pytest.mark.gate

@@ -8,7 +8,7 @@ import torch
 from ligandsmith.cli import FAILED
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.latents import fingerprint
-from ligandsmith.training.stages import load_vae
+from ligandsmith.training.trained_vae import load_vae
 from tiny_runs import Tiny
 
 

@@ -16,7 +16,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import whole_file
 from ligandsmith.models.latents import fingerprint
 from ligandsmith.training.checkpoint import FORMAT_VERSION, KINDS
-from ligandsmith.training.stages import averaged_vae_state
+from ligandsmith.training.trained_vae import averaged_vae_state
 
 TENSORS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 STATES = ("diffusion_state", "vae_state")

@@ -12,13 +12,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ligandsmith.config import Config, LigandVAEConfig, PocketVAEConfig, differences, from_dict
+from ligandsmith.config import Config, differences
 from ligandsmith.data.dataset import write_json
 from ligandsmith.data.vocabulary import ORIGIN_VOCABULARY, VOCABULARY, Vocabulary
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.latents import fingerprint, moments
 from ligandsmith.models.ligand_vae import LigandVAE
-from ligandsmith.training.checkpoint import load_checkpoint
 from ligandsmith.training.hardware import Hardware, make_fabric, process_counts
 from ligandsmith.training.latent_cache import cached_pocket_latents
 from ligandsmith.training.loaders import DataOptions, Loaders, Population, make_loaders
@@ -32,12 +31,12 @@ from ligandsmith.training.modules import (
 )
 from ligandsmith.training.optimization import scaled_learning_rate
 from ligandsmith.training.report_card import ligand_report_card
+from ligandsmith.training.trained_vae import VAE_KINDS, LoadedVAE, entries_under, load_vae
 from ligandsmith.training.trainer import Progress, Stage, Trainer, TrainOptions
 
 log = logging.getLogger("ligandsmith")
 REPORT_CARD_BATCHES = 16
 STATISTICS_RECORDS = 4096  # records that the latent statistics and the size histogram are measured on
-VAE_KINDS = {"ligand": "ligand_vae", "protein": "protein_vae"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def train_vae(model_type: str, request: Request) -> Progress:
     loaders = _loaders(request, population, vocabulary, fabric)
 
     def content(state: dict[str, Tensor]) -> dict[str, Any]:
-        plain = _without(state, "vae.")
+        plain = entries_under(state, "vae.")
         return {"vae_state": plain, "vocabulary": vocabulary.to_dict(), "fingerprint": fingerprint(plain)}
 
     stage = Stage(
@@ -130,12 +129,12 @@ def _train_diffusion(request: Request, vae_paths: dict[str, Path | None], joint_
 
     def content(state: dict[str, Tensor]) -> dict[str, Any]:
         frozen = {f"{n}.{k}": v for n in loaded for k, v in vaes[n].state_dict().items()}
-        all_vaes = {**_without(state, "trained."), **frozen}
+        all_vaes = {**entries_under(state, "trained."), **frozen}
         return {
-            "diffusion_state": _without(state, "model."),
+            "diffusion_state": entries_under(state, "model."),
             "vae_state": all_vaes,
             "vocabulary": vocabulary.to_dict(),
-            "vae_hashes": {n: fingerprint(_without(all_vaes, f"{n}.")) for n in vaes},
+            "vae_hashes": {n: fingerprint(entries_under(all_vaes, f"{n}.")) for n in vaes},
             "frozen_vaes": sorted(loaded),
         }
 
@@ -216,37 +215,8 @@ def _rounded(values: Tensor) -> list[float]:
     return [round(float(v), 2) for v in values]
 
 
-def _without(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The entries under a prefix, without it."""
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
 def _vocabulary(config: Config) -> Vocabulary:
     return ORIGIN_VOCABULARY if config.preset == "origin" else VOCABULARY
-
-
-@dataclass(frozen=True)
-class LoadedVAE:
-    config: Any
-    state: dict[str, Tensor]
-    vocabulary: Vocabulary
-
-
-def load_vae(path: Path, name: str) -> LoadedVAE:
-    """The averaged weights of a VAE checkpoint (or of the VAE within a denoiser's). Raises LigandsmithError."""
-    content = load_checkpoint(path, (VAE_KINDS[name], "denoiser", "joint"))
-    section: type[Any] = {"ligand": LigandVAEConfig, "protein": PocketVAEConfig}[name]
-    key = {"ligand": "ligand_vae", "protein": "pocket_vae"}[name]
-    config = from_dict(section, content["config"][key], str(path))
-    return LoadedVAE(config, averaged_vae_state(content, name), Vocabulary.from_dict(content["vocabulary"]))
-
-
-def averaged_vae_state(content: dict[str, Any], name: str) -> dict[str, Tensor]:
-    """Weights for use: the moving average where the VAE was trained, else the ones that were frozen."""
-    average = content.get("ema_state", {}).get("values", {})
-    if content["kind"] == VAE_KINDS[name]:
-        return _without(average, "vae.") or content["vae_state"]
-    return _without(average, f"trained.{name}.") or _without(content["vae_state"], f"{name}.")
 
 
 def _shared_vocabulary(loaded: dict[str, LoadedVAE], config: Config) -> Vocabulary:
