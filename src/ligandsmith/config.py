@@ -108,8 +108,8 @@ class OptimizerConfig:
 class SamplingConfig:
     sampler: str = "euler"
     steps: int = 50
-    churn: float = 0.3
-    noise_scale: float = 1.0  # of the starting and the added noise; below 1: likelier and less diverse ligands
+    churn: float = 0.6
+    noise_scale: float = 0.5  # of the starting and the added noise; below 1: likelier and less diverse ligands
     cfg_scale: float = 1.5  # of z_h; 1: no guidance
     cfg_scale_x: float = 1.0  # of the coordinates, never on the centre of mass
     guidance_low: float = 0.2  # σ/α interval in which guidance acts
@@ -162,7 +162,7 @@ def _origin() -> Config:
         ),
         pocket=PocketConfig(max_atoms=350),
         optimizer=OptimizerConfig(name="adamw"),
-        sampling=SamplingConfig(sampler="ddpm", steps=1000, churn=0.0),
+        sampling=SamplingConfig(sampler="ddpm", steps=1000, churn=0.0, noise_scale=1.0),
     )  # fmt: skip
 
 
