@@ -107,15 +107,16 @@ def outcome(folder: Path) -> dict[str, str]:
     metrics = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["metrics"]
     for name in ("pb_valid_of_requested", "qed", "sa", "heavy_atoms", "clashes", "strain_uff", "vina_min"):
         entry = metrics[name]
-        value = entry["status"] if entry["mean"] is None else f"{entry['mean']:.2f} (n {entry['n']})"
-        cells[f"mean {name}"] = "-" if value == "ok" else value
+        kind = "median" if name == "strain_uff" else "mean"  # one odd molecule has any strain
+        value = entry["status"] if entry[kind] is None else f"{entry[kind]:.2f} (n {entry['n']})"
+        cells[f"{kind} {name}"] = "-" if value == "ok" else value
     return {key: str(value) for key, value in cells.items()}
 
 
 def table(columns: dict[str, dict[str, str]]) -> str:
     """Markdown table with one column per sample; a reason that a sample does not have counts 0."""
     rows = list(dict.fromkeys(key for column in columns.values() for key in column))
-    rows.sort(key=lambda key: key.startswith("mean "))
+    rows.sort(key=lambda key: key.startswith(("mean ", "median ")))
     cells = [["", *columns], ["---"] * (len(columns) + 1)]
     cells += [[row, *(column.get(row, "0") for column in columns.values())] for row in rows]
     widths = [max(len(line[k]) for line in cells) for k in range(len(cells[0]))]

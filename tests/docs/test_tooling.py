@@ -51,7 +51,7 @@ def test_the_table_of_the_demo_counts_failures_by_reason(tmp_path: Path) -> None
     ]
     failures = [{"index": 2, "reason": "valence", "detail": ""}]
     metrics = {
-        name: {"mean": 0.5, "n": 1, "status": "ok"}
+        name: {"mean": 0.5, "median": 0.4, "n": 1, "status": "ok"}
         for name in ("pb_valid_of_requested", "qed", "sa", "heavy_atoms", "strain_uff", "vina_min")
     } | {"clashes": {"mean": None, "n": 0, "status": "not run: no protein given"}}
     (tmp_path / "samples.json").write_text(json.dumps({"requested": 3, "molecules": molecules, "failures": failures}))
@@ -61,6 +61,7 @@ def test_the_table_of_the_demo_counts_failures_by_reason(tmp_path: Path) -> None
     assert column["valid and connected"] == "1"
     assert column["in several pieces"] == "1"
     assert column["failed: valence"] == "1"
+    assert column["median strain_uff"] == "0.40 (n 1)"
     assert column["mean clashes"] == "not run: no protein given"
     text = demo.table({"trained": column, "shipped": {"requested": "3"}})
     rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in text.splitlines()}
