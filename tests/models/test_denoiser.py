@@ -187,6 +187,15 @@ def test_the_null_branch_sees_nothing_of_its_pocket(case: Case, backbone: str) -
     assert float(seen[3]) < 1e-6
 
 
+@pytest.mark.parametrize("sets", [1, 2, 4])
+def test_each_molecule_of_a_batch_sees_its_pocket_or_not(case: Case, backbone: str, sets: int) -> None:
+    denoiser = make(backbone)
+    case = case._replace(x=case.x[:sets], h=case.h[:sets], pocket_mask=case.pocket_mask[:sets])
+    null = torch.tensor([False, True, True, False])
+    without, seen, mixed = (predict(denoiser, case, null=n) for n in (null | True, null & False, null))
+    assert torch.allclose(mixed, torch.where(null.view(-1, 1, 1), without, seen), atol=1e-6)
+
+
 def test_a_cut_off_hides_what_is_beyond(case: Case) -> None:
     denoiser = make()
     whole = predict(denoiser, case)

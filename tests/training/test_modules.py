@@ -53,6 +53,29 @@ def values(report: LossReport) -> dict[str, float]:
     return {name: value.item() for name, value in {**report.terms, "total": report.total}.items()}
 
 
+@pytest.mark.parametrize("backbone", ["eqattn", "egnn"])
+@pytest.mark.parametrize("stage", ["ligand VAE", "pocket VAE", "denoiser"])
+def test_mixed_precision_gives_nearly_the_same_loss_and_gradients(
+    make: Make, config: Config, batch: ComplexBatch, share: Tensor, stage: str, backbone: str
+) -> None:
+    parts = ("ligand_vae", "pocket_vae", "denoiser")
+    module = make(stage, replace(config, **{p: replace(getattr(config, p), backbone=backbone) for p in parts}))
+    full = module(batch, KEYS, share)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = module(batch, KEYS, share)
+    assert mixed.total.dtype == torch.float32
+    assert mixed.total.item() == pytest.approx(full.total.item(), rel=0.02)
+    assert mixed.total.item() != full.total.item()
+    gradients = [flat_gradient(module, report) for report in (full, mixed)]
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+def flat_gradient(module: nn.Module, report: LossReport) -> Tensor:
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    found = torch.autograd.grad(report.total, parameters, allow_unused=True)
+    return torch.cat([g.flatten() for g in found if g is not None])
+
+
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("step", [5, 6])
 def test_train_and_eval_mode_report_the_same_loss(

@@ -36,6 +36,31 @@ class DenoiserKeys(NamedTuple):
     layers: list[Keys]
 
 
+class Sight(NamedTuple):
+    """Which molecules of a batch see their pocket: the others pass the cross blocks without edges, at no cost."""
+
+    seeing: Tensor  # [V] long, rows
+    blind: Tensor  # [B - V] long, rows
+    order: Tensor  # [B] long, from (seeing, blind) back to the batch
+    keys: DenoiserKeys  # of the rows that see
+
+
+def sight(null: Tensor, keys: DenoiserKeys) -> Sight:
+    """A molecule sees its pocket unless `null` [B] is set or the pocket is empty. Pockets are repeated only where a
+    batch has several and some molecules do not see theirs."""
+    sets = len(keys.pocket.mask)
+    draws = len(null) // sets
+    sees = ~null & keys.pocket.mask.any(-1).repeat_interleave(draws, 0)
+    order = torch.argsort((~sees).to(torch.uint8), stable=True)
+    seeing, blind = order.tensor_split([int(sees.sum())])
+    if len(blind) and sets > 1:
+        place = seeing.div(draws, rounding_mode="floor")
+        p = keys.pocket
+        pocket = PocketLatents(p.x[place], p.h[place], p.mask[place], p.anchors[place], p.anchor_mask[place])
+        keys = DenoiserKeys(pocket, [Keys(*(part[place] for part in layer)) for layer in keys.layers])
+    return Sight(seeing, blind, torch.argsort(order), keys)
+
+
 class Denoiser(nn.Module):
     """Predicts the target of `diffusion.process` for coordinates and features together."""
 
@@ -76,7 +101,7 @@ class Denoiser(nn.Module):
         z_x, z_h = noisy.z[..., :3].float(), noisy.z[..., 3:]
         condition = self._condition(noisy, null)
         previous = torch.zeros_like(noisy.z) if noisy.previous is None else noisy.previous
-        s = self.atom_embedding(torch.cat([noisy.c_h.scale_in * z_h, previous[..., 3:]], -1))
+        s = self.atom_embedding(torch.cat([noisy.c_h.scale_in * z_h, previous[..., 3:]], -1)).float()
         # Two geometries: at unit variance (ligand against ligand, never collapsed) and at the best guess of the true
         # place (ligand against pocket). Every move changes both by the share that is still to be decided.
         share = noisy.c_x.spread if self.prediction == "f" else -noisy.c_x.spread
@@ -86,14 +111,15 @@ class Denoiser(nn.Module):
         edges = dense_edges(start, mask)
         basis = self.basis(edges.distance)
         pair = self.pair_embedding(torch.cat([basis, self._previous_basis(noisy)], -1))
+        seen = sight(null, keys)
         every = -(-self.config.self_layers // max(self.config.cross_layers, 1))
-        crossings = iter(zip(self.cross_blocks, keys.layers, strict=True))
+        crossings = iter(zip(self.cross_blocks, seen.keys.layers, strict=True))
         for number, block in enumerate(self.self_blocks, 1):
             s, move, pair = block(s, None, edges, basis, pair, condition)
             moved = moved + move * mask.unsqueeze(-1)
             crossing = next(crossings, None) if number % every == 0 or number == self.config.self_layers else None
             if crossing is not None:
-                s, move = self._cross(crossing, s, guess + share * moved, keys.pocket, null, condition, mask)
+                s, move = self._cross(crossing, s, guess + share * moved, seen, condition, mask)
                 moved = moved + move * mask.unsqueeze(-1)
             if number < self.config.self_layers:
                 edges = dense_edges(start + share * moved, mask)
@@ -117,12 +143,34 @@ class Denoiser(nn.Module):
         return self.basis(dense_edges(noisy.scale_x * noisy.previous[..., :3].float(), noisy.mask).distance)
 
     def _cross(
-        self, crossing: tuple[nn.Module, Keys], s: Tensor, x: Tensor, pocket: PocketLatents, null: Tensor, *rest: Tensor
+        self, crossing: tuple[nn.Module, Keys], s: Tensor, x: Tensor, seen: Sight, *rest: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One cross block at ligand coordinates x [B, N, 3] Å; `rest` is (condition, mask)."""
+        if not len(seen.blind):
+            return self._seeing(crossing, s, x, seen.keys.pocket, *rest)
+        seeing = (tensor[seen.seeing] for tensor in (s, x))
+        parts = [self._blind(crossing[0], s[seen.blind], x[seen.blind], rest[0][seen.blind])]
+        if len(seen.seeing):
+            parts.insert(
+                0, self._seeing(crossing, *seeing, seen.keys.pocket, *(tensor[seen.seeing] for tensor in rest))
+            )
+        s, move = (torch.cat(part)[seen.order] for part in zip(*parts, strict=True))
+        return s, move
+
+    def _seeing(
+        self, crossing: tuple[nn.Module, Keys], s: Tensor, x: Tensor, pocket: PocketLatents, *rest: Tensor
+    ) -> tuple[Tensor, Tensor]:
         condition, mask = rest
         block, keys = crossing
-        edges = self._cross_edges(x, pocket, mask & ~null.unsqueeze(-1))
+        edges = self._cross_edges(x, pocket, mask)
+        s, move, _ = block(s, keys, edges, self.basis(edges.distance), self.cross_pair, condition)
+        return s, move
+
+    def _blind(self, block: nn.Module, s: Tensor, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """As beside a pocket of which every edge is masked: one edge, masked."""
+        nothing = torch.zeros_like(x).unsqueeze(2)
+        edges = Edges(nothing, nothing[..., 0] + 1, nothing[..., 0].bool())
+        keys = block.keys(torch.zeros_like(s[:, :1]))  # type: ignore[operator]
         s, move, _ = block(s, keys, edges, self.basis(edges.distance), self.cross_pair, condition)
         return s, move
 

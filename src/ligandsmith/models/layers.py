@@ -326,10 +326,13 @@ def edge_input(query: Tensor, keys: Tensor, edges: Edges) -> Tensor:
 
 def accumulate(total: Tensor, *products: tuple[Tensor, Tensor]) -> Tensor:
     """total + Σ x Wᵀ over (x [..., I] or [I] for all, W [O, I]), in the memory of `total`: out of place, every product
-    would first copy it."""
-    flat = total.flatten(0, -2)
+    would first copy it. Computed in the type of `total`, since autocast leaves operations in place alone."""
+    flat, kind = total.flatten(0, -2), total.dtype
     for x, weight in products:
-        flat = flat.add_(F.linear(x, weight)) if x.ndim == 1 else flat.addmm_(x.flatten(0, -2), weight.t())
+        if x.ndim == 1:
+            flat = flat.add_(F.linear(x, weight))
+        else:
+            flat = flat.addmm_(x.flatten(0, -2).to(kind), weight.t().to(kind))
     return flat.view(total.shape)
 
 
