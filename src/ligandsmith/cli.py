@@ -42,6 +42,7 @@ def _training_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
     add("--num_workers", type=whole, default=4, help="data loading workers (%(default)s)")
     add("--use_amp", type=boolean, nargs="?", const=True, default=True, help="mixed precision on a GPU (%(default)s)")
     add("--no-use_amp", "--no_use_amp", dest="use_amp", action="store_false", help="full precision")
+    add("--cpu_bf16", action="store_true", help="mixed precision on a CPU with bfloat16 arithmetic")
     add("--device", default="cuda", help="cuda or cpu (%(default)s; falls back to the CPU)")
     add("--data", type=Path, help="data set folder, or a CrossDocked2020 .lmdb (default: the one that is shipped)")
     add("--split_file", type=Path, help="split file of a CrossDocked2020 .lmdb")
@@ -99,7 +100,7 @@ def _request(args: argparse.Namespace) -> Any:
     train = TrainOptions(**{name: getattr(args, name) for name in names})
     hardware = Hardware(
         args.device, args.use_amp, getattr(args, "num_gpus", 1), getattr(args, "num_nodes", 1), args.threads,
-        args.gradient_checkpointing,
+        args.gradient_checkpointing, args.cpu_bf16,
     )  # fmt: skip
     return Request(config, data, train, hardware, getattr(args, "cache_latents", False))
 

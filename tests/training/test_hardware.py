@@ -17,6 +17,18 @@ def test_without_a_gpu_the_cpu_computes_in_full_precision(caplog: pytest.LogCapt
     assert [r.message for r in caplog.records] == ["--device cuda: no GPU here; using the CPU, in full precision"]
 
 
+@pytest.mark.parametrize("able", [True, False])
+def test_bfloat16_on_a_cpu_needs_a_cpu_that_computes_in_it(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: able)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    wish = Hardware("cpu", threads=1, cpu_bf16=True)
+    if able:
+        assert make_fabric(wish)._precision.precision == "bf16-mixed"
+        return
+    with pytest.raises(LigandsmithError, match="no bfloat16 arithmetic"):
+        make_fabric(wish)
+
+
 def test_other_devices_are_refused() -> None:
     with pytest.raises(LigandsmithError, match="choose cuda or cpu"):
         usable_device("tpu")

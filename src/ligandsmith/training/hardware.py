@@ -24,6 +24,7 @@ class Hardware:
     num_nodes: int = 1
     threads: int = 0  # per process; 0: the cores this process may use, shared among its processes
     gradient_checkpointing: bool = False
+    cpu_bf16: bool = False  # mixed precision on a CPU that multiplies bfloat16
 
 
 def usable_device(name: str) -> str:
@@ -50,15 +51,26 @@ def process_counts(hardware: Hardware) -> tuple[int, int]:
     return local, int(os.environ["WORLD_SIZE"]) // local
 
 
+def _precision(device: str, hardware: Hardware) -> Any:
+    if device == "cuda":
+        mixed = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+        return mixed if hardware.use_amp else "32-true"
+    if not hardware.cpu_bf16:
+        return "32-true"
+    if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        raise LigandsmithError(
+            "--cpu_bf16: this CPU has no bfloat16 arithmetic (AVX-512 BF16 or AMX), it would be slower; leave it out"
+        )
+    return "bf16-mixed"
+
+
 def make_fabric(hardware: Hardware) -> Fabric:
     """Devices, processes and precision; falls back to the CPU, in full precision, with one line."""
     device = usable_device(hardware.device)
     processes, nodes = process_counts(hardware)
     if device == "cuda" and processes > torch.cuda.device_count():
         raise LigandsmithError(f"--num_gpus {processes}: this machine has {torch.cuda.device_count()} GPU(s)")
-    precision: Any = "32-true"
-    if device == "cuda" and hardware.use_amp:
-        precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    precision = _precision(device, hardware)
     several = processes * nodes > 1
     backend = "nccl" if device == "cuda" else "gloo"
     use_threads(hardware.threads, processes)
