@@ -22,6 +22,7 @@ from ligandsmith.evaluation.output import summary_table
 from ligandsmith.evaluation.protocols import NO_TOOLS, adapted
 from ligandsmith.generation import load
 
+SETTINGS = ("steps", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "sampler", "candidates")
 CLASH = 2.5  # Å between heavy atoms of ligand and pocket; crystal ligands of the set come closer in 2 % of the cases
 
 
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--model_sizes", action="store_true")
     for name in ("steps", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "sampler"):
         parser.add_argument(f"--{name}", type={"steps": int, "sampler": str}.get(name, float))
+    parser.add_argument("--candidates", type=int)
     parser.add_argument("--posebusters", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -44,7 +46,7 @@ def main() -> None:
     fitting = np.flatnonzero(data.sizes()[0] <= args.max_atoms)
     chosen = fitting[np.linspace(0, len(fitting) - 1, args.pockets).astype(int)]
     generator = load(args.checkpoint)
-    options = {n: getattr(args, n) for n in ("steps", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "sampler")}
+    options = {n: getattr(args, n) for n in SETTINGS}
     args.out.mkdir(parents=True, exist_ok=True)
     made, failures, gaps, offsets = [], [], [], []
     began, began_cpu = time.perf_counter(), cpu_seconds()
@@ -62,7 +64,8 @@ def main() -> None:
             gaps.append(float(nearest_distance(x, record.pocket.x).min()))
             offsets.append(float(np.linalg.norm(x.mean(0) - record.ligand.x.mean(0))))
             made.append((ligand.mol, {"index": index, "pocket": record.id, "raw_valid": ligand.raw_valid,
-                                      "repaired": ligand.repaired, "connected": ligand.connected}))  # fmt: skip
+                                      "repaired": ligand.repaired, "connected": ligand.connected,
+                                      "candidates": ligand.candidates}))  # fmt: skip
     core_s, wall_s = cpu_seconds() - began_cpu, time.perf_counter() - began
     requested = len(chosen) * args.num
     write_sdf(args.out / "ligands.sdf", made)
@@ -70,11 +73,13 @@ def main() -> None:
     protocol = adapted("quick", ["posebusters"]) if args.posebusters else NO_TOOLS
     print(summary_table(evaluate(args.out / "ligands.sdf", options=EvaluationOptions(protocol))))
     flags = [properties for _, properties in made]
+    sampled = sum(p["candidates"] for p in flags)
     report(
         benchmark="quality", checkpoint=args.checkpoint, pockets=len(chosen), requested=requested,
         raw_valid=sum(bool(p["raw_valid"]) for p in flags) / requested, built=len(made) / requested,
         raw_valid_connected=sum(bool(p["raw_valid"] and p["connected"]) for p in flags) / requested,
         valid_connected=sum(bool(p["connected"]) for p in flags) / requested,
+        candidates_per_ligand=sampled / max(len(flags), 1),
         no_clash=float(np.mean([g > CLASH for g in gaps])), centre_offset=float(np.median(offsets)),
         core_s_per_100=core_s * 100 / requested, wall_s=wall_s,
     )  # fmt: skip

@@ -10,14 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from rdkit import Chem
 
 import ligandsmith
+from ligandsmith.chem.plausibility import PLAUSIBLE, Site, implausibility
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.cli import main
 from ligandsmith.data.vocabulary import CALPHA
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.generation import GenerationOptions, LigandGenerator, generate_to_folder, load, read_pocket
+from ligandsmith.generation import (
+    GenerationOptions,
+    LigandGenerator,
+    funnel,
+    generate_to_folder,
+    load,
+    read_pocket,
+)
 from ligandsmith.models.latents import fingerprint
 from ligandsmith.training.trained_vae import load_vae
 from ligandsmith.types import BuildFailure, GeneratedLigand, Pocket
@@ -88,6 +97,33 @@ def test_the_python_interface(checkpoint: Path, pocket: Pocket) -> None:
     assert described(made) == described(again)
 
 
+def test_the_most_plausible_of_several_candidates_is_kept(generator: LigandGenerator, pocket: Pocket) -> None:
+    site = Site.of(pocket)
+    options = {"seed": 3, "num_atoms": "6-12", "steps": 5}
+    single = generator.generate(pocket, num=6, **options)
+    best = generator.generate(pocket, num=6, candidates=4, batch_size=2, **options)
+    assert described(best) == described(generator.generate(pocket, num=6, candidates=4, batch_size=6, **options))
+    assert [(g.index, g.num_atoms) for g in best] == [(g.index, g.num_atoms) for g in single]
+    gains = [implausibility(a, site) - implausibility(b, site) for a, b in zip(single, best, strict=True)]
+    assert min(gains) == 0 < max(gains)
+    for ligand in best:
+        assert 1 <= ligand.candidates <= 4
+        assert ligand.candidates == 4 or implausibility(ligand, site) <= PLAUSIBLE
+        assert ligand.candidates_valid <= ligand.candidates
+        assert ligand.candidates_valid or not (ligand.raw_valid and ligand.connected)
+
+
+def test_the_folder_says_how_many_candidates_there_were(
+    generator: LigandGenerator, pocket: Pocket, tmp_path: Path
+) -> None:
+    record = generate_to_folder(generator, pocket, replace(OPTIONS, candidates=3), tmp_path)
+    rows = record["molecules"] + record["failures"]
+    total, valid = (sum(row[name] for row in rows) for name in ("candidates", "candidates_valid"))
+    assert total > len(rows)
+    line = f"  chosen from {total} candidates, of which {valid / total:.0%} are valid and connected as decoded"
+    assert line in funnel(record)
+
+
 @pytest.mark.parametrize("sampler", ["euler", "heun", "ddim", "ddpm", "dpmpp_2m"])
 def test_every_sampler_runs(sampler: str, generator: LigandGenerator, pocket: Pocket) -> None:
     made = generator.generate(pocket, num=1, sampler=sampler, steps=2, num_atoms="6", cfg_scale=7.5)
@@ -98,11 +134,14 @@ def test_every_sampler_runs(sampler: str, generator: LigandGenerator, pocket: Po
 def test_sizes_follow_the_model_where_none_is_given(
     generator: LigandGenerator, pocket: Pocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LigandGenerator, "_build", lambda self, prediction, sizes, origin, begin: sizes)
-    drawn = np.array(generator.generate(pocket, num=40, steps=1, batch_size=40))
+    def sizes(num: int, **options: Any) -> NDArray[np.int64]:
+        return np.array([g.num_atoms for g in generator.generate(pocket, num=num, steps=1, batch_size=num, **options)])
+
+    monkeypatch.setattr("ligandsmith.generation.build_molecule", lambda _: BuildFailure("valence", "not built"))
+    drawn = sizes(40)
     assert 10 < drawn.mean() < 50
     assert len(set(drawn.tolist())) > 5
-    bounded = np.array(generator.generate(pocket, num=40, steps=1, batch_size=40, num_atoms="18-20"))
+    bounded = sizes(40, num_atoms="18-20")
     assert set(bounded.tolist()) == {18, 19, 20}
 
 
@@ -185,7 +224,9 @@ def test_failures_are_listed_with_their_reasons(
 ) -> None:
     monkeypatch.setattr("ligandsmith.generation.build_molecule", lambda decoded: BuildFailure("valence", "atom 3"))
     record = generate_to_folder(generator, pocket, OPTIONS, tmp_path)
-    assert record["failures"] == [{"index": i, "reason": "valence", "detail": "atom 3"} for i in range(5)]
+    assert record["failures"] == [
+        {"index": i, "reason": "valence", "detail": "atom 3", "candidates": 1, "candidates_valid": 0} for i in range(5)
+    ]
     assert record["molecules"] == []
     assert read_sdf(tmp_path / "ligands.sdf") == []
 

@@ -117,6 +117,7 @@ class SamplingConfig:
     rescale: float = 0.7
     min_time: float = 0.005
     power: float = 2.0  # spacing of the time grid towards 0
+    candidates: int = 1  # at most so many are sampled for each ligand, until one is plausible; the best is kept
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,19 @@ time, so an interrupted run continues with the same command.
 """
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ligandsmith.chem.builder import build_molecule
+from ligandsmith.chem.plausibility import PLAUSIBLE, Site, implausibility
 from ligandsmith.config import Config, SamplingConfig, from_dict
 from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.pocket import (
@@ -59,13 +61,14 @@ class GenerationOptions:
     cfg_scale_x: float | None = None
     churn: float | None = None
     noise_scale: float | None = None
+    candidates: int | None = None
     batch_size: int = 25
     seed: int = 0
     add_hs: bool = False
 
     def sampling(self, base: SamplingConfig) -> SamplingConfig:
         """The checkpoint's sampling settings with the given ones laid over them."""
-        names = ("steps", "sampler", "cfg_scale", "cfg_scale_x", "churn", "noise_scale")
+        names = ("steps", "sampler", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "candidates")
         setting = replace(base, **{n: getattr(self, n) for n in names if getattr(self, n) is not None})
         if setting.sampler not in SAMPLERS:
             raise LigandsmithError(f"unknown sampler '{setting.sampler}'; choose one of: {', '.join(SAMPLERS)}")
@@ -148,6 +151,14 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 
+class Place(NamedTuple):
+    """A pocket as sampling needs it."""
+
+    keys: DenoiserKeys
+    origin: np.ndarray  # [3] Å, of the networks' frame
+    site: Site
+
+
 class LigandGenerator:
     """Trained networks, ready to sample. Use `load`."""
 
@@ -193,13 +204,13 @@ class LigandGenerator:
         """Ligands number `start` and following, a batch at a time."""
         setting = options.sampling(self.config.sampling)
         latents, origin = self._encode(pocket)
-        keys = self.model.denoiser.keys(latents)
+        place = Place(self.model.denoiser.keys(latents), origin, Site.of(pocket))
         pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
         for begin in range(start, options.num, options.batch_size):
             index = torch.arange(begin, min(begin + options.batch_size, options.num), device=self.device)
             molecule_keys = noise.make_keys(options.seed, pocket_key, index, device=self.device)
             sizes = self._sizes(latents, molecule_keys, options.size_range())
-            yield self._sample(keys, sizes, molecule_keys, setting, (origin, begin))
+            yield self._best(place, sizes, molecule_keys, setting, begin)
 
     def _encode(self, pocket: Pocket) -> tuple[PocketLatents, np.ndarray]:
         """The pocket in its own frame, cut to the number of atoms that the networks take, encoded once."""
@@ -225,9 +236,33 @@ class LigandGenerator:
             max=MAX_ATOMS - MIN_ATOMS
         )
 
-    def _sample(
-        self, pocket: DenoiserKeys, sizes: Tensor, keys: Tensor, setting: SamplingConfig, place: tuple[np.ndarray, int]
+    def _best(
+        self, place: "Place", sizes: Tensor, keys: Tensor, setting: SamplingConfig, begin: int
     ) -> list[GeneratedLigand]:
+        """The most plausible candidate of each ligand; a ligand with a plausible one gets no more of them.
+
+        All candidates of a ligand have its size, lest the choice favour small ones.
+        """
+        best: list[GeneratedLigand] = []
+        scores = [math.inf] * len(keys)
+        for number in range(setting.candidates):
+            rows = [row for row, score in enumerate(scores) if score > PLAUSIBLE]
+            if not rows:
+                break
+            own = keys[rows] if number == 0 else noise.combine(keys[rows], number)
+            made = self._sample(place, sizes[rows], own, setting)
+            if setting.candidates == 1:
+                return [replace(ligand, index=begin + row) for row, ligand in zip(rows, made, strict=True)]
+            best = best or list(made)
+            for row, ligand in zip(rows, made, strict=True):
+                valid = (best[row].candidates_valid if number else 0) + (ligand.raw_valid and ligand.connected)
+                score = implausibility(ligand, place.site)
+                kept = ligand if score < scores[row] else best[row]
+                scores[row] = min(score, scores[row])
+                best[row] = replace(kept, index=begin + row, candidates=number + 1, candidates_valid=valid)
+        return best
+
+    def _sample(self, place: "Place", sizes: Tensor, keys: Tensor, setting: SamplingConfig) -> list[GeneratedLigand]:
         n = int(sizes.max())
         mask = torch.arange(n, device=self.device) < sizes.unsqueeze(-1)
         width = 3 + self.config.ligand_vae.latent_width
@@ -237,7 +272,7 @@ class LigandGenerator:
             return setting.noise_scale * noise.normal(keys, f"step {step}", (n, width)) * mask.unsqueeze(-1)
 
         denoise = GuidedDenoiser(
-            lambda noisy, null: model.denoiser(noisy, pocket, null), mask, model.stats.scale_x, setting,
+            lambda noisy, null: model.denoiser(noisy, place.keys, null), mask, model.stats.scale_x, setting,
             model.schedule, self.config.diffusion.prediction,
         )  # fmt: skip
         start = setting.noise_scale * noise.normal(keys, "start", (n, width)) * mask.unsqueeze(-1)
@@ -245,22 +280,16 @@ class LigandGenerator:
         z = SAMPLERS[setting.sampler](denoise, start, times, model.schedule, fresh, setting.churn)
         x, h = model.stats.restore(z)
         prediction = self.vaes["ligand"].decode(x, h, mask)  # type: ignore[operator]
-        return self._build(prediction, sizes.tolist(), *place)
+        return [self._built(prediction, row, size, place.origin) for row, size in enumerate(sizes.tolist())]
 
-    def _build(
-        self, prediction: LigandPrediction, sizes: list[int], origin: np.ndarray, begin: int
-    ) -> list[GeneratedLigand]:
-        out = []
-        for row, size in enumerate(sizes):
-            decoded = decoded_ligand(prediction, row, size, self.vocabulary, origin)
-            built = build_molecule(decoded)
-            if isinstance(built, BuildFailure):
-                out.append(GeneratedLigand(begin + row, size, None, False, False, False, built.reason, built.detail))
-            else:
-                out.append(
-                    GeneratedLigand(begin + row, size, built.mol, built.raw_valid, built.repaired, built.connected)
-                )
-        return out
+    def _built(self, prediction: LigandPrediction, row: int, size: int, origin: np.ndarray) -> GeneratedLigand:
+        built = build_molecule(decoded_ligand(prediction, row, size, self.vocabulary, origin))
+        if isinstance(built, BuildFailure):
+            return GeneratedLigand(row, size, None, False, False, False, built.reason, built.detail)
+        valid = int(built.raw_valid and built.connected)
+        return GeneratedLigand(
+            row, size, built.mol, built.raw_valid, built.repaired, built.connected, candidates_valid=valid
+        )
 
 
 def decoded_ligand(

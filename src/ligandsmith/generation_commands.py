@@ -39,6 +39,11 @@ def flags(parser: argparse.ArgumentParser) -> None:
     add("--cfg_scale_x", type=float, help="guidance of the coordinates (default: the checkpoint's)")
     add("--churn", type=float, help="noise added back at each step (default: the checkpoint's)")
     add("--noise_scale", type=above_zero, help="below 1: likelier, less diverse ligands (default: the checkpoint's)")
+    add(
+        "--candidates",
+        type=positive,
+        help="at most so many for each ligand; the best is kept (default: the checkpoint's)",
+    )
     add("--batch_size", type=positive, default=25, help="molecules at a time; does not change them (%(default)s)")
     add("--seed", type=int, default=0)
     add("--device", default="cuda")

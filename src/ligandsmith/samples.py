@@ -129,7 +129,9 @@ def rows_of(ligands: Iterable[GeneratedLigand]) -> tuple[list[dict[str, Any]], l
         if ligand.mol is not None:
             molecules.append(_summary(ligand))
         else:
-            failures.append({"index": ligand.index, "reason": ligand.reason, "detail": ligand.detail})
+            failures.append({
+                "index": ligand.index, "reason": ligand.reason, "detail": ligand.detail, **_candidates(ligand),
+            })  # fmt: skip
     return molecules, failures
 
 
@@ -141,7 +143,12 @@ def _summary(ligand: GeneratedLigand) -> dict[str, Any]:
         "raw_valid": ligand.raw_valid,
         "repaired": ligand.repaired,
         "connected": ligand.connected,
+        **_candidates(ligand),
     }
+
+
+def _candidates(ligand: GeneratedLigand) -> dict[str, int]:
+    return {"candidates": ligand.candidates, "candidates_valid": ligand.candidates_valid}
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
@@ -171,6 +178,12 @@ def funnel(record: dict[str, Any]) -> list[str]:
         "distinct": len({m["smiles"] for m in molecules}),
     }
     lines += [f"  {count:5d}  {name}" for name, count in counts.items()]
+    every = molecules + record["failures"]
+    sampled, valid = (sum(row.get(name, 0) for row in every) for name in ("candidates", "candidates_valid"))
+    if sampled > len(every):
+        lines.append(
+            f"  chosen from {sampled} candidates, of which {valid / sampled:.0%} are valid and connected as decoded"
+        )
     reasons = Counter(f["reason"] for f in record["failures"])
     lines += [f"  {count:5d}  failed: {reason}" for reason, count in reasons.most_common()]
     fragments = sum(not m["connected"] for m in molecules)

@@ -185,3 +185,5 @@ class GeneratedLigand:
     connected: bool
     reason: str = ""  # why mol is None
     detail: str = ""
+    candidates: int = 1  # sampled for it; this is the one that was kept
+    candidates_valid: int = 0  # of these, valid as decoded and connected

@@ -148,12 +148,11 @@ class Denoiser(nn.Module):
         """One cross block at ligand coordinates x [B, N, 3] Å; `rest` is (condition, mask)."""
         if not len(seen.blind):
             return self._seeing(crossing, s, x, seen.keys.pocket, *rest)
-        seeing = (tensor[seen.seeing] for tensor in (s, x))
-        parts = [self._blind(crossing[0], s[seen.blind], x[seen.blind], rest[0][seen.blind])]
+        condition, mask = rest
+        parts = [self._blind(crossing[0], s[seen.blind], x[seen.blind], condition[seen.blind])]
         if len(seen.seeing):
-            parts.insert(
-                0, self._seeing(crossing, *seeing, seen.keys.pocket, *(tensor[seen.seeing] for tensor in rest))
-            )
+            rows = (tensor[seen.seeing] for tensor in (condition, mask))
+            parts.insert(0, self._seeing(crossing, s[seen.seeing], x[seen.seeing], seen.keys.pocket, *rows))
         s, move = (torch.cat(part)[seen.order] for part in zip(*parts, strict=True))
         return s, move
 

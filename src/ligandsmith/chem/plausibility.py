@@ -1,0 +1,118 @@
+"""How far a built ligand is from a plausible one in its pocket, in milliseconds; for choosing among candidates.
+
+The checks are those on which generated molecules fail most: bond lengths, bond angles and contacts within the molecule
+against the bounds of RDKit's distance geometry (with the tolerances of PoseBusters; Buttenschoen et al. 2024), flat
+aromatic rings, contacts with the pocket, strange rings, and bonds that had to be repaired. Nothing here is trained, and
+nothing replaces the evaluator: it only ranks.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
+from scipy.spatial import cKDTree
+
+from ligandsmith.types import GeneratedLigand, Pocket
+
+PLAUSIBLE = 1.0  # crystal ligands have 0.5 in the mean
+WORST = 1000.0  # of a ligand that was not built
+PIECES = 100.0  # of one in several fragments
+BOND_TOLERANCE = 0.25  # of the bounds, of bonded and 1-3 pairs
+CONTACT_TOLERANCE = 0.3  # of the lower bound, of the other pairs of a molecule
+FLAT = 0.25  # Å, largest distance of a ring's atom from its plane
+POCKET_CONTACT = 0.75  # of the sum of the van der Waals radii
+REACH = 4.0  # Å around an atom in which a pocket atom may be too near
+TOLERATED_RING = (5, 8)  # atoms of an ordinary ring
+ODD_RING = 0.5
+REPAIR = 2.0
+STRAIN = 0.25  # of each factor of e in the force field's energy per atom
+
+
+@dataclass(frozen=True)
+class Site:
+    """Pocket atoms, ready for look-ups of neighbours."""
+
+    tree: cKDTree
+    radius: NDArray[np.float64]  # [M] van der Waals, Å
+
+    @classmethod
+    def of(cls, pocket: Pocket) -> "Site":
+        table = Chem.GetPeriodicTable()
+        return cls(cKDTree(pocket.x), np.array([table.GetRvdw(int(z)) for z in pocket.element]))
+
+
+def implausibility(ligand: GeneratedLigand, site: Site) -> float:
+    """0 for a ligand without fault; about one for each fault. `WORST` without a molecule."""
+    mol = ligand.mol
+    if mol is None:
+        return WORST
+    x = mol.GetConformer().GetPositions()
+    faults = _distance_faults(mol, x) + _bent_rings(mol, x) + _pocket_contacts(mol, x, site)
+    return (
+        faults + ODD_RING * _odd_rings(mol) + REPAIR * ligand.repaired + PIECES * (not ligand.connected) + strain(mol)
+    )
+
+
+def _distance_faults(mol: Chem.Mol, x: NDArray[np.float64]) -> float:
+    """Pairs of atoms whose distance is out of the bounds by more than the tolerance."""
+    n = mol.GetNumAtoms()
+    if n < 2:
+        return 0.0
+    try:
+        with rdBase.BlockLogs():
+            bounds = rdDistGeom.GetMoleculeBoundsMatrix(mol)
+    except (RuntimeError, ValueError):
+        return WORST
+    i, j = np.triu_indices(n, 1)
+    distance = np.linalg.norm(x[i] - x[j], axis=1)
+    high, low = bounds[i, j], bounds[j, i]
+    steps = Chem.GetDistanceMatrix(mol)[i, j]
+    near = steps <= 2
+    wrong = near & ((distance < low * (1 - BOND_TOLERANCE)) | (distance > high * (1 + BOND_TOLERANCE)))
+    touching = ~near & (distance < low * (1 - CONTACT_TOLERANCE))
+    return float((wrong | touching).sum())
+
+
+def _bent_rings(mol: Chem.Mol, x: NDArray[np.float64]) -> float:
+    """Aromatic rings of five or six atoms that are not flat."""
+    bent = 0
+    for ring in mol.GetRingInfo().AtomRings():
+        if len(ring) in (5, 6) and all(mol.GetAtomWithIdx(a).GetIsAromatic() for a in ring):
+            place = x[list(ring)] - x[list(ring)].mean(0)
+            normal = np.linalg.svd(place)[2][2]
+            bent += bool(np.abs(place @ normal).max() > FLAT)
+    return float(bent)
+
+
+def _pocket_contacts(mol: Chem.Mol, x: NDArray[np.float64], site: Site) -> float:
+    """Ligand atoms too near to a pocket atom."""
+    table = Chem.GetPeriodicTable()
+    faults = 0
+    for atom, near in zip(mol.GetAtoms(), site.tree.query_ball_point(x, REACH), strict=True):
+        if near:
+            distance = np.linalg.norm(site.tree.data[near] - x[atom.GetIdx()], axis=1)
+            smallest = POCKET_CONTACT * (site.radius[near] + table.GetRvdw(atom.GetAtomicNum()))
+            faults += bool((distance < smallest).any())
+    return float(faults)
+
+
+def _odd_rings(mol: Chem.Mol) -> int:
+    """Rings that are too small or too large, and bridgeheads."""
+    low, high = TOLERATED_RING
+    sizes = [len(ring) for ring in mol.GetRingInfo().AtomRings()]
+    return sum(not low <= size <= high for size in sizes) + int(rdMolDescriptors.CalcNumBridgeheadAtoms(mol))
+
+
+def strain(mol: Chem.Mol) -> float:
+    """A score that grows with the logarithm of the UFF energy per atom of the pose; 0 where UFF has no parameters."""
+    with rdBase.BlockLogs():
+        try:
+            full = Chem.AddHs(mol, addCoords=True)
+            if not rdForceFieldHelpers.UFFHasAllMoleculeParams(full):
+                return 0.0
+            energy = rdForceFieldHelpers.UFFGetMoleculeForceField(full).CalcEnergy()
+        except (RuntimeError, ValueError):
+            return 0.0
+    return STRAIN * float(np.log1p(max(energy, 0.0) / full.GetNumAtoms()))

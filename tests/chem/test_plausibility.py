@@ -1,0 +1,100 @@
+"""Crystal ligands are plausible in their own pockets; each fault costs about one."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
+
+from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, Site, implausibility
+from ligandsmith.data.dataset import ComplexDataset
+from ligandsmith.data.ligands import mol_from_ligand
+from ligandsmith.types import GeneratedLigand
+
+Move = Callable[[np.ndarray], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    pocket = ComplexDataset(None, "validation")[0].pocket
+    assert pocket is not None
+    return Site.of(pocket)
+
+
+def generated(mol: Chem.Mol | None, repaired: bool = False, connected: bool = True) -> GeneratedLigand:
+    size = mol.GetNumAtoms() if mol is not None else 0
+    return GeneratedLigand(0, size, mol, not repaired, repaired, connected)
+
+
+def embedded(smiles: str) -> Chem.Mol:
+    """A conformer far from the pocket."""
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    rdDistGeom.EmbedMolecule(mol, randomSeed=1)
+    return moved(Chem.RemoveHs(mol), lambda x: x + 500)
+
+
+def moved(mol: Chem.Mol, move: Move) -> Chem.Mol:
+    copy = Chem.Mol(mol)
+    copy.GetConformer().SetPositions(move(np.array(mol.GetConformer().GetPositions())))
+    return copy
+
+
+def pulled(atom: int, shift: tuple[float, float, float]) -> Move:
+    def move(x: np.ndarray) -> np.ndarray:
+        x[atom] += shift
+        return x
+
+    return move
+
+
+def shifted_to(place: np.ndarray) -> Move:
+    return lambda x: x - x.mean(0) + place
+
+
+def test_crystal_ligands_are_plausible_where_they_are_and_not_in_the_wall() -> None:
+    data = ComplexDataset(None, "validation")
+    scores, buried = [], []
+    for i in range(0, len(data), 3):
+        record = data[i]
+        assert record.pocket is not None
+        mol, around = mol_from_ligand(record.ligand), Site.of(record.pocket)
+        scores.append(implausibility(generated(mol), around))
+        wall = record.pocket.x[np.linalg.norm(record.pocket.x - record.ligand.x.mean(0), axis=1).argmax()]
+        buried.append(implausibility(generated(moved(mol, shifted_to(wall))), around))
+    assert np.mean(np.array(scores) < PLAUSIBLE) >= 0.85
+    assert min(buried) > PLAUSIBLE
+
+
+@pytest.mark.parametrize(
+    ("smiles", "move"),
+    [("CCCCO", pulled(0, (0.8, 0.8, 0.8))), ("c1ccccc1C", pulled(0, (0.0, 0.0, 0.9)))],
+    ids=["bond", "ring"],
+)
+def test_bad_geometry_is_a_fault(smiles: str, move: Move, site: Site) -> None:
+    good = embedded(smiles)
+    assert implausibility(generated(good), site) < PLAUSIBLE
+    assert implausibility(generated(moved(good, move)), site) > PLAUSIBLE
+
+
+def test_atoms_of_a_molecule_that_touch_are_a_fault(site: Site) -> None:
+    chain = embedded("CCCCCCCC")
+    x = np.array(chain.GetConformer().GetPositions())
+    touching = moved(chain, pulled(7, tuple(x[0] - x[7] + 0.5)))
+    assert implausibility(generated(touching), site) > implausibility(generated(chain), site) + 1
+
+
+def test_cages_and_macrocycles_are_less_plausible_than_a_six_membered_ring(site: Site) -> None:
+    ring, cage, large = (
+        implausibility(generated(embedded(s)), site) for s in ("C1CCCCC1", "C12C3C4C1C5C2C3C45", "C1CCCCCCCCC1")
+    )
+    assert ring < PLAUSIBLE
+    assert cage > large > ring
+
+
+def test_repair_and_pieces_count_and_nothing_is_worst(site: Site) -> None:
+    mol = embedded("CCO")
+    plain = implausibility(generated(mol), site)
+    assert implausibility(generated(mol, repaired=True), site) == pytest.approx(plain + REPAIR)
+    assert implausibility(generated(mol, connected=False), site) == pytest.approx(plain + PIECES)
+    assert implausibility(generated(None), site) == WORST
