@@ -3,8 +3,8 @@
 `python benchmarks/loading.py --records 1000 100000 1000000`
 A data set of any size is simulated by naming one shard of synthetic complexes as often as needed; each naming is opened
 on its own, and its row groups are read and decoded anew. Rates: `in_order` reads the records one after the other,
-`random` reads uniformly drawn ones (each costs a row group unless that is in memory), `batches` are in order, cut,
-centred and collated. `open_s` is the time to open all shards, `index_s` that of reading the sizes of all records.
+`random` reads uniformly drawn ones (each costs a row group unless that is in memory), `training` reads in the order of
+a training epoch, from its start, `batches` are in order, cut, centred and collated. `open_s` is the time to open all shards, `index_s` that of reading the sizes of all records.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from measure import peak_gib, report, synthetic_complex
 from meter import timed
 
 from ligandsmith.config import preset
-from ligandsmith.data.collate import FramedDataset, collate
+from ligandsmith.data.collate import WINDOW, BucketSampler, FramedDataset, collate
 from ligandsmith.data.shards import ShardReader, ShardWriter
 from ligandsmith.data.vocabulary import VOCABULARY
 
@@ -63,6 +63,8 @@ def rates(path: Path, records: int, args: argparse.Namespace) -> dict[str, float
     index_s, _ = timed(reader.index)
     framed = FramedDataset(Rows(reader), preset("small").pocket, seed=0)
     chosen = np.random.default_rng(0).integers(0, len(reader), args.sample // 8)
+    sampler = BucketSampler(np.random.default_rng(0).integers(10, 40, len(reader)), args.batch, seed=0)
+    epoch = np.concatenate(sampler.batches())[:WINDOW]
     starts = iter(range(0, 10**9, args.sample))
 
     def in_order(read: Callable[[range], Any]) -> Callable[[], Any]:
@@ -80,6 +82,7 @@ def rates(path: Path, records: int, args: argparse.Namespace) -> dict[str, float
         "records": len(reader),
         "in_order": rate(in_order(lambda rows: [reader.read(i) for i in rows]), args.sample, args.repeats),
         "batches": rate(in_order(batches), args.sample, args.repeats),
+        "training": rate(lambda: [reader.read(int(i)) for i in epoch], len(epoch), 1),
         "random": rate(lambda: [reader.read(int(i)) for i in chosen], len(chosen), 1),
         "open_s": open_s, "index_s": index_s,
     }  # fmt: skip

@@ -79,7 +79,7 @@ def bars(own: Result) -> list[list[str]]:
     scaling, memory = own["scaling"], own["train denoiser 8"]["peak_rss_gib"]
     sampling = max(own[name]["core_s_per_100"] for name in ("sampling", "sampling guided"))
     slowest = min(size["batches"] for size in own["loading"]["sizes"])
-    shuffled = own["loading"]["sizes"][-1]["random"] / own["loading"]["sizes"][0]["random"]
+    trained = min(size["training"] for size in own["loading"]["sizes"])
     return [
         *rows,
         ["100 molecules for a pocket, with and without guidance", "≤ 150 core-s (goal 60)",
@@ -95,8 +95,8 @@ def bars(own: Result) -> list[list[str]]:
          verdict(scaling["ligand_20_to_80_few"] <= 6)],
         ["batches from shards, complexes per core-s, 1k → 1M records", "≥ 5,000", f"≥ {slowest:,.0f}",
          verdict(slowest >= 5000)],
-        ["reading in random order, 1M records against 1k", "constant", f"×{shuffled:.2f} of the rate",
-         verdict(shuffled > 0.8)],
+        ["reading in the order of training, complexes per core-s, 1k → 1M records", "≥ 5,000", f"≥ {trained:,.0f}",
+         verdict(trained >= 5000)],
         ["a GPU: 100 molecules ≤ 2 s; training ≥ 2× the first version", "", "not measured: no GPU here", "open"],
     ]  # fmt: skip
 
@@ -106,7 +106,7 @@ def verdict(holds: bool) -> str:
 
 
 def loading_table(loading: Result) -> str:
-    columns = ["records", "in_order", "batches", "random", "open_s", "index_s"]
+    columns = ["records", "in_order", "batches", "training", "random", "open_s", "index_s"]
     return table(columns, [[number(size[c]) for c in columns] for size in loading["sizes"]])
 
 

@@ -150,3 +150,24 @@ def test_an_epoch_takes_part_of_the_extra_records_until_all_had_their_turn() -> 
 def test_no_more_extra_records_than_there_are() -> None:
     members = [i for batch in sampler(always=300, extra=500) for _, i in batch]
     assert sorted(members) == list(range(len(SIZES)))
+
+
+@pytest.mark.parametrize("world", [1, 3])
+@pytest.mark.parametrize("extra", [0, 150])
+def test_a_large_set_is_read_a_window_of_blocks_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, world: int, extra: int
+) -> None:
+    monkeypatch.setattr("ligandsmith.data.collate.BLOCK", 10)
+    monkeypatch.setattr("ligandsmith.data.collate.WINDOW", 60)
+    sizes = np.random.default_rng(0).integers(5, 50, 1007)
+    sampler = BucketSampler(sizes, 4, seed=2, always=1007 - 2 * extra, extra=extra, ranks=(0, world))
+    batches = sampler.batches()
+    assert len(batches) == len(sampler)
+    order = np.concatenate(batches)
+    assert len(order) == len(set(order.tolist())) == 1007 - extra
+    window = 60 // sampler.global_batch * sampler.global_batch
+    blocks = [len(set((order[i : i + window] // 10).tolist())) for i in range(0, len(order), window)]
+    assert max(blocks) <= 2 * window // 10
+    assert np.abs(np.diff(order)).mean() > 50  # the windows themselves are from all over the set
+    sampler.epoch = 1
+    assert not np.array_equal(np.concatenate(sampler.batches()), order)

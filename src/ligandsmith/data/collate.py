@@ -21,6 +21,8 @@ from ligandsmith.data.vocabulary import Vocabulary
 from ligandsmith.types import Complex, ComplexBatch, Ligand, LigandBatch, Pocket, PocketBatch
 
 CHUNK = 32  # global batches whose records are sorted by size together
+BLOCK = 64  # consecutive records that a reader decodes together (the row group of a shard)
+WINDOW = 16384  # records shuffled together in a larger set; a reader keeps twice as many in memory
 
 
 def _padded(arrays: Sequence[NDArray[Any]], size: int, dtype: torch.dtype = torch.long) -> Tensor:
@@ -130,6 +132,13 @@ class FramedDataset(torch.utils.data.Dataset[Complex]):
         return to_frame(self.base[index], self.config, rng)
 
 
+def _by_blocks(members: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Members with their blocks in random order, in order within each."""
+    members = np.sort(members)
+    blocks = np.split(members, np.flatnonzero(np.diff(members // BLOCK)) + 1)
+    return np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
+
+
 class BucketSampler(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, index) of one rank, of similar sizes; the order depends on (seed, epoch) only.
 
@@ -168,21 +177,33 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
             order = members[np.argsort(self.sizes[members], kind="stable")]
             return [order[i : i + g] for i in range(0, n, g)]
         rng = np.random.default_rng((self.seed, self.epoch))
-        order = rng.permutation(members)
         out: list[NDArray[np.int64]] = []
-        for begin in range(0, n, CHUNK * g):
-            chunk = order[begin : begin + CHUNK * g]
-            chunk = chunk[np.argsort(self.sizes[chunk], kind="stable")]
-            out += [chunk[i : i + g] for i in range(0, len(chunk), g)]
-        return [out[i] for i in rng.permutation(len(out))]
+        for window in self._windows(members, rng):
+            batches: list[NDArray[np.int64]] = []
+            for begin in range(0, len(window), CHUNK * g):
+                chunk = window[begin : begin + CHUNK * g]
+                chunk = chunk[np.argsort(self.sizes[chunk], kind="stable")]
+                batches += [chunk[i : i + g] for i in range(0, len(chunk), g)]
+            out += [batches[i] for i in rng.permutation(len(batches))]
+        return out
+
+    def _windows(self, members: NDArray[np.int64], rng: np.random.Generator) -> list[NDArray[np.int64]]:
+        """All members in random order: at once, or a window of random blocks at a time where there are too many to stay
+        in memory, since drawing each record from anywhere would decode a whole block for it."""
+        if len(members) <= WINDOW:
+            return [rng.permutation(members)]
+        order = _by_blocks(members, rng)
+        size = max(WINDOW // self.global_batch, 1) * self.global_batch
+        return [rng.permutation(order[i : i + size]) for i in range(0, len(order), size)]
 
     def _members(self) -> NDArray[np.int64]:
         """Indices of the epoch: the records of every epoch and this epoch's window of the rest."""
-        rest = len(self.sizes) - self.always
+        rest = np.arange(self.always, len(self.sizes))
         if not self.extra:
             return np.arange(self.always)
-        shuffled = np.random.default_rng(self.seed or 0).permutation(rest) + self.always
-        window = (np.arange(self.extra) + self.epoch * self.extra) % rest
+        rng = np.random.default_rng(self.seed or 0)
+        shuffled = rng.permutation(rest) if len(rest) <= WINDOW else _by_blocks(rest, rng)
+        window = (np.arange(self.extra) + self.epoch * self.extra) % len(rest)
         return np.concatenate([np.arange(self.always), shuffled[window]])
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
