@@ -171,3 +171,14 @@ def test_a_large_set_is_read_a_window_of_blocks_at_a_time(
     assert np.abs(np.diff(order)).mean() > 50  # the windows themselves are from all over the set
     sampler.epoch = 1
     assert not np.array_equal(np.concatenate(sampler.batches()), order)
+
+
+def test_every_tensor_of_a_batch_is_pinned(records: list[Complex], monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = collate(records, VOCABULARY)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor.clone())
+    pinned = batch.pin_memory()
+    assert pinned.ids == batch.ids
+    for part in ("ligand", "pocket"):
+        for name, value in vars(getattr(pinned, part)).items():
+            before = getattr(getattr(batch, part), name)
+            assert (value is None and before is None) or (value is not before and torch.equal(value, before))

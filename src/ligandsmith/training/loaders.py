@@ -170,5 +170,5 @@ def _loader(
     # A generator of its own: drawing the workers' seeds from the global one would tell a resumed run from a whole one.
     return DataLoader(
         dataset, batch_sampler=sampler, collate_fn=read, num_workers=options.num_workers,
-        persistent_workers=options.num_workers > 0, pin_memory=False, generator=torch.Generator(),
+        persistent_workers=options.num_workers > 0, pin_memory=torch.cuda.is_available(), generator=torch.Generator(),
     )  # fmt: skip

@@ -181,7 +181,7 @@ class Trainer:
 
     def _batch(self, batch: Any, step_now: bool) -> None:
         p = self.progress
-        batch = batch.to(self.fabric.device)
+        batch = batch.to(self.fabric.device, non_blocking=True)
         count = len(batch.ids)
         keys = step_keys(self.options.seed, self._draw_number(), count, self.ranks, self.fabric.device)
         share = self.loaders.train_sampler.shares(p.batch, count).to(self.fabric.device)
@@ -254,7 +254,7 @@ class Trainer:
             for number, batch in enumerate(self.loaders.validation):
                 if self._orders().stop:
                     raise Interrupted
-                batch = batch.to(self.fabric.device)  # noqa: PLW2901
+                batch = batch.to(self.fabric.device, non_blocking=True)  # noqa: PLW2901
                 keys = step_keys(VALIDATION_SEED, number, len(batch.ids), self.ranks, self.fabric.device)
                 share = sampler.shares(number, len(batch.ids)).to(self.fabric.device)
                 report = self.parts.report((batch, keys, share))
