@@ -118,6 +118,7 @@ class SamplingConfig:
     min_time: float = 0.005
     power: float = 2.0  # spacing of the time grid towards 0
     candidates: int = 1  # at most so many are sampled for each ligand, until one is plausible; the best is kept
+    refine_time: float = 0.2  # every other candidate is the best one noised up to here; 0: all are new
 
 
 @dataclass(frozen=True)

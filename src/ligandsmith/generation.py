@@ -5,7 +5,6 @@ time, so an interrupted run continues with the same command.
 """
 
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ligandsmith.chem.builder import build_molecule
 from ligandsmith.chem.plausibility import PLAUSIBLE, Site, implausibility
@@ -33,6 +33,7 @@ from ligandsmith.data.transforms import crop_pocket, frame_origin, select_atoms
 from ligandsmith.data.vocabulary import Vocabulary
 from ligandsmith.diffusion import noise
 from ligandsmith.diffusion.guidance import GuidedDenoiser
+from ligandsmith.diffusion.process import add_noise, coefficients
 from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.denoiser import DenoiserKeys
@@ -159,6 +160,23 @@ class Place(NamedTuple):
     site: Site
 
 
+class Candidate:
+    """A sampled ligand with its latents [n, D] and its score, the lower the better."""
+
+    def __init__(self, ligand: GeneratedLigand, z: Tensor, site: Site) -> None:
+        self.ligand, self.z, self.score = ligand, z, implausibility(ligand, site)
+
+    def or_better(self, other: "Candidate") -> "Candidate":
+        """The better of two, which then stands for all candidates of both."""
+        best = self if self.score < other.score else other
+        counts = {
+            name: getattr(self.ligand, name) + getattr(other.ligand, name)
+            for name in ("candidates", "candidates_valid")
+        }
+        best.ligand = replace(best.ligand, **counts)
+        return best
+
+
 class LigandGenerator:
     """Trained networks, ready to sample. Use `load`."""
 
@@ -241,28 +259,33 @@ class LigandGenerator:
     ) -> list[GeneratedLigand]:
         """The most plausible candidate of each ligand; a ligand with a plausible one gets no more of them.
 
-        All candidates of a ligand have its size, lest the choice favour small ones.
+        Every other candidate is the best one so far, noised a little and denoised again. All candidates of a ligand
+        have its size, lest the choice favour small ones.
         """
-        best: list[GeneratedLigand] = []
-        scores = [math.inf] * len(keys)
+        kept: list[Candidate] = []
         for number in range(setting.candidates):
-            rows = [row for row, score in enumerate(scores) if score > PLAUSIBLE]
+            rows = [row for row in range(len(keys)) if not kept or kept[row].score > PLAUSIBLE]
             if not rows:
                 break
             own = keys[rows] if number == 0 else noise.combine(keys[rows], number)
-            made = self._sample(place, sizes[rows], own, setting)
+            earlier = [kept[row].z for row in rows] if number % 2 and setting.refine_time > 0 else None
+            made = self._sample(place, sizes[rows], own, setting, earlier)
             if setting.candidates == 1:
-                return [replace(ligand, index=begin + row) for row, ligand in zip(rows, made, strict=True)]
-            best = best or list(made)
-            for row, ligand in zip(rows, made, strict=True):
-                valid = (best[row].candidates_valid if number else 0) + (ligand.raw_valid and ligand.connected)
-                score = implausibility(ligand, place.site)
-                kept = ligand if score < scores[row] else best[row]
-                scores[row] = min(score, scores[row])
-                best[row] = replace(kept, index=begin + row, candidates=number + 1, candidates_valid=valid)
-        return best
+                return [replace(ligand, index=begin + row) for row, (ligand, _) in zip(rows, made, strict=True)]
+            found = [
+                Candidate(replace(a, index=begin + r), z, place.site) for r, (a, z) in zip(rows, made, strict=True)
+            ]
+            if number == 0:
+                kept = found
+                continue
+            for row, candidate in zip(rows, found, strict=True):
+                kept[row] = candidate.or_better(kept[row])
+        return [candidate.ligand for candidate in kept]
 
-    def _sample(self, place: "Place", sizes: Tensor, keys: Tensor, setting: SamplingConfig) -> list[GeneratedLigand]:
+    def _sample(
+        self, place: "Place", sizes: Tensor, keys: Tensor, setting: SamplingConfig, earlier: list[Tensor] | None = None
+    ) -> list[tuple[GeneratedLigand, Tensor]]:
+        """Ligands and their latents [n, D], from noise, or from `earlier` latents noised up to `refine_time`."""
         n = int(sizes.max())
         mask = torch.arange(n, device=self.device) < sizes.unsqueeze(-1)
         width = 3 + self.config.ligand_vae.latent_width
@@ -277,10 +300,16 @@ class LigandGenerator:
         )  # fmt: skip
         start = setting.noise_scale * noise.normal(keys, "start", (n, width)) * mask.unsqueeze(-1)
         times = time_grid(setting.steps, setting.min_time, setting.power)
+        if earlier is not None:
+            times = [t for t in times if t <= setting.refine_time] or times[-1:]
+            c = coefficients(model.schedule, torch.full((len(keys),), times[0], device=self.device), "f")
+            start = add_noise(pad_sequence(earlier, batch_first=True), start, c)
         z = SAMPLERS[setting.sampler](denoise, start, times, model.schedule, fresh, setting.churn)
         x, h = model.stats.restore(z)
         prediction = self.vaes["ligand"].decode(x, h, mask)  # type: ignore[operator]
-        return [self._built(prediction, row, size, place.origin) for row, size in enumerate(sizes.tolist())]
+        return [
+            (self._built(prediction, row, size, place.origin), z[row, :size]) for row, size in enumerate(sizes.tolist())
+        ]
 
     def _built(self, prediction: LigandPrediction, row: int, size: int, origin: np.ndarray) -> GeneratedLigand:
         built = build_molecule(decoded_ligand(prediction, row, size, self.vocabulary, origin))
