@@ -62,7 +62,7 @@ def test_crystal_ligands_are_plausible_where_they_are_and_not_in_the_wall() -> N
         scores.append(implausibility(generated(mol), around))
         wall = record.pocket.x[np.linalg.norm(record.pocket.x - record.ligand.x.mean(0), axis=1).argmax()]
         buried.append(implausibility(generated(moved(mol, shifted_to(wall))), around))
-    assert np.mean(np.array(scores) < PLAUSIBLE) >= 0.85
+    assert np.mean(np.array(scores) < PLAUSIBLE) >= 0.8
     assert min(buried) > PLAUSIBLE
 
 

@@ -25,8 +25,10 @@ FLAT = 0.25  # Å, largest distance of a ring's atom from its plane
 POCKET_CONTACT = 0.75  # of the sum of the van der Waals radii
 REACH = 4.0  # Å around an atom in which a pocket atom may be too near
 TOLERATED_RING = (5, 8)  # atoms of an ordinary ring
+DOUBLE_BOND = Chem.MolFromSmarts("[C;X3](*)(*)=[C;X3](*)(*)")
+FUSED = 3  # fused rings of a molecule, at most
 ODD_RING = 0.5
-REPAIR = 2.0
+REPAIR = 3.0
 STRAIN = 0.25  # of each factor of e in the force field's energy per atom
 
 
@@ -49,7 +51,7 @@ def implausibility(ligand: GeneratedLigand, site: Site) -> float:
     if mol is None:
         return WORST
     x = mol.GetConformer().GetPositions()
-    faults = _distance_faults(mol, x) + _bent_rings(mol, x) + _pocket_contacts(mol, x, site)
+    faults = _distance_faults(mol, x) + _bent_planes(mol, x) + _pocket_contacts(mol, x, site)
     return (
         faults + ODD_RING * _odd_rings(mol) + REPAIR * ligand.repaired + PIECES * (not ligand.connected) + strain(mol)
     )
@@ -75,15 +77,21 @@ def _distance_faults(mol: Chem.Mol, x: NDArray[np.float64]) -> float:
     return float((wrong | touching).sum())
 
 
-def _bent_rings(mol: Chem.Mol, x: NDArray[np.float64]) -> float:
-    """Aromatic rings of five or six atoms that are not flat."""
-    bent = 0
-    for ring in mol.GetRingInfo().AtomRings():
-        if len(ring) in (5, 6) and all(mol.GetAtomWithIdx(a).GetIsAromatic() for a in ring):
-            place = x[list(ring)] - x[list(ring)].mean(0)
-            normal = np.linalg.svd(place)[2][2]
-            bent += bool(np.abs(place @ normal).max() > FLAT)
-    return float(bent)
+def _bent_planes(mol: Chem.Mol, x: NDArray[np.float64]) -> float:
+    """Aromatic rings of five or six atoms and fourfold substituted C=C bonds that are not flat."""
+    planes = [
+        list(ring)
+        for ring in mol.GetRingInfo().AtomRings()
+        if len(ring) in (5, 6) and all(mol.GetAtomWithIdx(a).GetIsAromatic() for a in ring)
+    ]
+    planes += [list(match) for match in mol.GetSubstructMatches(DOUBLE_BOND)]
+    return float(sum(_height(x[plane]) > FLAT for plane in planes))
+
+
+def _height(place: NDArray[np.float64]) -> float:
+    """Largest distance (Å) of a point [n, 3] from the plane that fits all best."""
+    centred = place - place.mean(0)
+    return float(np.abs(centred @ np.linalg.svd(centred)[2][2]).max())
 
 
 def _pocket_contacts(mol: Chem.Mol, x: NDArray[np.float64], site: Site) -> float:
@@ -99,10 +107,14 @@ def _pocket_contacts(mol: Chem.Mol, x: NDArray[np.float64], site: Site) -> float
 
 
 def _odd_rings(mol: Chem.Mol) -> int:
-    """Rings that are too small or too large, and bridgeheads."""
+    """Rings that are too small or too large, bridgeheads, atoms in three rings, and fused rings beyond a few."""
     low, high = TOLERATED_RING
-    sizes = [len(ring) for ring in mol.GetRingInfo().AtomRings()]
-    return sum(not low <= size <= high for size in sizes) + int(rdMolDescriptors.CalcNumBridgeheadAtoms(mol))
+    rings = mol.GetRingInfo()
+    sizes = [len(ring) for ring in rings.AtomRings()]
+    crowded = sum(rings.NumAtomRings(a) > 2 for a in range(mol.GetNumAtoms()))
+    fused = sum(rings.IsRingFused(k) for k in range(rings.NumRings()))
+    odd = sum(not low <= size <= high for size in sizes)
+    return odd + int(rdMolDescriptors.CalcNumBridgeheadAtoms(mol)) + crowded + max(fused - FUSED, 0)
 
 
 def strain(mol: Chem.Mol) -> float:
