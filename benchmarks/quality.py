@@ -19,10 +19,11 @@ from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import crop_pocket, nearest_distance
 from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
 from ligandsmith.evaluation.output import summary_table
-from ligandsmith.evaluation.protocols import NO_TOOLS, adapted
+from ligandsmith.evaluation.protocols import adapted
 from ligandsmith.generation import load
 
 SETTINGS = ("steps", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "sampler", "candidates")
+MEANS = ("qed", "sa_normalised", "small_ring_share", "fused_rings", "diversity", "unique", "strain_uff")
 CLASH = 2.5  # Å between heavy atoms of ligand and pocket; crystal ligands of the set come closer in 2 % of the cases
 
 
@@ -70,8 +71,10 @@ def main() -> None:
     requested = len(chosen) * args.num
     write_sdf(args.out / "ligands.sdf", made)
     (args.out / "samples.json").write_text(json.dumps({"requested": requested, "failures": failures}))
-    protocol = adapted("quick", ["posebusters"]) if args.posebusters else NO_TOOLS
-    print(summary_table(evaluate(args.out / "ligands.sdf", options=EvaluationOptions(protocol))))
+    protocol = adapted("quick", ["posebusters", "strain"] if args.posebusters else ["strain"])
+    evaluation = evaluate(args.out / "ligands.sdf", options=EvaluationOptions(protocol))
+    print(summary_table(evaluation))
+    metrics = evaluation.summary["metrics"]
     flags = [properties for _, properties in made]
     sampled = sum(p["candidates"] for p in flags)
     report(
@@ -79,6 +82,7 @@ def main() -> None:
         raw_valid=sum(bool(p["raw_valid"]) for p in flags) / requested, built=len(made) / requested,
         raw_valid_connected=sum(bool(p["raw_valid"] and p["connected"]) for p in flags) / requested,
         valid_connected=sum(bool(p["connected"]) for p in flags) / requested,
+        **{name: metrics[name]["median" if name == "strain_uff" else "mean"] for name in MEANS},
         candidates_per_ligand=sampled / max(len(flags), 1),
         no_clash=float(np.mean([g > CLASH for g in gaps])), centre_offset=float(np.median(offsets)),
         core_s_per_100=core_s * 100 / requested, wall_s=wall_s,

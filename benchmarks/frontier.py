@@ -1,0 +1,85 @@
+"""Quality against sampler, steps, guidance, noise and candidates: one table for each, and a JSON line.
+
+`python benchmarks/frontier.py --checkpoint small --out /tmp/frontier`
+Each row is a run of `quality.py` on the same validation pockets with the same seed.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from measure import report
+
+QUALITY = Path(__file__).with_name("quality.py")
+TABLES = {
+    "sampler and steps": [
+        f"--sampler {sampler} --steps {steps}"
+        for sampler, all_steps in {
+            "euler": (10, 20, 35, 50, 100), "ddpm": (50, 100, 200), "ddim": (20, 50), "heun": (10, 25),
+            "dpmpp_2m": (10, 20, 50),
+        }.items()
+        for steps in all_steps
+    ],
+    "guidance": [
+        f"--cfg_scale {w} --cfg_scale_x {x}"
+        for w, x in ((0, 0), (1, 1), (1.5, 1), (1.5, 1.5), (2, 1), (3, 1), (3, 3))
+    ],
+    "noise": [
+        f"--noise_scale {n} --churn {c}"
+        for n, c in ((1, 0.6), (0.7, 0.6), (0.5, 0), (0.5, 0.6), (0.5, 1), (0.3, 0.6))
+    ],
+    "candidates": [f"--candidates {k}" for k in (1, 2, 4, 8, 12, 16)],
+}  # fmt: skip
+COLUMNS = {
+    "raw_valid_connected": "no repair", "valid_connected": "after repair", "no_clash": "no close contact",
+    "strain_uff": "strain", "qed": "QED", "sa_normalised": "SA", "small_ring_share": "rings of 3 or 4",
+    "diversity": "diversity", "unique": "unique", "core_s_per_100": "core-s / 100",
+}  # fmt: skip
+
+
+def run(flags: str, args: argparse.Namespace) -> dict[str, Any]:
+    """The JSON line of quality.py."""
+    common = f"--checkpoint {args.checkpoint} --pockets {args.pockets} --num {args.num} --seed 1 --threads 1"
+    out = args.out / flags.replace("--", "").replace(" ", "_")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(QUALITY), *f"{common} {flags} --out {out}".split()],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {"flags": flags, **found}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown."""
+    cells = [["flags", *COLUMNS.values()], ["---"] * (len(COLUMNS) + 1)]
+    cells += [[f"`{r['flags']}`", *(cell(r[c]) for c in COLUMNS)] for r in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def cell(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 10 else f"{value:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", default="tiny")
+    parser.add_argument("--pockets", type=int, default=12)
+    parser.add_argument("--num", type=int, default=8, help="ligands per pocket")
+    parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=list(TABLES))
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    found = {}
+    for name in args.tables:
+        extra = "" if name == "candidates" else " --candidates 1"
+        found[name] = [run(flags + extra, args) for flags in TABLES[name]]
+        print(f"\n{name}\n\n{table(found[name])}", flush=True)
+    report(benchmark="frontier", checkpoint=args.checkpoint, pockets=args.pockets, num=args.num, tables=found)
+
+
+if __name__ == "__main__":
+    main()
