@@ -22,7 +22,7 @@ from ligandsmith.evaluation.output import summary_table
 from ligandsmith.evaluation.protocols import adapted
 from ligandsmith.generation import load
 
-SETTINGS = ("steps", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "sampler", "candidates")
+SETTINGS = ("steps", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "noise_scale_h", "sampler", "candidates")
 MEANS = ("qed", "sa_normalised", "small_ring_share", "fused_rings", "diversity", "unique", "strain_uff")
 CLASH = 2.5  # Å between heavy atoms of ligand and pocket; crystal ligands of the set come closer in 2 % of the cases
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=5, help="ligands per pocket")
     parser.add_argument("--max_atoms", type=int, default=60, help="only references up to this size")
     parser.add_argument("--model_sizes", action="store_true")
-    for name in ("steps", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "sampler"):
+    for name in ("steps", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "noise_scale_h", "sampler"):
         parser.add_argument(f"--{name}", type={"steps": int, "sampler": str}.get(name, float))
     parser.add_argument("--candidates", type=int)
     parser.add_argument("--posebusters", action="store_true")

@@ -105,7 +105,8 @@ def test_the_most_plausible_of_several_candidates_is_kept(generator: LigandGener
     assert described(best) == described(generator.generate(pocket, num=6, candidates=4, batch_size=6, **options))
     assert [(g.index, g.num_atoms) for g in best] == [(g.index, g.num_atoms) for g in single]
     gains = [implausibility(a, site) - implausibility(b, site) for a, b in zip(single, best, strict=True)]
-    assert min(gains) == 0 < max(gains)
+    assert min(gains) > -1e-3
+    assert max(gains) > 0.1
     for ligand in best:
         assert 1 <= ligand.candidates <= 4
         assert ligand.candidates == 4 or implausibility(ligand, site) <= PLAUSIBLE

@@ -109,7 +109,8 @@ class SamplingConfig:
     sampler: str = "euler"
     steps: int = 50
     churn: float = 0.6
-    noise_scale: float = 0.5  # of the starting and the added noise; below 1: likelier and less diverse ligands
+    noise_scale: float = 0.5  # of the coordinates' starting and added noise; below 1: fewer fragments and clashes
+    noise_scale_h: float = 1.0  # of the features' noise; below 1 carbon takes the place of every other element
     cfg_scale: float = 1.5  # of z_h; 1: no guidance
     cfg_scale_x: float = 1.0  # of the coordinates, never on the centre of mass
     guidance_low: float = 0.2  # σ/α interval in which guidance acts

@@ -62,6 +62,7 @@ class GenerationOptions:
     cfg_scale_x: float | None = None
     churn: float | None = None
     noise_scale: float | None = None
+    noise_scale_h: float | None = None
     candidates: int | None = None
     batch_size: int = 25
     seed: int = 0
@@ -69,7 +70,7 @@ class GenerationOptions:
 
     def sampling(self, base: SamplingConfig) -> SamplingConfig:
         """The checkpoint's sampling settings with the given ones laid over them."""
-        names = ("steps", "sampler", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "candidates")
+        names = ("steps", "sampler", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "noise_scale_h", "candidates")
         setting = replace(base, **{n: getattr(self, n) for n in names if getattr(self, n) is not None})
         if setting.sampler not in SAMPLERS:
             raise LigandsmithError(f"unknown sampler '{setting.sampler}'; choose one of: {', '.join(SAMPLERS)}")
@@ -291,14 +292,17 @@ class LigandGenerator:
         width = 3 + self.config.ligand_vae.latent_width
         model = self.model
 
+        scale = torch.full((width,), setting.noise_scale_h, device=self.device)
+        scale[:3] = setting.noise_scale
+
         def fresh(step: int) -> Tensor:
-            return setting.noise_scale * noise.normal(keys, f"step {step}", (n, width)) * mask.unsqueeze(-1)
+            return scale * noise.normal(keys, f"step {step}", (n, width)) * mask.unsqueeze(-1)
 
         denoise = GuidedDenoiser(
             lambda noisy, null: model.denoiser(noisy, place.keys, null), mask, model.stats.scale_x, setting,
             model.schedule, self.config.diffusion.prediction,
         )  # fmt: skip
-        start = setting.noise_scale * noise.normal(keys, "start", (n, width)) * mask.unsqueeze(-1)
+        start = scale * noise.normal(keys, "start", (n, width)) * mask.unsqueeze(-1)
         times = time_grid(setting.steps, setting.min_time, setting.power)
         if earlier is not None:
             times = [t for t in times if t <= setting.refine_time] or times[-1:]

@@ -38,7 +38,12 @@ def flags(parser: argparse.ArgumentParser) -> None:
     add("--cfg_scale", type=float, help="guidance of the features (default: the checkpoint's)")
     add("--cfg_scale_x", type=float, help="guidance of the coordinates (default: the checkpoint's)")
     add("--churn", type=float, help="noise added back at each step (default: the checkpoint's)")
-    add("--noise_scale", type=above_zero, help="below 1: likelier, less diverse ligands (default: the checkpoint's)")
+    add(
+        "--noise_scale",
+        type=above_zero,
+        help="of the coordinates' noise; below 1: likelier (default: the checkpoint's)",
+    )
+    add("--noise_scale_h", type=above_zero, help="of the features' noise (default: the checkpoint's)")
     add(
         "--candidates",
         type=positive,

@@ -24,7 +24,7 @@ CONTACT_TOLERANCE = 0.3  # of the lower bound, of the other pairs of a molecule
 FLAT = 0.25  # Å, largest distance of a ring's atom from its plane
 POCKET_CONTACT = 0.75  # of the sum of the van der Waals radii
 REACH = 4.0  # Å around an atom in which a pocket atom may be too near
-TOLERATED_RING = (5, 8)  # atoms of an ordinary ring
+TOLERATED_RING = (5, 6)  # atoms of an ordinary ring
 DOUBLE_BOND = Chem.MolFromSmarts("[C;X3](*)(*)=[C;X3](*)(*)")
 FUSED = 3  # fused rings of a molecule, at most
 ODD_RING = 0.5
