@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("command", choices=("prepare", "generate"))
     parser.add_argument("--num", type=int, default=20, help="complexes or ligands")
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--checkpoint", default="tiny")
+    parser.add_argument("--checkpoint", default="small")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         words = command(args.command, args, Path(name))

@@ -28,14 +28,16 @@ TABLES = {
         for w, x in ((0, 0), (1, 1), (1.5, 1), (1.5, 1.5), (2, 1), (3, 1), (3, 3))
     ],
     "noise": [
-        f"--noise_scale {n} --churn {c}"
-        for n, c in ((1, 0.6), (0.7, 0.6), (0.5, 0), (0.5, 0.6), (0.5, 1), (0.3, 0.6))
+        f"--noise_scale {x} --noise_scale_h {h} --churn {c}"
+        for x, h, c in (
+            (1, 1, 0.6), (0.7, 1, 0.6), (0.5, 1, 0.6), (0.3, 1, 0.6), (0.5, 0.5, 0.6), (0.5, 1, 0), (0.5, 1, 1.5),
+        )
     ],
     "candidates": [f"--candidates {k}" for k in (1, 2, 4, 8, 12, 16)],
 }  # fmt: skip
 COLUMNS = {
     "raw_valid_connected": "no repair", "valid_connected": "after repair", "no_clash": "no close contact",
-    "strain_uff": "strain", "qed": "QED", "sa_normalised": "SA", "small_ring_share": "rings of 3 or 4",
+    "strain_uff": "strain", "qed": "QED", "sa_normalised": "SA", "six_rings": "rings of 6", "carbon": "carbon",
     "diversity": "diversity", "unique": "unique", "core_s_per_100": "core-s / 100",
 }  # fmt: skip
 
@@ -67,7 +69,7 @@ def cell(value: float | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", default="tiny")
+    parser.add_argument("--checkpoint", default="small")
     parser.add_argument("--pockets", type=int, default=12)
     parser.add_argument("--num", type=int, default=8, help="ligands per pocket")
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=list(TABLES))

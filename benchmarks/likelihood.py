@@ -28,7 +28,7 @@ def exchanged(records: list[Complex]) -> list[Complex]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", default="tiny")
+    parser.add_argument("--checkpoint", default="small")
     parser.add_argument("--batch", type=int, default=9)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

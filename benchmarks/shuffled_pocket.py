@@ -71,7 +71,7 @@ def compared(own: np.ndarray, other: np.ndarray) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("complexes", type=Path)
-    parser.add_argument("--checkpoint", default="tiny")
+    parser.add_argument("--checkpoint", default="small")
     parser.add_argument("--pockets", type=int, default=20)
     parser.add_argument("--num", type=int, default=5, help="molecules per pocket")
     parser.add_argument("--largest", type=int, default=40, help="heavy atoms of the crystal ligand, at most")

@@ -136,7 +136,7 @@ def main() -> None:
     for old in ("training", "trained", "shipped"):
         shutil.rmtree(out / old, ignore_errors=True)
     training = out / "training"
-    steps = sampling_steps("shipped", "tiny", out, args.num)
+    steps = sampling_steps("shipped", "small", out, args.num)
     samples = ["shipped"]
     if args.train:
         trained = sampling_steps("trained", f"{training}/best_denoiser.pt", out, args.num)

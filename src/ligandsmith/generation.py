@@ -123,7 +123,7 @@ def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
     return pocket, replace(report, num_atoms=len(pocket.x))
 
 
-def load(checkpoint: str | Path = "tiny", device: str = "cpu") -> "LigandGenerator":
+def load(checkpoint: str | Path = "small", device: str = "cpu") -> "LigandGenerator":
     """A generator from a denoiser or joint checkpoint, from a folder that `ligandsmith export` wrote, or from the name
     of shipped weights. Raises LigandsmithError."""
     path = Path(checkpoint)

@@ -19,7 +19,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--checkpoint",
-        default="tiny",
+        default="small",
         help="a .pt file, an exported folder, or the name of shipped weights (%(default)s)",
     )
     where = parser.add_mutually_exclusive_group(required=True)

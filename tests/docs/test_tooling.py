@@ -32,7 +32,7 @@ def test_the_demo_uses_commands_that_exist_and_plans_a_few_minutes() -> None:
     demo = script("demo")
     steps = demo.training_steps(Path("d"), 1.0)
     steps += demo.sampling_steps("trained", "x.pt", Path("d"), 20) + demo.sampling_steps(
-        "shipped", "tiny", Path("d"), 20
+        "shipped", "small", Path("d"), 20
     )
     for step in steps:
         parser = argparse.ArgumentParser()
