@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 from ligandsmith import cli
+from ligandsmith.generation import LigandGenerator, read_pocket, shipped_weights
+from ligandsmith.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,3 +102,18 @@ def test_continuous_integration_runs_what_a_user_runs() -> None:
     ]
     assert lines[-1] == "make test"
     assert "set -euo pipefail" in lines
+
+
+def test_a_grown_denoiser_gives_what_it_gave_before() -> None:
+    before = load_checkpoint(shipped_weights("tiny"))
+    after = script("grow_denoiser").grown(load_checkpoint(shipped_weights("tiny")), 8)
+    assert after["config"]["denoiser"]["self_layers"] == 8 != before["config"]["denoiser"]["self_layers"]
+    pocket, _ = read_pocket(
+        ROOT / "examples/complexes/7sza/protein.pdb.gz", ROOT / "examples/complexes/7sza/ligand.sdf"
+    )
+    old, new = (
+        LigandGenerator(content, "hash").generate(pocket, num=1, num_atoms="12", steps=3, candidates=1)[0].mol
+        for content in (before, after)
+    )
+    difference = old.GetConformer().GetPositions() - new.GetConformer().GetPositions()
+    assert abs(difference).max() < 1e-3
