@@ -5,15 +5,13 @@ Each row is a run of `quality.py` on the same validation pockets with the same s
 """
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import run_all
 from measure import report
+from performance_page import table
 
-QUALITY = Path(__file__).with_name("quality.py")
 TABLES = {
     "sampler and steps": [
         f"--sampler {sampler} --steps {steps}"
@@ -46,19 +44,7 @@ def run(flags: str, args: argparse.Namespace) -> dict[str, Any]:
     """The JSON line of quality.py."""
     common = f"--checkpoint {args.checkpoint} --pockets {args.pockets} --num {args.num} --seed 1 --threads 1"
     out = args.out / flags.replace("--", "").replace(" ", "_")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(QUALITY), *f"{common} {flags} --out {out}".split()],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
-    )  # fmt: skip
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {"flags": flags, **found}
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown."""
-    cells = [["flags", *COLUMNS.values()], ["---"] * (len(COLUMNS) + 1)]
-    cells += [[f"`{r['flags']}`", *(cell(r[c]) for c in COLUMNS)] for r in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    return {"flags": flags, **run_all.run(f"quality.py {common} {flags} --out {out}")}
 
 
 def cell(value: float | None) -> str:
@@ -79,7 +65,8 @@ def main() -> None:
     for name in args.tables:
         extra = "" if name == "candidates" else " --candidates 1"
         found[name] = [run(flags + extra, args) for flags in TABLES[name]]
-        print(f"\n{name}\n\n{table(found[name])}", flush=True)
+        rows = [[f"`{r['flags']}`", *(cell(r[c]) for c in COLUMNS)] for r in found[name]]
+        print(f"\n{name}\n\n{table(['flags', *COLUMNS.values()], rows)}", flush=True)
     report(benchmark="frontier", checkpoint=args.checkpoint, pockets=args.pockets, num=args.num, tables=found)
 
 

@@ -6,13 +6,14 @@ old ones; everything that leaves a new block is zero at the start.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ligandsmith.config import Config, from_dict
+from ligandsmith.config import Config, from_dict, to_dict
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.training.checkpoint import load_checkpoint, save_checkpoint
 from ligandsmith.training.modules import DiffusionModel
@@ -33,11 +34,11 @@ def places(old: int, new: int, cross: int) -> list[int]:
 def grown(content: dict[str, Any], layers: int) -> dict[str, Any]:
     """A checkpoint (averaged weights only) with `layers` self blocks."""
     content = slim(content)
-    shape = content["config"]["denoiser"]
-    at = places(shape["self_layers"], layers, shape["cross_layers"])
-    shape["self_layers"] = layers
+    config = from_dict(Config, content["config"])
+    at = places(config.denoiser.self_layers, layers, config.denoiser.cross_layers)
+    config = replace(config, denoiser=replace(config.denoiser, self_layers=layers))
     torch.manual_seed(0)
-    state: dict[str, Tensor] = DiffusionModel(from_dict(Config, content["config"])).state_dict()
+    state: dict[str, Tensor] = DiffusionModel(config).state_dict()
     for name, value in content["diffusion_state"].items():
         if name.startswith(BLOCKS):
             number, rest = name.removeprefix(BLOCKS).split(".", 1)
@@ -47,8 +48,7 @@ def grown(content: dict[str, Any], layers: int) -> dict[str, Any]:
         for part in LEAVING:
             for name in [n for n in state if n.startswith(f"{BLOCKS}{number}.{part}")]:
                 state[name] = torch.zeros_like(state[name])
-    content["diffusion_state"] = state
-    return content
+    return {**content, "config": to_dict(config), "diffusion_state": state}
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ligandsmith.chem.builder import build_molecule
-from ligandsmith.chem.plausibility import PLAUSIBLE, Site, implausibility
+from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, implausibility
 from ligandsmith.config import Config, SamplingConfig, from_dict
 from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.pocket import (
@@ -158,13 +158,13 @@ class Place(NamedTuple):
 
     keys: DenoiserKeys
     origin: np.ndarray  # [3] Å, of the networks' frame
-    site: Site
+    site: PocketAtoms
 
 
 class Candidate:
     """A sampled ligand with its latents [n, D] and its score, the lower the better."""
 
-    def __init__(self, ligand: GeneratedLigand, z: Tensor, site: Site) -> None:
+    def __init__(self, ligand: GeneratedLigand, z: Tensor, site: PocketAtoms) -> None:
         self.ligand, self.z, self.score = ligand, z, implausibility(ligand, site)
 
     def or_better(self, other: "Candidate") -> "Candidate":
@@ -223,7 +223,7 @@ class LigandGenerator:
         """Ligands number `start` and following, a batch at a time."""
         setting = options.sampling(self.config.sampling)
         latents, origin = self._encode(pocket)
-        place = Place(self.model.denoiser.keys(latents), origin, Site.of(pocket))
+        place = Place(self.model.denoiser.keys(latents), origin, PocketAtoms.of(pocket))
         pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
         for begin in range(start, options.num, options.batch_size):
             index = torch.arange(begin, min(begin + options.batch_size, options.num), device=self.device)

@@ -4,6 +4,7 @@ Shape legend: B batch, N ligand heavy atoms, M pocket atoms, K neighbours, D hid
 P pairs. Coordinates are in Å unless a name says `latent`. Masks are True on real atoms.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -79,18 +80,16 @@ class TensorRecord:
     """Base of frozen dataclasses of tensors (or nested records, or None): moves all fields together."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Any:
-        moved = {}
-        for f in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, f.name)
-            if isinstance(value, Tensor | TensorRecord):
-                moved[f.name] = value.to(device, non_blocking=non_blocking)
-        return replace(self, **moved)  # type: ignore[type-var]
+        return self._mapped(lambda part: part.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Any:
         """In page-locked memory, from which a GPU copies while it computes. A DataLoader calls it by this name."""
+        return self._mapped(lambda part: part.pin_memory())
+
+    def _mapped(self, change: Callable[[Any], Any]) -> Any:
         parts = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         return replace(  # type: ignore[type-var]
-            self, **{name: part.pin_memory() for name, part in parts.items() if isinstance(part, Tensor | TensorRecord)}
+            self, **{name: change(part) for name, part in parts.items() if isinstance(part, Tensor | TensorRecord)}
         )
 
 

@@ -7,7 +7,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, Site, implausibility
+from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, PocketAtoms, implausibility
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.ligands import mol_from_ligand
 from ligandsmith.types import GeneratedLigand
@@ -16,10 +16,10 @@ Move = Callable[[np.ndarray], np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def site() -> Site:
+def site() -> PocketAtoms:
     pocket = ComplexDataset(None, "validation")[0].pocket
     assert pocket is not None
-    return Site.of(pocket)
+    return PocketAtoms.of(pocket)
 
 
 def generated(mol: Chem.Mol | None, repaired: bool = False, connected: bool = True) -> GeneratedLigand:
@@ -58,7 +58,7 @@ def test_crystal_ligands_are_plausible_where_they_are_and_not_in_the_wall() -> N
     for i in range(0, len(data), 3):
         record = data[i]
         assert record.pocket is not None
-        mol, around = mol_from_ligand(record.ligand), Site.of(record.pocket)
+        mol, around = mol_from_ligand(record.ligand), PocketAtoms.of(record.pocket)
         scores.append(implausibility(generated(mol), around))
         wall = record.pocket.x[np.linalg.norm(record.pocket.x - record.ligand.x.mean(0), axis=1).argmax()]
         buried.append(implausibility(generated(moved(mol, shifted_to(wall))), around))
@@ -71,20 +71,20 @@ def test_crystal_ligands_are_plausible_where_they_are_and_not_in_the_wall() -> N
     [("CCCCO", pulled(0, (0.8, 0.8, 0.8))), ("c1ccccc1C", pulled(0, (0.0, 0.0, 0.9)))],
     ids=["bond", "ring"],
 )
-def test_bad_geometry_is_a_fault(smiles: str, move: Move, site: Site) -> None:
+def test_bad_geometry_is_a_fault(smiles: str, move: Move, site: PocketAtoms) -> None:
     good = embedded(smiles)
     assert implausibility(generated(good), site) < PLAUSIBLE
     assert implausibility(generated(moved(good, move)), site) > PLAUSIBLE
 
 
-def test_atoms_of_a_molecule_that_touch_are_a_fault(site: Site) -> None:
+def test_atoms_of_a_molecule_that_touch_are_a_fault(site: PocketAtoms) -> None:
     chain = embedded("CCCCCCCC")
     x = np.array(chain.GetConformer().GetPositions())
     touching = moved(chain, pulled(7, tuple(x[0] - x[7] + 0.5)))
     assert implausibility(generated(touching), site) > implausibility(generated(chain), site) + 1
 
 
-def test_cages_and_macrocycles_are_less_plausible_than_a_six_membered_ring(site: Site) -> None:
+def test_cages_and_macrocycles_are_less_plausible_than_a_six_membered_ring(site: PocketAtoms) -> None:
     ring, cage, large = (
         implausibility(generated(embedded(s)), site) for s in ("C1CCCCC1", "C12C3C4C1C5C2C3C45", "C1CCCCCCCCC1")
     )
@@ -92,7 +92,7 @@ def test_cages_and_macrocycles_are_less_plausible_than_a_six_membered_ring(site:
     assert cage > large > ring
 
 
-def test_repair_and_pieces_count_and_nothing_is_worst(site: Site) -> None:
+def test_repair_and_pieces_count_and_nothing_is_worst(site: PocketAtoms) -> None:
     mol = embedded("CCO")
     plain = implausibility(generated(mol), site)
     assert implausibility(generated(mol, repaired=True), site) == pytest.approx(plain + REPAIR)

@@ -1,5 +1,6 @@
 """Batches: padding that says nothing, and samplers that lose nothing, for any number of processes."""
 
+import inspect
 from collections import Counter
 from dataclasses import replace
 
@@ -8,8 +9,9 @@ import pytest
 import torch
 
 from ligandsmith.config import PocketConfig
-from ligandsmith.data.collate import BucketSampler, FramedDataset, collate, collate_pockets
+from ligandsmith.data.collate import BLOCK, WINDOW, BucketSampler, FramedDataset, collate, collate_pockets
 from ligandsmith.data.dataset import ComplexDataset
+from ligandsmith.data.shards import ROWS_PER_GROUP, ShardReader
 from ligandsmith.data.vocabulary import VOCABULARY
 from ligandsmith.types import Complex
 
@@ -182,3 +184,10 @@ def test_every_tensor_of_a_batch_is_pinned(records: list[Complex], monkeypatch: 
         for name, value in vars(getattr(pinned, part)).items():
             before = getattr(getattr(batch, part), name)
             assert (value is None and before is None) or (value is not before and torch.equal(value, before))
+
+
+def test_the_order_of_training_fits_the_reader() -> None:
+    """Blocks are what a reader decodes at once, and two windows of them fit into what it keeps."""
+    kept = inspect.signature(ShardReader).parameters["cached_groups"].default
+    assert BLOCK == ROWS_PER_GROUP
+    assert kept * ROWS_PER_GROUP >= 2 * WINDOW

@@ -6,7 +6,7 @@ aromatic rings, contacts with the pocket, strange rings, and bonds that had to b
 nothing replaces the evaluator: it only ranks.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
 from scipy.spatial import cKDTree
 
+from ligandsmith.chem.surroundings import clashes_per_atom, vdw_radius
 from ligandsmith.types import GeneratedLigand, Pocket
 
 PLAUSIBLE = 1.0  # crystal ligands have 0.5 in the mean
@@ -22,8 +23,6 @@ PIECES = 100.0  # of one in several fragments
 BOND_TOLERANCE = 0.25  # of the bounds, of bonded and 1-3 pairs
 CONTACT_TOLERANCE = 0.3  # of the lower bound, of the other pairs of a molecule
 FLAT = 0.25  # Å, largest distance of a ring's atom from its plane
-POCKET_CONTACT = 0.75  # of the sum of the van der Waals radii
-REACH = 4.0  # Å around an atom in which a pocket atom may be too near
 TOLERATED_RING = (5, 6)  # atoms of an ordinary ring
 DOUBLE_BOND = Chem.MolFromSmarts("[C;X3](*)(*)=[C;X3](*)(*)")
 FUSED = 3  # fused rings of a molecule, at most
@@ -32,28 +31,27 @@ REPAIR = 3.0
 STRAIN = 0.25  # of each factor of e in the force field's energy per atom
 
 
-@dataclass(frozen=True)
-class Site:
-    """Pocket atoms, ready for look-ups of neighbours."""
+class PocketAtoms(NamedTuple):
+    """A pocket, ready for look-ups of neighbours."""
 
     tree: cKDTree
     radius: NDArray[np.float64]  # [M] van der Waals, Å
 
     @classmethod
-    def of(cls, pocket: Pocket) -> "Site":
-        table = Chem.GetPeriodicTable()
-        return cls(cKDTree(pocket.x), np.array([table.GetRvdw(int(z)) for z in pocket.element]))
+    def of(cls, pocket: Pocket) -> "PocketAtoms":
+        """The heavy atoms of a pocket."""
+        return cls(cKDTree(pocket.x), np.array([vdw_radius(int(z)) for z in pocket.element]))
 
 
-def implausibility(ligand: GeneratedLigand, site: Site) -> float:
+def implausibility(ligand: GeneratedLigand, pocket: PocketAtoms) -> float:
     """0 for a ligand without fault; about one for each fault. `WORST` without a molecule."""
     mol = ligand.mol
     if mol is None:
         return WORST
     x = mol.GetConformer().GetPositions()
-    faults = _distance_faults(mol, x) + _bent_planes(mol, x) + _pocket_contacts(mol, x, site)
+    faults = _distance_faults(mol, x) + _bent_planes(mol, x) + int((clashes_per_atom(mol, *pocket) > 0).sum())
     return (
-        faults + ODD_RING * _odd_rings(mol) + REPAIR * ligand.repaired + PIECES * (not ligand.connected) + strain(mol)
+        faults + ODD_RING * _odd_rings(mol) + REPAIR * ligand.repaired + PIECES * (not ligand.connected) + _strain(mol)
     )
 
 
@@ -94,18 +92,6 @@ def _height(place: NDArray[np.float64]) -> float:
     return float(np.abs(centred @ np.linalg.svd(centred)[2][2]).max())
 
 
-def _pocket_contacts(mol: Chem.Mol, x: NDArray[np.float64], site: Site) -> float:
-    """Ligand atoms too near to a pocket atom."""
-    table = Chem.GetPeriodicTable()
-    faults = 0
-    for atom, near in zip(mol.GetAtoms(), site.tree.query_ball_point(x, REACH), strict=True):
-        if near:
-            distance = np.linalg.norm(site.tree.data[near] - x[atom.GetIdx()], axis=1)
-            smallest = POCKET_CONTACT * (site.radius[near] + table.GetRvdw(atom.GetAtomicNum()))
-            faults += bool((distance < smallest).any())
-    return float(faults)
-
-
 def _odd_rings(mol: Chem.Mol) -> int:
     """Rings that are too small or too large, bridgeheads, atoms in three rings, and fused rings beyond a few."""
     low, high = TOLERATED_RING
@@ -117,7 +103,7 @@ def _odd_rings(mol: Chem.Mol) -> int:
     return odd + int(rdMolDescriptors.CalcNumBridgeheadAtoms(mol)) + crowded + max(fused - FUSED, 0)
 
 
-def strain(mol: Chem.Mol) -> float:
+def _strain(mol: Chem.Mol) -> float:
     """A score that grows with the logarithm of the UFF energy per atom of the pose; 0 where UFF has no parameters."""
     with rdBase.BlockLogs():
         try:

@@ -1,4 +1,4 @@
-"""What a fixed pocket does to a ligand: Lennard-Jones terms of its heavy atoms, whatever they are. Never imports torch.
+"""What a fixed pocket does to a ligand: Lennard-Jones terms of its heavy atoms, and clashes. Never imports torch.
 
 The pocket has no bonds, no hydrogens and no charges here, so that no residue, cofactor or gap of a protein file can
 fail to be typed. Radii and depths are those of the Universal Force Field, with three exceptions that stand for what
@@ -7,10 +7,12 @@ binds N, O and S at 2.2 Å.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
+from scipy.spatial import cKDTree
 
 Array = NDArray[np.float64]
 
@@ -26,6 +28,8 @@ HYDROGEN_BOND = (1.9, 1.0)  # polar hydrogen and acceptor
 HYDROGEN_DONOR = (2.6, 0.05)  # polar hydrogen and an N that has only hydrogens to give, or a metal
 METAL_BOND = (2.2, 0.5)
 SOFT = 0.6  # of the distance of the minimum; nearer, the energy rises on a straight line instead of to infinity
+CLASH_RATIO = 0.75  # of the sum of the van der Waals radii, the threshold of PoseBusters
+LARGEST_VDW_RADIUS = 2.5  # Å, of any element in a protein file or a ligand
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,25 @@ class Surroundings:
         distance = np.linalg.norm(self.x[kept][:, None] - x[None], axis=-1)
         kept = kept[(distance <= radius).any(1)]
         return Surroundings(self.x[kept], self.element[kept], self.accepts[kept])
+
+
+@cache
+def vdw_radius(element: int) -> float:
+    """Van der Waals radius (Å) of an element by its atomic number."""
+    return float(Chem.GetPeriodicTable().GetRvdw(element))
+
+
+def clashes_per_atom(mol: Chem.Mol, tree: cKDTree, radius: Array) -> NDArray[np.int64]:
+    """For each heavy atom of a ligand the number of pocket atoms nearer than 0.75 times the sum of the van der Waals
+    radii. `tree` holds the pocket's M places (Å), `radius` [M] its atoms' radii."""
+    heavy = [atom for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
+    x = mol.GetConformer().GetPositions()[[atom.GetIdx() for atom in heavy]]
+    counts = np.zeros(len(heavy), dtype=np.int64)
+    for i, near in enumerate(tree.query_ball_point(x, 2 * LARGEST_VDW_RADIUS * CLASH_RATIO)):
+        if near:
+            limits = CLASH_RATIO * (radius[near] + vdw_radius(heavy[i].GetAtomicNum()))
+            counts[i] = (np.linalg.norm(tree.data[near] - x[i], axis=1) < limits).sum()
+    return counts
 
 
 class PocketTerm:

@@ -132,8 +132,11 @@ class FramedDataset(torch.utils.data.Dataset[Complex]):
         return to_frame(self.base[index], self.config, rng)
 
 
-def _by_blocks(members: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Members with their blocks in random order, in order within each."""
+def _shuffled(members: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Members in random order; of more than a window only the blocks, with their members in order, since drawing each
+    record from anywhere would decode a whole block for it."""
+    if len(members) <= WINDOW:
+        return rng.permutation(members)
     members = np.sort(members)
     blocks = np.split(members, np.flatnonzero(np.diff(members // BLOCK)) + 1)
     return np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
@@ -189,10 +192,10 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
 
     def _windows(self, members: NDArray[np.int64], rng: np.random.Generator) -> list[NDArray[np.int64]]:
         """All members in random order: at once, or a window of random blocks at a time where there are too many to stay
-        in memory, since drawing each record from anywhere would decode a whole block for it."""
+        in memory."""
+        order = _shuffled(members, rng)
         if len(members) <= WINDOW:
-            return [rng.permutation(members)]
-        order = _by_blocks(members, rng)
+            return [order]
         size = max(WINDOW // self.global_batch, 1) * self.global_batch
         return [rng.permutation(order[i : i + size]) for i in range(0, len(order), size)]
 
@@ -202,9 +205,8 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
         if not self.extra:
             return np.arange(self.always)
         rng = np.random.default_rng(self.seed or 0)
-        shuffled = rng.permutation(rest) if len(rest) <= WINDOW else _by_blocks(rest, rng)
         window = (np.arange(self.extra) + self.epoch * self.extra) % len(rest)
-        return np.concatenate([np.arange(self.always), shuffled[window]])
+        return np.concatenate([np.arange(self.always), _shuffled(rest, rng)[window]])
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for batch in self.batches()[self.start :]:

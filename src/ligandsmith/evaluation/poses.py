@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from scipy.spatial import cKDTree
 
+from ligandsmith.chem.surroundings import clashes_per_atom, vdw_radius
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.failure import ToolFailure
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ligandsmith.evaluation.tools import Site
 
 CROP_RADIUS = 12.0  # Å; PoseBusters looks at protein atoms within 5 Å (contact) and 6 Å (overlap)
-CLASH_RATIO = 0.75  # of the sum of the van der Waals radii, the threshold of PoseBusters
-LARGEST_VDW_RADIUS = 2.5  # Å, of any element in a protein file or a ligand
 SAME_PLACE = 0.5  # Å, between atoms of the reference ligand and of its own copy in the protein file
 ALTERNATIVE = 2.0  # Å, between unmarked atoms of one name in one residue: nearer ones are alternative locations
 # A pose whose energy is at most 10 times the mean of 5 conformers passes PoseBusters' 100 times the mean of 50, by far;
@@ -131,23 +129,10 @@ def _copies(residue: gemmi.Residue) -> list[dict[str, gemmi.Atom]]:
     return [atoms for atoms in copies if atoms]
 
 
-@cache
-def _vdw_radius(element: int) -> float:
-    return float(Chem.GetPeriodicTable().GetRvdw(element))
-
-
 def count_clashes(mol: Chem.Mol, protein: Protein) -> int:
     """Pairs of ligand and protein heavy atoms closer than 0.75 times the sum of their van der Waals radii."""
-    heavy = np.array([a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() > 1])
-    x = mol.GetConformer().GetPositions()[heavy]
-    neighbours = cKDTree(protein.x).query_ball_point(x, 2 * LARGEST_VDW_RADIUS * CLASH_RATIO)
-    count = 0
-    for atom, place, near in zip(heavy.tolist(), x, neighbours, strict=True):
-        if near:
-            radius = _vdw_radius(mol.GetAtomWithIdx(atom).GetAtomicNum())
-            limits = np.array([radius + _vdw_radius(int(z)) for z in protein.element[near]]) * CLASH_RATIO
-            count += int((np.linalg.norm(protein.x[near] - place, axis=1) < limits).sum())
-    return count
+    radius = np.array([vdw_radius(int(z)) for z in protein.element])
+    return int(clashes_per_atom(mol, cKDTree(protein.x), radius).sum())
 
 
 def posebusters_available() -> bool:
