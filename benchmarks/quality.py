@@ -43,9 +43,8 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=5, help="ligands per pocket")
     parser.add_argument("--max_atoms", type=int, default=60, help="only references up to this size")
     parser.add_argument("--model_sizes", action="store_true")
-    for name in ("steps", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "noise_scale_h", "sampler"):
-        parser.add_argument(f"--{name}", type={"steps": int, "sampler": str}.get(name, float))
-    parser.add_argument("--candidates", type=int)
+    for name in SETTINGS:
+        parser.add_argument(f"--{name}", type={"steps": int, "candidates": int, "sampler": str}.get(name, float))
     parser.add_argument("--posebusters", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

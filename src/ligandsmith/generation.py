@@ -6,7 +6,7 @@ time, so an interrupted run continues with the same command.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,7 +70,7 @@ class GenerationOptions:
 
     def sampling(self, base: SamplingConfig) -> SamplingConfig:
         """The checkpoint's sampling settings with the given ones laid over them."""
-        names = ("steps", "sampler", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "noise_scale_h", "candidates")
+        names = {f.name for f in fields(self)} & {f.name for f in fields(base)}
         setting = replace(base, **{n: getattr(self, n) for n in names if getattr(self, n) is not None})
         if setting.sampler not in SAMPLERS:
             raise LigandsmithError(f"unknown sampler '{setting.sampler}'; choose one of: {', '.join(SAMPLERS)}")
@@ -158,24 +158,22 @@ class Place(NamedTuple):
 
     keys: DenoiserKeys
     origin: np.ndarray  # [3] Å, of the networks' frame
-    site: PocketAtoms
+    pocket: PocketAtoms
 
 
-class Candidate:
+class Candidate(NamedTuple):
     """A sampled ligand with its latents [n, D] and its score, the lower the better."""
 
-    def __init__(self, ligand: GeneratedLigand, z: Tensor, site: PocketAtoms) -> None:
-        self.ligand, self.z, self.score = ligand, z, implausibility(ligand, site)
+    ligand: GeneratedLigand
+    z: Tensor
+    score: float
 
-    def or_better(self, other: "Candidate") -> "Candidate":
-        """The better of two, which then stands for all candidates of both."""
-        best = self if self.score < other.score else other
-        counts = {
-            name: getattr(self.ligand, name) + getattr(other.ligand, name)
-            for name in ("candidates", "candidates_valid")
-        }
-        best.ligand = replace(best.ligand, **counts)
-        return best
+
+def better(a: Candidate, b: Candidate) -> Candidate:
+    """The better of two, which then stands for all candidates of both."""
+    best = min(a, b, key=lambda candidate: candidate.score)
+    counts = {name: getattr(a.ligand, name) + getattr(b.ligand, name) for name in ("candidates", "candidates_valid")}
+    return best._replace(ligand=replace(best.ligand, **counts))
 
 
 class LigandGenerator:
@@ -263,30 +261,21 @@ class LigandGenerator:
         Every other candidate is the best one so far, noised a little and denoised again. All candidates of a ligand
         have its size, lest the choice favour small ones.
         """
-        kept: list[Candidate] = []
-        for number in range(setting.candidates):
-            rows = [row for row in range(len(keys)) if not kept or kept[row].score > PLAUSIBLE]
+        kept = self._sample(place, sizes, keys, setting)
+        for number in range(1, setting.candidates):
+            rows = [row for row, candidate in enumerate(kept) if candidate.score > PLAUSIBLE]
             if not rows:
                 break
-            own = keys[rows] if number == 0 else noise.combine(keys[rows], number)
             earlier = [kept[row].z for row in rows] if number % 2 and setting.refine_time > 0 else None
-            made = self._sample(place, sizes[rows], own, setting, earlier)
-            if setting.candidates == 1:
-                return [replace(ligand, index=begin + row) for row, (ligand, _) in zip(rows, made, strict=True)]
-            found = [
-                Candidate(replace(a, index=begin + r), z, place.site) for r, (a, z) in zip(rows, made, strict=True)
-            ]
-            if number == 0:
-                kept = found
-                continue
-            for row, candidate in zip(rows, found, strict=True):
-                kept[row] = candidate.or_better(kept[row])
-        return [candidate.ligand for candidate in kept]
+            own = noise.combine(keys[rows], number)
+            for row, candidate in zip(rows, self._sample(place, sizes[rows], own, setting, earlier), strict=True):
+                kept[row] = better(kept[row], candidate)
+        return [replace(candidate.ligand, index=begin + row) for row, candidate in enumerate(kept)]
 
     def _sample(
         self, place: "Place", sizes: Tensor, keys: Tensor, setting: SamplingConfig, earlier: list[Tensor] | None = None
-    ) -> list[tuple[GeneratedLigand, Tensor]]:
-        """Ligands and their latents [n, D], from noise, or from `earlier` latents noised up to `refine_time`."""
+    ) -> list[Candidate]:
+        """Ligands from noise, or from `earlier` latents noised up to `refine_time`."""
         n = int(sizes.max())
         mask = torch.arange(n, device=self.device) < sizes.unsqueeze(-1)
         width = 3 + self.config.ligand_vae.latent_width
@@ -306,14 +295,14 @@ class LigandGenerator:
         times = time_grid(setting.steps, setting.min_time, setting.power)
         if earlier is not None:
             times = [t for t in times if t <= setting.refine_time] or times[-1:]
-            c = coefficients(model.schedule, torch.full((len(keys),), times[0], device=self.device), "f")
+            t = torch.full((len(keys),), times[0], device=self.device)
+            c = coefficients(model.schedule, t, self.config.diffusion.prediction)
             start = add_noise(pad_sequence(earlier, batch_first=True), start, c)
         z = SAMPLERS[setting.sampler](denoise, start, times, model.schedule, fresh, setting.churn)
         x, h = model.stats.restore(z)
         prediction = self.vaes["ligand"].decode(x, h, mask)  # type: ignore[operator]
-        return [
-            (self._built(prediction, row, size, place.origin), z[row, :size]) for row, size in enumerate(sizes.tolist())
-        ]
+        ligands = [self._built(prediction, row, size, place.origin) for row, size in enumerate(sizes.tolist())]
+        return [Candidate(a, z[a.index, : a.num_atoms], implausibility(a, place.pocket)) for a in ligands]
 
     def _built(self, prediction: LigandPrediction, row: int, size: int, origin: np.ndarray) -> GeneratedLigand:
         built = build_molecule(decoded_ligand(prediction, row, size, self.vocabulary, origin))

@@ -80,13 +80,14 @@ class TensorRecord:
     """Base of frozen dataclasses of tensors (or nested records, or None): moves all fields together."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Any:
-        return self._mapped(lambda part: part.to(device, non_blocking=non_blocking))
+        return self.mapped(lambda part: part.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Any:
         """In page-locked memory, from which a GPU copies while it computes. A DataLoader calls it by this name."""
-        return self._mapped(lambda part: part.pin_memory())
+        return self.mapped(lambda part: part.pin_memory())
 
-    def _mapped(self, change: Callable[[Any], Any]) -> Any:
+    def mapped(self, change: Callable[[Any], Any]) -> Any:
+        """With `change` applied to every tensor and nested record."""
         parts = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         return replace(  # type: ignore[type-var]
             self, **{name: change(part) for name, part in parts.items() if isinstance(part, Tensor | TensorRecord)}

@@ -55,8 +55,7 @@ def sight(null: Tensor, keys: DenoiserKeys) -> Sight:
     seeing, blind = order.tensor_split([int(sees.sum())])
     if len(blind) and sets > 1:
         place = seeing.div(draws, rounding_mode="floor")
-        p = keys.pocket
-        pocket = PocketLatents(p.x[place], p.h[place], p.mask[place], p.anchors[place], p.anchor_mask[place])
+        pocket = keys.pocket.mapped(lambda part: part[place])
         keys = DenoiserKeys(pocket, [Keys(*(part[place] for part in layer)) for layer in keys.layers])
     return Sight(seeing, blind, torch.argsort(order), keys)
 
