@@ -1,8 +1,8 @@
-"""Add self blocks to a trained denoiser without changing its output, for training on with `--init_from`.
+"""Add self blocks, sums over third atoms or bonds to a trained denoiser, for training on with `--init_from`.
 
-`python scripts/grow_denoiser.py best_denoiser.pt 8 grown.pt`
-then `train_denoiser.py --init_from grown.pt --set denoiser.self_layers=8`. The new blocks are spread evenly between the
-old ones; everything that leaves a new block is zero at the start.
+`python scripts/grow_denoiser.py best_denoiser.pt grown.pt --self_layers 8 --triangles 16 --bonds`
+then `train_denoiser.py --init_from grown.pt --set denoiser.self_layers=8 ...`. What it says of coordinates and features
+does not change: new blocks are spread evenly between the old ones, and everything that leaves a new part is zero.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from ligandsmith.training.modules import DiffusionModel
 from ligandsmith.training.sharing import slim
 
 BLOCKS = "denoiser.self_blocks."
+BOND_INPUT = "denoiser.bond_embedding.weight"
 LEAVING = ("out.", "ffn_out.", "gates.", "edge_out.")  # of a block, into scalars, coordinates and edge state
 
 
@@ -31,12 +32,14 @@ def places(old: int, new: int, cross: int) -> list[int]:
     return [i // before * after + i % before * after // before for i in range(old)]
 
 
-def grown(content: dict[str, Any], layers: int) -> dict[str, Any]:
-    """A checkpoint (averaged weights only) with `layers` self blocks."""
+def grown(content: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A checkpoint (averaged weights only) with `changes` of its DenoiserConfig: self_layers, triangles, bonds."""
     content = slim(content)
     config = from_dict(Config, content["config"])
-    at = places(config.denoiser.self_layers, layers, config.denoiser.cross_layers)
-    config = replace(config, denoiser=replace(config.denoiser, self_layers=layers))
+    old, new = config.denoiser, replace(config.denoiser, **changes)
+    layers = new.self_layers
+    at = places(old.self_layers, layers, old.cross_layers)
+    config = replace(config, denoiser=new)
     torch.manual_seed(0)
     state: dict[str, Tensor] = DiffusionModel(config).state_dict()
     for name, value in content["diffusion_state"].items():
@@ -48,16 +51,22 @@ def grown(content: dict[str, Any], layers: int) -> dict[str, Any]:
         for part in LEAVING:
             for name in [n for n in state if n.startswith(f"{BLOCKS}{number}.{part}")]:
                 state[name] = torch.zeros_like(state[name])
+    if new.bonds and not old.bonds:
+        state[BOND_INPUT] = torch.zeros_like(state[BOND_INPUT])
     return {**content, "config": to_dict(config), "diffusion_state": state}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("layers", type=int)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--self_layers", type=int)
+    parser.add_argument("--triangles", type=int)
+    parser.add_argument("--bonds", action="store_true", default=None)
     args = parser.parse_args()
-    save_checkpoint(args.out, grown(load_checkpoint(args.checkpoint, ("denoiser",)), args.layers))
+    given = {name: getattr(args, name) for name in ("self_layers", "triangles", "bonds")}
+    changes = {name: value for name, value in given.items() if value is not None}
+    save_checkpoint(args.out, grown(load_checkpoint(args.checkpoint, ("denoiser",)), **changes))
 
 
 if __name__ == "__main__":

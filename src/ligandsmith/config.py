@@ -62,6 +62,8 @@ class DenoiserConfig:
     cutoff: float = 0.0  # Å, ligand-pocket; 0: no cut-off
     max_move: float = 6.0  # Å per block, in units of the network's target
     self_conditioning: bool = True
+    triangles: int = 0  # channels of the sums over third atoms in the edge state; 0: none
+    bonds: bool = False  # bond orders are noised and denoised beside coordinates and features
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class DiffusionConfig:
     prediction: str = "f"  # f: unit-variance target; eps: the noise
     noise_draws: int = 1  # noised copies of each ligand per step, sharing the encoded pocket
     geometry_weight: float = 0.3  # of the distances between bonded and 1-3 atoms, trained beside the loss; 0: none
-    separate_times: float = 0.5  # share of molecules with independent times for x and h
+    bond_weight: float = 0.3  # of the cross-entropy of the bond orders (nats per atom), trained beside the loss
+    separate_times: float = 0.5  # share of molecules with independent times for x and for h and bonds
     time_mean: float = -0.2  # of the logit-normal distribution of t
     time_sd: float = 1.2
     time_uniform: float = 0.1  # share of t drawn uniformly
@@ -140,7 +143,13 @@ def _sized(name: str, width: int, edge: int, layers: tuple[int, int], channels: 
         preset=name,
         ligand_vae=LigandVAEConfig(**common),  # type: ignore[arg-type]
         pocket_vae=PocketVAEConfig(**common),  # type: ignore[arg-type]
-        denoiser=DenoiserConfig(self_layers=layers[0], cross_layers=layers[1], **common),  # type: ignore[arg-type]
+        denoiser=DenoiserConfig(
+            self_layers=layers[0],
+            cross_layers=layers[1],
+            triangles=16,
+            bonds=True,
+            **common,  # type: ignore[arg-type]
+        ),
     )
 
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from ligandsmith.chem.builder import build_molecule
 from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, implausibility
@@ -278,31 +277,29 @@ class LigandGenerator:
         """Ligands from noise, or from `earlier` latents noised up to `refine_time`."""
         n = int(sizes.max())
         mask = torch.arange(n, device=self.device) < sizes.unsqueeze(-1)
-        width = 3 + self.config.ligand_vae.latent_width
-        model = self.model
-
-        scale = torch.full((width,), setting.noise_scale_h, device=self.device)
+        model, layout = self.model, self.model.denoiser.layout
+        scale = torch.full((layout.width(n),), setting.noise_scale_h, device=self.device)
         scale[:3] = setting.noise_scale
 
         def fresh(step: int) -> Tensor:
-            return scale * noise.normal(keys, f"step {step}", (n, width)) * mask.unsqueeze(-1)
+            return scale * layout.noise(keys, f"step {step}", mask)
 
         denoise = GuidedDenoiser(
             lambda noisy, null: model.denoiser(noisy, place.keys, null), mask, model.stats.scale_x, setting,
             model.schedule, self.config.diffusion.prediction,
         )  # fmt: skip
-        start = scale * noise.normal(keys, "start", (n, width)) * mask.unsqueeze(-1)
+        start = scale * layout.noise(keys, "start", mask)
         times = time_grid(setting.steps, setting.min_time, setting.power)
         if earlier is not None:
             times = [t for t in times if t <= setting.refine_time] or times[-1:]
             t = torch.full((len(keys),), times[0], device=self.device)
             c = coefficients(model.schedule, t, self.config.diffusion.prediction)
-            start = add_noise(pad_sequence(earlier, batch_first=True), start, c)
+            start = add_noise(layout.stacked(earlier, n), start, c)
         z = SAMPLERS[setting.sampler](denoise, start, times, model.schedule, fresh, setting.churn)
         x, h = model.stats.restore(z)
         prediction = self.vaes["ligand"].decode(x, h, mask)  # type: ignore[operator]
         ligands = [self._built(prediction, row, size, place.origin) for row, size in enumerate(sizes.tolist())]
-        return [Candidate(a, z[a.index, : a.num_atoms], implausibility(a, place.pocket)) for a in ligands]
+        return [Candidate(a, layout.single(z[a.index], a.num_atoms), implausibility(a, place.pocket)) for a in ligands]
 
     def _built(self, prediction: LigandPrediction, row: int, size: int, origin: np.ndarray) -> GeneratedLigand:
         built = build_molecule(decoded_ligand(prediction, row, size, self.vocabulary, origin))

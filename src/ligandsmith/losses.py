@@ -43,6 +43,13 @@ def bonded_pairs(bonds: Tensor) -> tuple[Tensor, Tensor]:
     return bonded, two & ~bonded & ~eye
 
 
+def bond_nats(probability: Tensor, bonds: Tensor, mask: Tensor) -> Tensor:
+    """Cross-entropy of bond orders, nats per atom [B], from probabilities and one-hot orders [B, N, N, orders]."""
+    chosen = (probability * bonds).sum(-1)
+    pairs = torch.triu(mask.unsqueeze(1) & mask.unsqueeze(2), diagonal=1)
+    return -(chosen.clamp(min=1e-6).log() * pairs).sum((1, 2)) / mask.sum(-1).clamp(min=1)
+
+
 def vae_loss(
     prediction: LigandPrediction, ligand: LigandBatch, posterior: Posterior, weights: dict[str, float], share: Tensor
 ) -> LossReport:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ligandsmith.diffusion import noise
-from ligandsmith.diffusion.likelihood import CleanAt, DiffusionNLL, NoiseGrid, diffusion_nll, reachable
+from ligandsmith.diffusion.layout import Layout
+from ligandsmith.diffusion.likelihood import CleanAt, DiffusionNLL, Latents, NoiseGrid, diffusion_nll, reachable
 from ligandsmith.diffusion.schedule import Schedule, make_schedule
 
 MEAN = torch.tensor([0.6, -0.4, 0.2])
@@ -52,7 +53,7 @@ def exact_nll(z: Tensor, mask: Tensor) -> Tensor:
 def bound(schedule: Schedule, denoise: CleanAt, count: int = 200, grid: NoiseGrid | None = None) -> Tensor:
     """Bound minus exact value, per molecule."""
     z, mask, keys = molecules(count)
-    return diffusion_nll(denoise, z, mask, schedule, keys, grid).total - exact_nll(z, mask)
+    return diffusion_nll(denoise, Latents(z, mask, Layout(0)), schedule, keys, grid).total - exact_nll(z, mask)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,9 @@ def test_the_published_plain_estimate_agrees() -> None:
     a2, s2 = 1 / (1 + math.exp(8.0)), 1 / (1 + math.exp(-8.0))
     kl = 0.5 * (a2 * z.square().sum((1, 2)) + dof * (s2 - 1 - math.log(s2)))
     plain = kl + dof / 2 * (math.log(2 * math.pi) - high + 1) + 0.5 * (high - low) * torch.stack(errors).mean(0)
-    ours = diffusion_nll(exact_denoiser(schedule), z, mask, schedule, keys, NoiseGrid(64, low, high)).total
+    ours = diffusion_nll(
+        exact_denoiser(schedule), Latents(z, mask, Layout(0)), schedule, keys, NoiseGrid(64, low, high)
+    ).total
     gap = plain - ours
     assert abs(float(gap.mean())) < 3 * float(gap.std()) / math.sqrt(len(gap))
     assert float((ours - exact_nll(z, mask)).std()) < 0.5 * float((plain - exact_nll(z, mask)).std())
@@ -101,7 +104,7 @@ def test_the_value_depends_on_the_molecule_and_its_key_only() -> None:
     def terms(rows: slice, padding: int = 0) -> DiffusionNLL:
         wide = torch.nn.functional.pad(z[rows], (0, 0, 0, padding), value=7.0)
         wide_mask = torch.nn.functional.pad(mask[rows], (0, padding))
-        return diffusion_nll(exact_denoiser(schedule), wide, wide_mask, schedule, keys[rows], grid)
+        return diffusion_nll(exact_denoiser(schedule), Latents(wide, wide_mask, Layout(0)), schedule, keys[rows], grid)
 
     whole, part = terms(slice(None)), terms(slice(2, 5), padding=3)
     for a, b in zip(whole, part, strict=True):
@@ -113,3 +116,27 @@ def test_the_interval_ends_where_the_schedule_does() -> None:
     assert reachable(make_schedule("linear"), NoiseGrid()) == (-10.0, 10.0)
     low, high = reachable(make_schedule("polynomial_2", 1e-4), NoiseGrid())
     assert (low, high) == pytest.approx((-9.2102, 9.2102), abs=1e-3)
+
+
+def test_bonds_count_once_and_as_probabilities() -> None:
+    """Two values of one bond, equally likely and told apart by the exact denoiser, are log 2 on top of the atoms."""
+    layout, count = Layout(0, 2), 800
+    keys = noise.make_keys(5, torch.arange(count))
+    mask = torch.ones(count, 2, dtype=torch.bool)
+    bonds = (noise.uniform(keys, "bond") < 0.5).long().view(-1, 1, 1) * (1 - torch.eye(2, dtype=torch.long))
+    atoms = noise.normal(keys, "data", (2, 3))
+    latents = Latents(layout.with_bonds(atoms, bonds, mask), mask, layout)
+    schedule = make_schedule("linear")
+
+    def denoise(z: Tensor, t: Tensor) -> Tensor:
+        a, s = (f(t).view(-1, 1, 1) for f in (schedule.alpha, schedule.sigma))
+        orders = layout.bonds(z) * (a / s**2).unsqueeze(-1)
+        clean = orders.softmax(-1) * (1 - torch.eye(2)).unsqueeze(-1)
+        return torch.cat([a / (a**2 + s**2) * z[..., : layout.atom], clean.flatten(2)], -1)
+
+    own = diffusion_nll(denoise, latents, schedule, keys).total
+    exact = -torch.distributions.Normal(0, 1).log_prob(atoms).sum((1, 2)).double() + math.log(2)
+    gap = own - exact
+    error = float(gap.std()) / math.sqrt(count)
+    assert error < 0.08
+    assert abs(float(gap.mean())) < 3 * error

@@ -9,6 +9,9 @@ import subprocess
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+import pytest
 
 from ligandsmith import cli
 from ligandsmith.generation import LigandGenerator, read_pocket, shipped_weights
@@ -104,15 +107,19 @@ def test_continuous_integration_runs_what_a_user_runs() -> None:
     assert "set -euo pipefail" in lines
 
 
-def test_a_grown_denoiser_gives_what_it_gave_before() -> None:
+@pytest.mark.parametrize("changes", [{"self_layers": 8}, {"triangles": 4}, {"bonds": True, "triangles": 4}])
+def test_a_grown_denoiser_gives_what_it_gave_before(changes: dict[str, Any]) -> None:
     before = load_checkpoint(shipped_weights("tiny"))
-    after = script("grow_denoiser").grown(load_checkpoint(shipped_weights("tiny")), 8)
-    assert after["config"]["denoiser"]["self_layers"] == 8 != before["config"]["denoiser"]["self_layers"]
+    after = script("grow_denoiser").grown(load_checkpoint(shipped_weights("tiny")), **changes)
+    shape = before["config"]["denoiser"] | changes
+    assert after["config"]["denoiser"] | shape == after["config"]["denoiser"] != before["config"]["denoiser"]
     pocket, _ = read_pocket(
         ROOT / "examples/complexes/7sza/protein.pdb.gz", ROOT / "examples/complexes/7sza/ligand.sdf"
     )
     old, new = (
-        LigandGenerator(content, "hash").generate(pocket, num=1, num_atoms="12", steps=3, candidates=1)[0].mol
+        LigandGenerator(content, "hash")
+        .generate(pocket, num=1, num_atoms="12", steps=3, candidates=1, cfg_scale=1.0)[0]
+        .mol
         for content in (before, after)
     )
     difference = old.GetConformer().GetPositions() - new.GetConformer().GetPositions()

@@ -23,8 +23,13 @@ def pocket_config(backbone: str = "eqattn") -> PocketVAEConfig:
     return PocketVAEConfig(backbone=backbone, layers=2, latent_width=6, neighbors=12, **SIZES)
 
 
-def denoiser_config(backbone: str = "eqattn") -> DenoiserConfig:
-    return DenoiserConfig(backbone=backbone, self_layers=2, cross_layers=2, cross_neighbors=12, anchors=4, **SIZES)
+def denoiser_config(kind: str = "eqattn") -> DenoiserConfig:
+    """A backbone, or "bonds": eqattn that denoises bonds too and sums over third atoms."""
+    bonds = kind == "bonds"
+    return DenoiserConfig(
+        backbone="eqattn" if bonds else kind, self_layers=2, cross_layers=2, cross_neighbors=12, anchors=4, bonds=bonds,
+        triangles=4 if bonds else 0, **SIZES,
+    )  # fmt: skip
 
 
 def wake(module: nn.Module, seed: int = 0) -> nn.Module:

@@ -12,9 +12,11 @@ from networks import Skewed, denoiser_config, double_precision, rotation, wake, 
 from torch import Tensor
 
 from ligandsmith.config import SamplingConfig
+from ligandsmith.data.vocabulary import BOND_CLASSES
 from ligandsmith.diffusion import noise
 from ligandsmith.diffusion.guidance import GuidedDenoiser
-from ligandsmith.diffusion.process import NoisyLigand, coefficients
+from ligandsmith.diffusion.layout import Layout
+from ligandsmith.diffusion.process import NoisyLigand, coefficients, to_clean
 from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
 from ligandsmith.diffusion.schedule import make_schedule
 from ligandsmith.models.denoiser import Denoiser
@@ -28,11 +30,13 @@ LINEAR = make_schedule("linear")
 
 
 class Case(NamedTuple):
-    """Noised latents [B, N, 3 + Z], their mask, an earlier estimate and the pockets' coordinates, features, mask."""
+    """Noised latents [B, N, 3 + Z], their mask, an earlier estimate, bonds [B, N, N, 10] of both, and the pockets'
+    coordinates, features, mask."""
 
     z: Tensor
     mask: Tensor
     previous: Tensor
+    bonds: Tensor
     x: Tensor
     h: Tensor
     pocket_mask: Tensor
@@ -47,7 +51,14 @@ class Case(NamedTuple):
 
     def rows(self, rows: slice, atoms: int, pocket_atoms: int) -> "Case":
         ligand = (v[rows, :atoms] for v in self[:3])
-        return Case(*ligand, *(v[rows, :pocket_atoms] for v in self[3:]))
+        return Case(*ligand, self.bonds[rows, :atoms, :atoms], *(v[rows, :pocket_atoms] for v in self[4:]))
+
+    def latents(self, denoiser: Denoiser) -> tuple[Tensor, Tensor]:
+        """Noised and earlier latents with as many columns as the denoiser reads."""
+        if not denoiser.config.bonds:
+            return self.z, self.previous
+        noised, earlier = (v.flatten(2) for v in self.bonds.chunk(2, -1))
+        return torch.cat([self.z, noised], -1), torch.cat([self.previous, earlier], -1)
 
     def pocket(self) -> PocketLatents:
         return pocket_latents(self.x, self.h, self.pocket_mask, denoiser_config().anchors)
@@ -62,12 +73,15 @@ def case(batch: ComplexBatch) -> Case:
     z = (0.7 * clean + 0.3 * noise.normal(KEYS, "eps", (n, 3 + WIDTH))) * weight
     previous = (clean + 0.2 * noise.normal(KEYS, "previous", (n, 3 + WIDTH))) * weight
     h = noise.normal(KEYS, "pocket", (m, POCKET_WIDTH))
-    return Case(z, batch.ligand.mask, previous, batch.pocket.x, h, batch.pocket.mask)
+    layout, ligand = Layout(WIDTH, len(BOND_CLASSES)), batch.ligand
+    clean = layout.bonds(layout.with_bonds(z, ligand.bonds, ligand.mask))
+    noised = 0.7 * clean + 0.3 * layout.bonds(layout.noise(KEYS, "bonds", ligand.mask))
+    return Case(z, ligand.mask, previous, torch.cat([noised, clean], -1), batch.pocket.x, h, batch.pocket.mask)
 
 
-def make(backbone: str = "eqattn", prediction: str = "f") -> Denoiser:
+def make(kind: str = "eqattn", prediction: str = "f") -> Denoiser:
     torch.manual_seed(0)
-    denoiser = wake(Denoiser(denoiser_config(backbone), WIDTH, POCKET_WIDTH, prediction))
+    denoiser = wake(Denoiser(denoiser_config(kind), WIDTH, POCKET_WIDTH, prediction))
     assert isinstance(denoiser, Denoiser)
     return denoiser
 
@@ -77,7 +91,8 @@ def predict(denoiser: Denoiser, case: Case, pocket: PocketLatents | None = None,
     pocket = case.pocket() if pocket is None else pocket
     times = torch.tensor([0.3, 0.5, 0.2, 0.4])[: len(case.z)]
     c = coefficients(LINEAR, times, denoiser.prediction)
-    noisy = NoisyLigand(case.z, case.mask, times, times, c, c, SCALE.to(case.z.dtype), case.previous)
+    z, previous = case.latents(denoiser)
+    noisy = NoisyLigand(z, case.mask, times, times, c, c, SCALE.to(case.z.dtype), previous)
     if null is None:
         null = ~pocket.mask.any(-1)
         null = null.repeat_interleave(len(case.z) // len(null), 0)
@@ -91,11 +106,16 @@ def deviation(denoiser: Denoiser, case: Case, q: Tensor) -> float:
     return float((other - expected).abs().max()) * float(SCALE)
 
 
+@pytest.fixture(params=["eqattn", "egnn", "bonds"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.mark.parametrize("prediction", ["f", "eps"])
 def test_the_target_turns_with_ligand_and_pocket(
-    case: Case, backbone: str, prediction: str, monkeypatch: pytest.MonkeyPatch
+    case: Case, kind: str, prediction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    denoiser = make(backbone, prediction)
+    denoiser = make(kind, prediction)
     assert deviation(denoiser, case, rotation()) < 1e-4
     with double_precision(monkeypatch):
         assert deviation(denoiser.double(), case.doubled(), rotation()) < 1e-9
@@ -115,12 +135,17 @@ def test_a_mirror_image_is_another_complex_unless_chirality_is_off(case: Case) -
     assert deviation(denoiser, case, rotation(reflected=True)) < 1e-4
 
 
-def test_the_order_of_ligand_and_pocket_atoms_does_not_matter(case: Case, backbone: str) -> None:
-    denoiser = make(backbone)
+def test_the_order_of_ligand_and_pocket_atoms_does_not_matter(case: Case, kind: str) -> None:
+    denoiser = make(kind)
     generator = torch.Generator().manual_seed(2)
     p, r = (torch.randperm(v.shape[1], generator=generator) for v in (case.mask, case.pocket_mask))
-    other = Case(*(v[:, p] for v in case[:3]), *(v[:, r] for v in case[3:]))
-    assert torch.allclose(predict(denoiser, other), predict(denoiser, case)[:, p], atol=1e-5)
+    bonds = case.bonds[:, p][:, :, p]
+    other = Case(*(v[:, p] for v in case[:3]), bonds, *(v[:, r] for v in case[4:]))
+    found, expected = predict(denoiser, other), predict(denoiser, case)[:, p]
+    atom, orders = denoiser.layout.atom, denoiser.layout.orders
+    assert torch.allclose(found[..., :atom], expected[..., :atom], atol=1e-5)
+    if orders:
+        assert torch.allclose(denoiser.layout.bonds(found), denoiser.layout.bonds(expected)[:, :, p], atol=1e-5)
 
 
 @torch.no_grad()
@@ -154,8 +179,8 @@ def test_a_guided_trajectory_turns_with_its_noise_and_pocket(case: Case, monkeyp
     assert torch.allclose(other[..., :3], plain[..., :3] @ q, atol=1e-9)
 
 
-def test_batch_mates_and_padding_do_not_matter(case: Case, backbone: str) -> None:
-    denoiser = make(backbone)
+def test_batch_mates_and_padding_do_not_matter(case: Case, kind: str) -> None:
+    denoiser = make(kind)
     together = predict(denoiser, case)
     assert not together[~case.mask].any()
     null = case.pocket_mask.any(-1).logical_not()
@@ -164,22 +189,23 @@ def test_batch_mates_and_padding_do_not_matter(case: Case, backbone: str) -> Non
         one = case.rows(slice(i, i + 1), n, m)
         times = torch.tensor([0.3, 0.5, 0.2, 0.4])[i : i + 1]
         c = coefficients(LINEAR, times, "f")
-        noisy = NoisyLigand(one.z, one.mask, times, times, c, c, SCALE, one.previous)
+        z, previous = one.latents(denoiser)
+        noisy = NoisyLigand(z, one.mask, times, times, c, c, SCALE, previous)
         with torch.no_grad():
             alone = denoiser(noisy, denoiser.keys(one.pocket()), null[i : i + 1])
-        assert torch.allclose(alone[0], together[i, :n], atol=1e-5)
+        assert torch.allclose(alone[0], denoiser.layout.single(together[i], n), atol=1e-5)
 
 
-def test_a_shared_pocket_equals_repeated_pockets(case: Case, backbone: str) -> None:
-    denoiser = make(backbone)
+def test_a_shared_pocket_equals_repeated_pockets(case: Case, kind: str) -> None:
+    denoiser = make(kind)
     shared = case._replace(x=case.x[:2], h=case.h[:2], pocket_mask=case.pocket_mask[:2])
     pockets = [v.repeat_interleave(2, 0) for v in (shared.x, shared.h, shared.pocket_mask)]
     repeated = case._replace(x=pockets[0], h=pockets[1], pocket_mask=pockets[2])
     assert torch.allclose(predict(denoiser, shared), predict(denoiser, repeated), atol=1e-6)
 
 
-def test_the_null_branch_sees_nothing_of_its_pocket(case: Case, backbone: str) -> None:
-    denoiser, null = make(backbone), torch.ones(4, dtype=torch.bool)
+def test_the_null_branch_sees_nothing_of_its_pocket(case: Case, kind: str) -> None:
+    denoiser, null = make(kind), torch.ones(4, dtype=torch.bool)
     without = predict(denoiser, case, null_pocket(4, POCKET_WIDTH, 4, torch.device("cpu")), null)
     assert torch.allclose(predict(denoiser, case, null=null), without, atol=1e-6)
     seen = (predict(denoiser, case) - without).abs().amax((1, 2))
@@ -188,8 +214,8 @@ def test_the_null_branch_sees_nothing_of_its_pocket(case: Case, backbone: str) -
 
 
 @pytest.mark.parametrize("sets", [1, 2, 4])
-def test_each_molecule_of_a_batch_sees_its_pocket_or_not(case: Case, backbone: str, sets: int) -> None:
-    denoiser = make(backbone)
+def test_each_molecule_of_a_batch_sees_its_pocket_or_not(case: Case, kind: str, sets: int) -> None:
+    denoiser = make(kind)
     case = case._replace(x=case.x[:sets], h=case.h[:sets], pocket_mask=case.pocket_mask[:sets])
     null = torch.tensor([False, True, True, False])
     without, seen, mixed = (predict(denoiser, case, null=n) for n in (null | True, null & False, null))
@@ -215,19 +241,40 @@ def test_anchors_and_earlier_estimates_are_used(case: Case) -> None:
     assert not torch.allclose(predict(denoiser, fresh), plain, atol=1e-4)
 
 
-def test_an_untrained_denoiser_says_little(case: Case, backbone: str) -> None:
+def test_an_untrained_denoiser_says_little(case: Case, kind: str) -> None:
     torch.manual_seed(0)
-    denoiser = Denoiser(denoiser_config(backbone), WIDTH, POCKET_WIDTH, "f")
+    denoiser = Denoiser(denoiser_config(kind), WIDTH, POCKET_WIDTH, "f")
     target = predict(denoiser, case)
-    assert not target[..., 3:].any()
+    assert not target[..., 3 : denoiser.layout.atom].any()
     assert float(target[..., :3].abs().max()) < 2
 
 
-def test_every_parameter_gets_a_finite_gradient(case: Case) -> None:
-    denoiser = make()
+@pytest.mark.parametrize("kind", ["eqattn", "bonds"])
+def test_every_parameter_gets_a_finite_gradient(case: Case, kind: str) -> None:
+    denoiser = make(kind)
     times = torch.tensor([0.3, 0.5, 0.2, 0.4])
     c = coefficients(LINEAR, times, "f")
-    noisy = NoisyLigand(case.z, case.mask, times, times, c, c, SCALE, case.previous)
+    z, previous = case.latents(denoiser)
+    noisy = NoisyLigand(z, case.mask, times, times, c, c, SCALE, previous)
     denoiser(noisy, denoiser.keys(case.pocket()), ~case.pocket_mask.any(-1)).square().sum().backward()
     missing = [name for name, p in denoiser.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
     assert missing == []
+
+
+def test_bonds_are_probabilities_the_same_from_both_ends(case: Case) -> None:
+    denoiser = make("bonds")
+    c = coefficients(LINEAR, torch.tensor([0.3, 0.5, 0.2, 0.4]), "f")
+    clean = denoiser.layout.bonds(to_clean(case.latents(denoiser)[0], predict(denoiser, case), c))
+    pairs = case.mask.unsqueeze(1) & case.mask.unsqueeze(2) & ~torch.eye(case.mask.shape[1], dtype=torch.bool)
+    assert torch.allclose(clean.sum(-1), pairs.float(), atol=1e-5)
+    assert float(clean.min()) > -1e-5
+    assert torch.allclose(clean, clean.transpose(1, 2), atol=1e-5)
+
+
+def test_noised_bonds_and_earlier_ones_are_used(case: Case) -> None:
+    denoiser = make("bonds")
+    plain = predict(denoiser, case)[..., : denoiser.layout.atom]
+    for columns in (slice(0, 5), slice(5, 10)):
+        without = case.bonds.clone()
+        without[..., columns] = 0
+        assert not torch.allclose(predict(denoiser, case._replace(bonds=without))[..., : denoiser.layout.atom], plain)

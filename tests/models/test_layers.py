@@ -12,6 +12,7 @@ from ligandsmith.models.layers import (
     BLOCKS,
     BlockConfig,
     Edges,
+    EqAttnBlock,
     RadialBasis,
     dense_edges,
     gathered_edges,
@@ -251,3 +252,19 @@ def test_gradient_of_the_radial_basis() -> None:
         gradients.append(d.grad)
     torch.testing.assert_close(RadialBasis()(distance), Basis64()(distance))
     torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@torch.no_grad()
+def test_an_edge_state_sees_the_paths_over_third_atoms() -> None:
+    torch.manual_seed(0)
+    block = EqAttnBlock(BlockConfig(WIDTH, EDGE, triangles=3))
+    nn.init.normal_(block.triangle_out.weight)
+    n, real = 5, 4
+    edge, mask = torch.randn(1, n, n, EDGE), dense_edges(torch.zeros(1, n, 3), torch.arange(n).view(1, -1) < real).mask
+    first, second = block.triangle_sides(edge).chunk(2, -1)
+    found = block._paths(edge, mask)
+    for i, j in ((0, 1), (2, 3), (1, 0)):
+        between = [k for k in range(real) if k not in (i, j)]
+        paths = sum(first[0, i, k] * second[0, k, j] for k in between)
+        expected = block.triangle_out(block.triangle_norm(paths / (real - 1) ** 0.5))
+        assert torch.allclose(found[0, i, j], expected, atol=1e-5)

@@ -1,5 +1,6 @@
 """The training objective: 1.0 for predicting nothing, zero for the truth, self-conditioning, pocket dropout."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ligandsmith.config import DiffusionConfig
 from ligandsmith.diffusion import noise
+from ligandsmith.diffusion.layout import Layout
 from ligandsmith.diffusion.process import NoisyLigand, add_noise, coefficients, joined, target
 from ligandsmith.diffusion.schedule import make_schedule
 from ligandsmith.models.latents import null_pocket
@@ -26,6 +28,7 @@ class Recorder:
     def __init__(self, answer: Any, self_conditioning: bool = False) -> None:
         self.answer, self.seen = answer, []
         self.config = SimpleNamespace(self_conditioning=self_conditioning)
+        self.layout = Layout(WIDTH - 3)
 
     def __call__(self, noisy: NoisyLigand, keys: Any, null: Tensor) -> Tensor:
         self.seen.append((noisy, null))
@@ -117,3 +120,30 @@ def test_half_of_the_steps_show_an_earlier_estimate() -> None:
             assert not second.previous[~MASK].any()
     assert set(passes) == {1, 2}
     assert 15 <= passes.count(2) <= 45
+
+
+def test_bonds_are_noised_with_the_features_and_scored_apart() -> None:
+    layout, n = Layout(WIDTH - 3, 2), 8
+    mask, atoms = MASK[:50, :n], Z[:50, :n]
+    bonds = torch.diag_embed(torch.ones(n - 1, dtype=torch.long), 1)
+    bonds = (bonds + bonds.T).expand(50, n, n)
+    z = layout.with_bonds(atoms, bonds, mask)
+    step = ObjectiveStep(DiffusionConfig(), make_schedule("linear"), torch.tensor(3.0), KEYS[:50], KEYS[:1])
+
+    def truth(noisy: NoisyLigand) -> Tensor:
+        c, eps = joined(noisy.c_x, noisy.c_h, z.shape[-1]), layout.noise(KEYS[:50], "noise", mask)
+        assert torch.equal(noisy.z[..., layout.atom :], add_noise(z, eps, c)[..., layout.atom :])
+        return target(z, eps, c)
+
+    def even(noisy: NoisyLigand) -> Tensor:
+        clean = layout.with_bonds(atoms, bonds, mask)
+        clean[..., layout.atom :] = 0.5
+        return (clean - noisy.c_h.skip * noisy.z) / noisy.c_h.out
+
+    scores = []
+    for answer in (truth, even):
+        recorder = Recorder(answer)
+        recorder.layout = layout
+        scores.append(denoising_errors(recorder, pockets(count=50), z, mask, step)["bonds"])  # type: ignore[arg-type]
+    assert float(scores[0].max()) < 1e-4
+    assert torch.allclose(scores[1], torch.full((50,), (n - 1) / 2 * math.log(2)), rtol=1e-4)

@@ -64,7 +64,8 @@ class GuidedDenoiser:
         return both[:, 0], both[:, 1], joint
 
     def _guide(self, conditional: Tensor, unconditional: Tensor) -> Tensor:
-        """v_c + (w - 1)(v_c - v_u), rescaled to the magnitude of v_c; for x all of it without the mean over atoms."""
+        """v_c + (w - 1)(v_c - v_u), rescaled to the magnitude of v_c: for x all of it without the mean over atoms, for
+        features and bonds together."""
         s = self.setting
         mask = self.mask.unsqueeze(-1)
         shape, shape_u = _centred(conditional[..., :3], mask), _centred(unconditional[..., :3], mask)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ligandsmith.diffusion import noise
+from ligandsmith.diffusion.layout import Layout
 from ligandsmith.diffusion.schedule import Schedule
 
 CleanAt = Callable[[Tensor, Tensor], Tensor]  # (z_t [B, N, D], t [B]) -> clean latents [B, N, D]
@@ -30,6 +31,14 @@ class NoiseGrid(NamedTuple):
     points: int = 64
     low: float = -10.0
     high: float = 10.0
+
+
+class Latents(NamedTuple):
+    """Clean latents z [B, N, D] of molecules with mask [B, N]."""
+
+    z: Tensor
+    mask: Tensor
+    layout: Layout
 
 
 class DiffusionNLL(NamedTuple):
@@ -52,17 +61,20 @@ def reachable(schedule: Schedule, grid: NoiseGrid) -> tuple[float, float]:
 
 @torch.no_grad()
 def diffusion_nll(
-    denoise: CleanAt, z: Tensor, mask: Tensor, schedule: Schedule, keys: Tensor, grid: NoiseGrid | None = None
+    denoise: CleanAt, latents: Latents, schedule: Schedule, keys: Tensor, grid: NoiseGrid | None = None
 ) -> DiffusionNLL:
-    """Upper bound on -log p(z) for latents z [B, N, D] with mask [B, N], N·D degrees of freedom.
+    """Upper bound on -log p(z) for latents z. Bond orders are discrete: the least noisy z tells them for certain, and
+    theirs is a probability, not a density.
 
     `keys` [B] fix the noise. Unbiased. The best linear predictor, whose bound is known in closed form, is a control
     variate: what is sampled is only how the network differs from it.
     """
     grid = grid or NoiseGrid()
     low, high = reachable(schedule, grid)
-    weight = mask.unsqueeze(-1)
-    dof = (mask.sum(-1) * z.shape[-1]).double()
+    z, mask, layout = latents
+    weight = layout.weight(mask)
+    dof = weight.double().sum((1, 2))
+    densities = weight[..., : layout.atom].double().sum((1, 2))
     energy = _squared(z, weight)
     difference = torch.zeros_like(energy)
     for point in range(grid.points):
@@ -71,18 +83,18 @@ def diffusion_nll(
         t = schedule.time_of_logsnr(low + (high - low) * place)
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
         a, s = (value.to(z.dtype).view(-1, 1, 1) for value in (alpha, sigma))
-        noisy = (a * z + s * noise.normal(point_keys, "likelihood noise", z.shape[1:]).to(z.dtype)) * weight
+        noisy = (a * z + s * layout.noise(point_keys, "likelihood noise", mask).to(z.dtype)) * (weight > 0)
         linear = a / (a.square() + s.square()) * noisy
         error = _squared(z - denoise(noisy, t.to(z.dtype)), weight) - _squared(z - linear, weight)
         difference = difference + (alpha / sigma).square() * error
     signal = 1 / (1 + math.exp(-low)), 1 / (1 + math.exp(-high))  # alpha² at the ends, variance-preserving
     prior = 0.5 * (signal[0] * energy - dof * (signal[0] + math.log1p(-signal[0])))
-    start = 0.5 * dof * (math.log(2 * math.pi) - high + 1)
+    start = 0.5 * densities * (math.log(2 * math.pi) - high + 1)
     gained = signal[1] - signal[0]
     linear_integral = gained * energy + dof * (math.log1p(math.exp(high)) - math.log1p(math.exp(low)) - gained)
     return DiffusionNLL(prior, start, 0.5 * linear_integral + 0.5 * (high - low) / grid.points * difference)
 
 
 def _squared(value: Tensor, weight: Tensor) -> Tensor:
-    """Squared norm over a molecule's atoms and dimensions, float64 [B]."""
-    return (value * weight).double().square().sum((1, 2))
+    """Squared norm over a molecule's degrees of freedom, float64 [B]."""
+    return (value.double().square() * weight).sum((1, 2))

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ligandsmith.config import DenoiserConfig
+from ligandsmith.data.vocabulary import BOND_CLASSES
+from ligandsmith.diffusion.layout import Layout
 from ligandsmith.diffusion.process import NoisyLigand
 from ligandsmith.models.latents import PocketLatents
 from ligandsmith.models.layers import (
@@ -67,6 +69,8 @@ class Denoiser(nn.Module):
         super().__init__()
         self.config, self.prediction = config, prediction
         d, e = config.width, config.edge_width
+        orders = len(BOND_CLASSES) if config.bonds else 0
+        self.layout = Layout(latent_width, orders)
         self.time = FourierTime(TIME_FEATURES)
         self.condition = nn.Sequential(
             nn.Linear(2 * TIME_FEATURES + 4 + 2 * len(SIZE_PERIODS), d), nn.SiLU(), nn.Linear(d, d), nn.SiLU()
@@ -75,17 +79,32 @@ class Denoiser(nn.Module):
         self.pair_embedding = nn.Linear(2 * RadialBasis.SIZE, e)
         self.pocket_embedding = nn.Sequential(nn.Linear(pocket_width, d), nn.LayerNorm(d))
         self.cross_pair = nn.Parameter(torch.zeros(e))
-        self.self_blocks = nn.ModuleList(self._block() for _ in range(config.self_layers))
+        triangles = [config.triangles] * config.self_layers
+        if triangles and not config.bonds:
+            triangles[-1] = 0  # nothing reads the last edge state
+        self.self_blocks = nn.ModuleList(map(self._block, triangles))
         self.cross_blocks = nn.ModuleList(self._block() for _ in range(config.cross_layers))
         self.head = nn.Sequential(nn.LayerNorm(d), last := nn.Linear(d, latent_width))
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.basis = RadialBasis()
+        if orders:
+            self.bond_embedding = nn.Linear(2 * orders, e, bias=False)
+            self.bond_atom = nn.Linear(d, e)
+            self.bond_pair = nn.Linear(e + RadialBasis.SIZE, e)
+            self.bond_head = nn.Sequential(nn.SiLU(), nn.Linear(e, e), nn.SiLU(), nn.Linear(e, orders))
 
-    def _block(self) -> nn.Module:
+    def _block(self, triangles: int = 0) -> nn.Module:
         c = self.config
         shape = BlockConfig(
-            c.width, c.edge_width, c.heads, c.channels, condition_width=c.width, chiral=True, max_move=c.max_move
+            c.width,
+            c.edge_width,
+            c.heads,
+            c.channels,
+            condition_width=c.width,
+            chiral=True,
+            max_move=c.max_move,
+            triangles=triangles,
         )
         return BLOCKS[c.backbone](shape)
 
@@ -95,12 +114,13 @@ class Denoiser(nn.Module):
         return DenoiserKeys(pocket, [block.keys(nodes) for block in self.cross_blocks])  # type: ignore[operator]
 
     def forward(self, noisy: NoisyLigand, keys: DenoiserKeys, null: Tensor) -> Tensor:
-        """Target [B, N, 3 + Z]; `null` [B] marks the molecules that must not see their pocket."""
+        """Target like `noisy.z`; `null` [B] marks the molecules that must not see their pocket."""
         mask = noisy.mask
-        z_x, z_h = noisy.z[..., :3].float(), noisy.z[..., 3:]
+        width = self.layout.atom
+        z_x, z_h = noisy.z[..., :3].float(), noisy.z[..., 3:width]
         condition = self._condition(noisy, null)
         previous = torch.zeros_like(noisy.z) if noisy.previous is None else noisy.previous
-        s = self.atom_embedding(torch.cat([noisy.c_h.scale_in * z_h, previous[..., 3:]], -1)).float()
+        s = self.atom_embedding(torch.cat([noisy.c_h.scale_in * z_h, previous[..., 3:width]], -1)).float()
         # Two geometries: at unit variance (ligand against ligand, never collapsed) and at the best guess of the true
         # place (ligand against pocket). Every move changes both by the share that is still to be decided.
         share = noisy.c_x.spread if self.prediction == "f" else -noisy.c_x.spread
@@ -110,6 +130,8 @@ class Denoiser(nn.Module):
         edges = dense_edges(start, mask)
         basis = self.basis(edges.distance)
         pair = self.pair_embedding(torch.cat([basis, self._previous_basis(noisy)], -1))
+        if self.config.bonds:
+            pair = pair + self._embedded_bonds(noisy.c_h.scale_in * noisy.z, previous)
         seen = sight(null, keys)
         every = -(-self.config.self_layers // max(self.config.cross_layers, 1))
         crossings = iter(zip(self.cross_blocks, seen.keys.layers, strict=True))
@@ -123,7 +145,24 @@ class Denoiser(nn.Module):
             if number < self.config.self_layers:
                 edges = dense_edges(start + share * moved, mask)
                 basis = self.basis(edges.distance)
-        return torch.cat([moved / scale, self.head(s).float()], -1) * mask.unsqueeze(-1)
+        atoms = torch.cat([moved / scale, self.head(s).float()], -1) * mask.unsqueeze(-1)
+        if not self.config.bonds:
+            return atoms
+        edges = dense_edges(guess + share * moved, mask)
+        return torch.cat([atoms, self._bond_target(noisy, s, pair, edges)], -1)
+
+    def _embedded_bonds(self, z: Tensor, previous: Tensor) -> Tensor:
+        """Edge state [B, N, N, E] of the bonds in noised latents and in an earlier estimate."""
+        embedded: Tensor = self.bond_embedding(torch.cat([self.layout.bonds(z), self.layout.bonds(previous)], -1))
+        return embedded
+
+    def _bond_target(self, noisy: NoisyLigand, s: Tensor, pair: Tensor, edges: Edges) -> Tensor:
+        """The target at which the clean bond orders are the probabilities that the network gives them, [B, N, ·]."""
+        atom = self.bond_atom(s)
+        joint = self.bond_pair(torch.cat([pair + pair.transpose(1, 2), self.basis(edges.distance)], -1))
+        logits = self.bond_head(joint + atom.unsqueeze(1) + atom.unsqueeze(2)).float()
+        clean = (logits.softmax(-1) * edges.mask.unsqueeze(-1)).flatten(2)
+        return (clean - noisy.c_h.skip * noisy.z[..., self.layout.atom :]) / noisy.c_h.out
 
     def _condition(self, noisy: NoisyLigand, null: Tensor) -> Tensor:
         """Times, noise levels, size and the null flag -> [B, 1, D]."""

@@ -81,7 +81,8 @@ class LatentStats(nn.Module):
 
     def restore(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Inverse of `normalise`: (x Å, h)."""
-        return z[..., :3] * self.scale_x, z[..., 3:] * self.std_h + self.mean_h
+        width = 3 + len(self.mean_h)
+        return z[..., :3] * self.scale_x, z[..., 3:width] * self.std_h + self.mean_h
 
     @torch.no_grad()
     def update(self, x: Tensor, h: Tensor, mask: Tensor) -> None:

@@ -31,6 +31,7 @@ class BlockConfig:
     moves: bool = True
     chiral: bool = True
     max_move: float = 1.5  # Å, soft limit of one block's move
+    triangles: int = 0  # channels in which the edge state of a pair sees the paths over a third atom; dense graphs only
 
 
 class Edges(NamedTuple):
@@ -187,6 +188,11 @@ class EqAttnBlock(nn.Module):
         self.ffn_norm = AdaptiveNorm(d, config.condition_width)
         self.ffn_in = nn.Linear(d + c + int(config.chiral), 2 * d)
         self.ffn_out = nn.Linear(2 * d, d)
+        if config.triangles:
+            self.triangle_sides = nn.Linear(e, 2 * config.triangles)
+            self.triangle_norm = nn.LayerNorm(config.triangles)
+            self.triangle_out = nn.Linear(config.triangles, e, bias=False)
+            nn.init.zeros_(self.triangle_out.weight)
         self.gates = nn.Linear(d, c) if config.moves else None
         if self.gates is not None:
             nn.init.normal_(self.gates.weight, std=0.02)
@@ -214,13 +220,23 @@ class EqAttnBlock(nn.Module):
         vectors = self._vectors(coefficients, edges)
         u, gate = self.ffn_norm(s, condition)
         s = s + gate * self.ffn_out(F.silu(self.ffn_in(torch.cat([u, *self._invariants(vectors)], -1))))
-        return s, self._move(u, vectors), self._kept(pair, edge)
+        return s, self._move(u, vectors), self._kept(pair, edge, edges.mask)
 
-    def _kept(self, pair: Tensor, edge: Tensor) -> Tensor:
+    def _kept(self, pair: Tensor, edge: Tensor, mask: Tensor) -> Tensor:
         """The edge state of the next block; a state that is one for all edges stays so."""
         if pair.ndim == 1:
             return pair
+        if self.config.triangles:
+            pair = pair + self._paths(edge, mask)
         return pair + edge if edge.requires_grad else edge.add_(pair)
+
+    def _paths(self, edge: Tensor, mask: Tensor) -> Tensor:
+        """For each pair i, j the sum over third atoms k of the products of edge i-k and edge k-j, [B, N, N, E]."""
+        sides = (self.triangle_sides(edge) * mask.unsqueeze(-1)).permute(0, 3, 1, 2)
+        first, second = sides.chunk(2, 1)
+        count = mask.sum(-1).clamp(min=1).to(edge.dtype).rsqrt()
+        paths = (first @ second).permute(0, 2, 3, 1) * count[..., None, None]
+        return self.triangle_out(self.triangle_norm(paths))
 
     def _attend(self, u: Tensor, keys: Keys, edges: Edges, edge: Tensor, bias: Tensor) -> Tensor:
         """Multi-head attention over nodes and edges; a query without any neighbour receives zero. -> [B, Q, D].

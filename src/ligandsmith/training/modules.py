@@ -126,6 +126,7 @@ class DiffusionModel(nn.Module):
         diffusion = self.config.diffusion
         draws = diffusion.noise_draws
         z = self.stats.normalise(ligand.x, mean_h, ligand.mask)
+        z = self.denoiser.layout.with_bonds(z, ligand.bonds, ligand.mask)
         number = torch.arange(draws, device=z.device)
         molecule_keys = noise.combine(keys.molecules.unsqueeze(-1), number).flatten()
         step = ObjectiveStep(diffusion, self.schedule, self.stats.scale_x, molecule_keys, keys.step)
@@ -143,7 +144,9 @@ class DiffusionModel(nn.Module):
         auxiliary = {"size": 0.1 * self.size.loss(pocket, ligand.mask.sum(-1))}
         if "geometry" in errors:
             auxiliary["geometry"] = diffusion.geometry_weight * errors.pop("geometry")
-        report = denoising_loss(errors, {"x": 3, "h": z.shape[-1] - 3}, share, auxiliary)
+        if "bonds" in errors:
+            auxiliary["bonds"] = diffusion.bond_weight * errors.pop("bonds")
+        report = denoising_loss(errors, {"x": 3, "h": mean_h.shape[-1]}, share, auxiliary)
         return replace(report, terms={**report.terms, **levels})
 
 

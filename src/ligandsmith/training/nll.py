@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ligandsmith.diffusion import noise
-from ligandsmith.diffusion.likelihood import NoiseGrid, diffusion_nll
+from ligandsmith.diffusion.likelihood import Latents, NoiseGrid, diffusion_nll
 from ligandsmith.diffusion.process import NoisyLigand, coefficients, joined, to_clean
 from ligandsmith.models.latents import PocketLatents
 from ligandsmith.models.size import size_classes
@@ -26,7 +26,8 @@ def ligand_nll(
     """Upper bound on -log p(ligand | pocket, N) and its terms, nats per molecule, each [B]; `keys` [B] fix all noise.
 
     total = reconstruction - entropy + diffusion. `diffusion` is that of the latents before normalisation (it includes
-    the log of their scales). `size` is -log p(N | pocket), not part of the total, zero where there is no pocket.
+    the log of their scales) and of the bond orders, where those are part of the latents. `size` is
+    -log p(N | pocket), not part of the total, zero where there is no pocket.
     `vaes` has "ligand" and "protein"; modules should be in eval mode.
     """
     ligand, mask = batch.ligand, batch.ligand.mask
@@ -37,7 +38,9 @@ def ligand_nll(
     reconstruction = reconstruction_nats(vaes["ligand"].decode(z_x, z_h, mask), ligand)
     pocket = pocket_input(vaes["protein"], batch, model.config.denoiser.anchors)
     z = model.stats.normalise(z_x, z_h, mask)
-    bound = diffusion_nll(clean_predictor(model, pocket, mask), z, mask, model.schedule, keys, grid)
+    layout = model.denoiser.layout
+    latents = Latents(layout.with_bonds(z, ligand.bonds, mask), mask, layout)
+    bound = diffusion_nll(clean_predictor(model, pocket, mask), latents, model.schedule, keys, grid)
     log_scale = 3 * model.stats.scale_x.log() + model.stats.std_h.log().sum()
     diffusion = bound.total + mask.sum(-1) * log_scale
     entropy = posterior_entropy(posterior)
@@ -78,7 +81,7 @@ def posterior_entropy(posterior: Posterior) -> Tensor:
 
 
 def clean_predictor(model: DiffusionModel, pocket: PocketLatents, mask: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """(z_t [B, N, 3 + Z], t [B]) -> clean latents, conditional on the pockets where there are any."""
+    """(z_t [B, N, D], t [B]) -> clean latents, conditional on the pockets where there are any."""
     keys = model.denoiser.keys(pocket)
     null = ~pocket.mask.any(-1).repeat_interleave(len(mask) // len(pocket.mask), 0)
 

@@ -15,7 +15,7 @@ from ligandsmith.diffusion.process import (
     to_clean,
 )
 from ligandsmith.diffusion.schedule import Schedule
-from ligandsmith.losses import distance_error, per_atom_mean
+from ligandsmith.losses import bond_nats, distance_error, per_atom_mean
 from ligandsmith.models.denoiser import Denoiser, DenoiserKeys
 
 
@@ -34,14 +34,16 @@ def denoising_errors(
 ) -> dict[str, Tensor]:
     """Mean squared error of the target per molecule, {"x": [B], "h": [B]}; 1.0 each for predicting nothing.
 
-    With `step.pairs` also "geometry", the error of the distances between those atoms in the same units.
-    z [B, N, 3 + Z] clean, normalised; B may be several noise draws of each pocket's ligand, in a row.
+    With `step.pairs` also "geometry", the error of the distances between those atoms in the same units. A denoiser of
+    bonds adds "bonds", the cross-entropy of their orders, nats per atom. z [B, N, D] clean, normalised; B may be
+    several noise draws of each pocket's ligand, in a row.
     """
     config = step.config
     times = draw_times(step.keys, config)
     c_x, c_h = (coefficients(step.schedule, t, config.prediction) for t in times)
     c = joined(c_x, c_h, z.shape[-1])
-    eps = noise.normal(step.keys, "noise", z.shape[1:])
+    layout = denoiser.layout
+    eps = layout.noise(step.keys, "noise", mask)
     draws = len(z) // len(keys_of_pocket.pocket.mask)
     absent = ~keys_of_pocket.pocket.mask.any(-1).repeat_interleave(draws, 0)
     null = absent | (noise.uniform(step.keys, "pocket dropout") < config.cfg_dropout_prob)
@@ -51,10 +53,12 @@ def denoising_errors(
             first = denoiser(noisy, keys_of_pocket, null)
             noisy = noisy._replace(previous=to_clean(noisy.z, first, c) * mask.unsqueeze(-1))
     predicted = denoiser(noisy, keys_of_pocket, null)
-    error = (predicted - target(z, eps, c)).square()
+    error = (predicted - target(z, eps, c))[..., : layout.atom].square()
     errors = {"x": per_atom_mean(error[..., :3].mean(-1), mask), "h": per_atom_mean(error[..., 3:].mean(-1), mask)}
     if step.pairs is not None:
         clean = to_clean(noisy.z[..., :3], predicted[..., :3], c_x)
         # In units of the target, as the other errors: a distance off by `out` counts one.
         errors["geometry"] = distance_error(clean, z[..., :3], step.pairs) / c_x.out.flatten().square()
+    if layout.orders:
+        errors["bonds"] = bond_nats(layout.bonds(to_clean(noisy.z, predicted, c)), layout.bonds(z), mask)
     return errors

@@ -1,0 +1,49 @@
+"""Latents of real ligands with their bonds: what stands where, noise, padding."""
+
+import pytest
+import torch
+
+from ligandsmith.data.collate import collate
+from ligandsmith.data.dataset import ComplexDataset
+from ligandsmith.data.vocabulary import BOND_CLASSES, VOCABULARY
+from ligandsmith.diffusion.layout import Layout
+from ligandsmith.types import ComplexBatch
+
+LAYOUT = Layout(3, len(BOND_CLASSES))
+
+
+@pytest.fixture(scope="module")
+def batch() -> ComplexBatch:
+    data = ComplexDataset(None, "train")
+    return collate([data[i] for i in (3, 4, 9)], VOCABULARY)
+
+
+def test_bonds_stand_behind_the_atoms(batch: ComplexBatch) -> None:
+    ligand = batch.ligand
+    z = LAYOUT.with_bonds(torch.ones(*ligand.mask.shape, LAYOUT.atom), ligand.bonds, ligand.mask)
+    assert z.shape[-1] == LAYOUT.width(ligand.mask.shape[1])
+    pairs = ligand.mask.unsqueeze(1) & ligand.mask.unsqueeze(2) & ~torch.eye(ligand.mask.shape[1], dtype=torch.bool)
+    assert torch.equal(LAYOUT.bonds(z).argmax(-1), ligand.bonds)
+    assert torch.equal(LAYOUT.bonds(z).sum(-1), pairs.float())
+    freedom = LAYOUT.weight(ligand.mask).sum((1, 2))
+    n = ligand.mask.sum(-1)
+    assert torch.equal(freedom, (n * LAYOUT.atom + LAYOUT.orders * n * (n - 1) / 2).float())
+
+
+def test_the_noise_of_a_bond_is_one_value(batch: ComplexBatch) -> None:
+    mask = batch.ligand.mask
+    keys = torch.arange(len(mask))
+    drawn = LAYOUT.noise(keys, "test", mask)
+    bonds = LAYOUT.bonds(drawn)
+    assert torch.equal(bonds, bonds.transpose(1, 2))
+    assert not bonds[LAYOUT.bonds(LAYOUT.weight(mask)) == 0].any()
+    assert float(bonds[bonds != 0].std()) == pytest.approx(1, abs=0.05)
+    n = int(mask[0].sum())
+    assert torch.equal(LAYOUT.noise(keys[:1], "test", mask[:1, :n])[0], LAYOUT.single(drawn[0], n))
+
+
+def test_molecules_are_unpadded_and_padded_again(batch: ComplexBatch) -> None:
+    mask = batch.ligand.mask
+    z = LAYOUT.noise(torch.arange(len(mask)), "test", mask)
+    singles = [LAYOUT.single(row, int(n)) for row, n in zip(z, mask.sum(-1), strict=True)]
+    assert torch.equal(LAYOUT.stacked(singles, mask.shape[1]), z)
