@@ -49,7 +49,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
         type=positive,
         help="at most so many for each ligand; the best is kept (default: the checkpoint's)",
     )
-    add("--batch_size", type=positive, default=25, help="molecules at a time; does not change them (%(default)s)")
+    add("--batch_size", type=positive, default=50, help="molecules at a time; does not change them (%(default)s)")
     add("--seed", type=int, default=0)
     add("--device", default="cuda")
     add("--threads", type=whole, default=0, help="CPU threads (default: the cores there are; of a worker, 1)")
