@@ -16,6 +16,7 @@ from torch import nn
 from ligandsmith.config import Config, preset
 from ligandsmith.data.collate import collate
 from ligandsmith.data.vocabulary import VOCABULARY
+from ligandsmith.diffusion.noise import make_keys
 from ligandsmith.diffusion.process import NoisyLigand, coefficients
 from ligandsmith.generation import LigandGenerator
 from ligandsmith.training.memory import enable_gradient_checkpointing
@@ -92,7 +93,7 @@ def denoising_step(config: Config, batch: int, ligand: int, pocket: int) -> Step
     mask = torch.ones(batch, ligand, dtype=torch.bool)
     times = torch.full((batch,), 0.5)
     c = coefficients(model.schedule, times, config.diffusion.prediction)
-    z = torch.randn(batch, ligand, 3 + config.ligand_vae.latent_width)
+    z = model.denoiser.layout.noise(make_keys(0, torch.arange(batch)), "start", mask)
     noisy = NoisyLigand(z, mask, times, times, c, c, model.stats.scale_x, z)
     with torch.inference_mode():
         keys = model.denoiser.keys(site)

@@ -104,9 +104,7 @@ def _sampled_rmsd(model: DiffusionModel, vaes, batch, pocket: PocketLatents, row
     mask = batch.ligand.mask[row : row + 1]
     one = PocketLatents(*(getattr(pocket, f)[row : row + 1] for f in ("x", "h", "mask", "anchors", "anchor_mask")))
     keys = model.denoiser.keys(one)
-    start = noise.normal(
-        noise.make_keys(5, torch.tensor([row])), "start", (mask.shape[1], 3 + len(model.stats.mean_h))
-    ) * mask.unsqueeze(-1)
+    start = model.denoiser.layout.noise(noise.make_keys(5, torch.tensor([row])), "start", mask)
     setting = SamplingConfig(cfg_scale=1.0, cfg_scale_x=1.0)
     denoise = GuidedDenoiser(lambda noisy, null: model.denoiser(noisy, keys, null), mask, model.stats.scale_x, setting,
                              model.schedule, "f")  # fmt: skip
