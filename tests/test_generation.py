@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 import ligandsmith
-from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, implausibility
+from ligandsmith.chem.plausibility import PLAUSIBLE, implausibility
 from ligandsmith.chem.sdf import read_sdf
+from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.cli import main
 from ligandsmith.data.vocabulary import CALPHA
 from ligandsmith.errors import LigandsmithError
@@ -98,7 +99,7 @@ def test_the_python_interface(checkpoint: Path, pocket: Pocket) -> None:
 
 
 def test_the_most_plausible_of_several_candidates_is_kept(generator: LigandGenerator, pocket: Pocket) -> None:
-    site = PocketAtoms.of(pocket)
+    site = PocketAtoms.of(pocket.x, pocket.element)
     options = {"seed": 3, "num_atoms": "6-12", "steps": 5}
     single = generator.generate(pocket, num=6, **options)
     best = generator.generate(pocket, num=6, candidates=4, batch_size=2, **options)

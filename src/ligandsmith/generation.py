@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ligandsmith.chem.builder import build_molecule
-from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, implausibility
+from ligandsmith.chem.plausibility import PLAUSIBLE, implausibility
+from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.concurrency import Check, side_by_side
 from ligandsmith.config import Config, SamplingConfig, from_dict
 from ligandsmith.data.collate import collate_pockets
@@ -224,7 +225,9 @@ class LigandGenerator:
         """Ligands number `start` and following, a batch at a time."""
         setting = options.sampling(self.config.sampling)
         latents, origin = self._encode(pocket)
-        task = Task(self.model.denoiser.keys(latents), origin, PocketAtoms.of(pocket), setting, lambda: None)
+        task = Task(
+            self.model.denoiser.keys(latents), origin, PocketAtoms.of(pocket.x, pocket.element), setting, lambda: None
+        )
         pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
         for begin in range(start, options.num, options.batch_size):
             index = torch.arange(begin, min(begin + options.batch_size, options.num), device=self.device)

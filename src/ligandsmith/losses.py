@@ -46,8 +46,13 @@ def bonded_pairs(bonds: Tensor) -> tuple[Tensor, Tensor]:
 def bond_nats(probability: Tensor, bonds: Tensor, mask: Tensor) -> Tensor:
     """Cross-entropy of bond orders, nats per atom [B], from probabilities and one-hot orders [B, N, N, orders]."""
     chosen = (probability * bonds).sum(-1)
-    pairs = torch.triu(mask.unsqueeze(1) & mask.unsqueeze(2), diagonal=1)
-    return -(chosen.clamp(min=1e-6).log() * pairs).sum((1, 2)) / mask.sum(-1).clamp(min=1)
+    return _pairs_per_atom(-chosen.clamp(min=1e-6).log(), mask)
+
+
+def _pairs_per_atom(value: Tensor, mask: Tensor) -> Tensor:
+    """Sum over a molecule's pairs, each once, divided by its atoms: value [B, N, N], mask [B, N] -> [B]."""
+    upper = torch.triu(mask.unsqueeze(1) & mask.unsqueeze(2), diagonal=1)
+    return (value * upper).sum((1, 2)) / mask.sum(-1).clamp(min=1)
 
 
 def vae_loss(
@@ -59,8 +64,6 @@ def vae_loss(
     """
     mask = ligand.mask
     bonded, one_three = bonded_pairs(ligand.bonds)
-    upper = torch.triu(mask.unsqueeze(1) & mask.unsqueeze(2), diagonal=1)
-    bond_nats = (_cross_entropy(prediction.bonds, ligand.bonds) * upper).sum((1, 2)) / mask.sum(-1).clamp(min=1)
     aromatic = F.binary_cross_entropy_with_logits(prediction.aromatic, ligand.aromatic.float(), reduction="none")
     terms = {
         "x": per_atom_mean((prediction.x - ligand.x).square().mean(-1), mask),
@@ -68,7 +71,7 @@ def vae_loss(
         "charge": per_atom_mean(_cross_entropy(prediction.charge, ligand.charge), mask),
         "aromatic": per_atom_mean(aromatic, mask),
         "num_h": per_atom_mean(_cross_entropy(prediction.num_h, ligand.num_h), mask),
-        "bond": bond_nats,
+        "bond": _pairs_per_atom(_cross_entropy(prediction.bonds, ligand.bonds), mask),
         "distance": distance_error(prediction.x, ligand.x, bonded) + distance_error(prediction.x, ligand.x, one_three),
         "kl": per_atom_mean(gaussian_kl(posterior).sum(-1), mask),
     }

@@ -7,7 +7,8 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, PocketAtoms, implausibility
+from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, implausibility
+from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.ligands import mol_from_ligand
 from ligandsmith.types import GeneratedLigand
@@ -19,7 +20,7 @@ Move = Callable[[np.ndarray], np.ndarray]
 def site() -> PocketAtoms:
     pocket = ComplexDataset(None, "validation")[0].pocket
     assert pocket is not None
-    return PocketAtoms.of(pocket)
+    return PocketAtoms.of(pocket.x, pocket.element)
 
 
 def generated(mol: Chem.Mol | None, repaired: bool = False, connected: bool = True) -> GeneratedLigand:
@@ -58,7 +59,7 @@ def test_crystal_ligands_are_plausible_where_they_are_and_not_in_the_wall() -> N
     for i in range(0, len(data), 3):
         record = data[i]
         assert record.pocket is not None
-        mol, around = mol_from_ligand(record.ligand), PocketAtoms.of(record.pocket)
+        mol, around = mol_from_ligand(record.ligand), PocketAtoms.of(record.pocket.x, record.pocket.element)
         scores.append(implausibility(generated(mol), around))
         wall = record.pocket.x[np.linalg.norm(record.pocket.x - record.ligand.x.mean(0), axis=1).argmax()]
         buried.append(implausibility(generated(moved(mol, shifted_to(wall))), around))

@@ -6,16 +6,13 @@ aromatic rings, contacts with the pocket, strange rings, and bonds that had to b
 nothing replaces the evaluator: it only ranks.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
-from scipy.spatial import cKDTree
 
-from ligandsmith.chem.surroundings import clashes_per_atom, vdw_radius
-from ligandsmith.types import GeneratedLigand, Pocket
+from ligandsmith.chem.surroundings import PocketAtoms, clashes_per_atom
+from ligandsmith.types import GeneratedLigand
 
 PLAUSIBLE = 1.0  # crystal ligands have 0.5 in the mean
 WORST = 1000.0  # of a ligand that was not built
@@ -31,25 +28,13 @@ REPAIR = 3.0
 STRAIN = 0.25  # of each factor of e in the force field's energy per atom
 
 
-class PocketAtoms(NamedTuple):
-    """A pocket, ready for look-ups of neighbours."""
-
-    tree: cKDTree
-    radius: NDArray[np.float64]  # [M] van der Waals, Å
-
-    @classmethod
-    def of(cls, pocket: Pocket) -> "PocketAtoms":
-        """The heavy atoms of a pocket."""
-        return cls(cKDTree(pocket.x), np.array([vdw_radius(int(z)) for z in pocket.element]))
-
-
 def implausibility(ligand: GeneratedLigand, pocket: PocketAtoms) -> float:
     """0 for a ligand without fault; about one for each fault. `WORST` without a molecule."""
     mol = ligand.mol
     if mol is None:
         return WORST
     x = mol.GetConformer().GetPositions()
-    faults = _distance_faults(mol, x) + _bent_planes(mol, x) + int((clashes_per_atom(mol, *pocket) > 0).sum())
+    faults = _distance_faults(mol, x) + _bent_planes(mol, x) + int((clashes_per_atom(mol, pocket) > 0).sum())
     return (
         faults + ODD_RING * _odd_rings(mol) + REPAIR * ligand.repaired + PIECES * (not ligand.connected) + _strain(mol)
     )

@@ -8,6 +8,7 @@ binds N, O and S at 2.2 Å.
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +56,22 @@ def vdw_radius(element: int) -> float:
     return float(Chem.GetPeriodicTable().GetRvdw(element))
 
 
-def clashes_per_atom(mol: Chem.Mol, tree: cKDTree, radius: Array) -> NDArray[np.int64]:
+class PocketAtoms(NamedTuple):
+    """Heavy atoms of a pocket or protein, ready for look-ups of neighbours."""
+
+    tree: cKDTree  # of the places, Å
+    radius: Array  # [M] van der Waals, Å
+
+    @classmethod
+    def of(cls, x: NDArray[Any], element: NDArray[Any]) -> "PocketAtoms":
+        """Places [M, 3] Å and atomic numbers [M]."""
+        return cls(cKDTree(x), np.array([vdw_radius(int(z)) for z in element]))
+
+
+def clashes_per_atom(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:
     """For each heavy atom of a ligand the number of pocket atoms nearer than 0.75 times the sum of the van der Waals
-    radii. `tree` holds the pocket's M places (Å), `radius` [M] its atoms' radii."""
+    radii."""
+    tree, radius = pocket
     heavy = [atom for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
     x = mol.GetConformer().GetPositions()[[atom.GetIdx() for atom in heavy]]
     counts = np.zeros(len(heavy), dtype=np.int64)

@@ -35,7 +35,9 @@ class Layout(NamedTuple):
         """Atoms' latents z [B, N, atom] and bond classes [B, N, N] -> z [B, N, D]."""
         if not self.orders:
             return z
-        return torch.cat([z, (F.one_hot(bonds, self.orders) * _pairs(mask)).to(z.dtype).flatten(2)], -1)
+        return torch.cat(
+            [z, (F.one_hot(bonds, self.orders) * real_pairs(mask).unsqueeze(-1)).to(z.dtype).flatten(2)], -1
+        )
 
     def bonds(self, z: Tensor) -> Tensor:
         """z [B, N, D] -> its bond orders [B, N, N, orders]."""
@@ -48,13 +50,13 @@ class Layout(NamedTuple):
         if not self.orders:
             return atoms
         upper = torch.triu(noise.normal(keys, f"{stream} bonds", (n, n, self.orders)).permute(0, 3, 1, 2), diagonal=1)
-        pairs = (upper + upper.transpose(2, 3)).permute(0, 2, 3, 1) * _pairs(mask)
+        pairs = (upper + upper.transpose(2, 3)).permute(0, 2, 3, 1) * real_pairs(mask).unsqueeze(-1)
         return torch.cat([atoms, pairs.flatten(2)], -1)
 
     def weight(self, mask: Tensor) -> Tensor:
         """How much each entry of z counts in a sum over degrees of freedom, [B, N, D]: a bond stands in two places."""
         atoms = mask.unsqueeze(-1).expand(-1, -1, self.atom).float()
-        pairs = 0.5 * _pairs(mask).expand(-1, -1, -1, self.orders).flatten(2)
+        pairs = 0.5 * real_pairs(mask).unsqueeze(-1).expand(-1, -1, -1, self.orders).flatten(2)
         return torch.cat([atoms, pairs], -1)
 
     def single(self, z: Tensor, atoms: int) -> Tensor:
@@ -69,7 +71,7 @@ class Layout(NamedTuple):
         return batch
 
 
-def _pairs(mask: Tensor) -> Tensor:
-    """Ordered pairs of distinct real atoms, [B, N] -> [B, N, N, 1]."""
+def real_pairs(mask: Tensor) -> Tensor:
+    """Ordered pairs of distinct real atoms, [B, N] -> [B, N, N]."""
     eye = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-    return (mask.unsqueeze(1) & mask.unsqueeze(2) & ~eye).unsqueeze(-1)
+    return mask.unsqueeze(2) & mask.unsqueeze(1) & ~eye

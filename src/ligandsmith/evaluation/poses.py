@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from scipy.spatial import cKDTree
 
-from ligandsmith.chem.surroundings import clashes_per_atom, vdw_radius
+from ligandsmith.chem.surroundings import PocketAtoms, clashes_per_atom
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.failure import ToolFailure
 
@@ -45,6 +46,11 @@ class Protein:
     element: NDArray[np.int64]  # [P] atomic numbers
     x: NDArray[np.float64]  # [P, 3] Å
     removed: tuple[str, ...] = ()  # what was left out, for the summary
+
+    @cached_property
+    def atoms(self) -> PocketAtoms:
+        """Built once, for all ligands."""
+        return PocketAtoms.of(self.x, self.element)
 
     def crop(self, x: NDArray[Any], radius: float = CROP_RADIUS) -> Chem.Mol:
         """Whole residues with an atom within `radius` Å of any of x [N, 3], bondless, with PDB residue information.
@@ -131,8 +137,7 @@ def _copies(residue: gemmi.Residue) -> list[dict[str, gemmi.Atom]]:
 
 def count_clashes(mol: Chem.Mol, protein: Protein) -> int:
     """Pairs of ligand and protein heavy atoms closer than 0.75 times the sum of their van der Waals radii."""
-    radius = np.array([vdw_radius(int(z)) for z in protein.element])
-    return int(clashes_per_atom(mol, cKDTree(protein.x), radius).sum())
+    return int(clashes_per_atom(mol, protein.atoms).sum())
 
 
 def posebusters_available() -> bool:

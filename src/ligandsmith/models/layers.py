@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ligandsmith.diffusion.layout import real_pairs
+
 EPS = 1e-6  # Å², keeps the gradient of the distance finite at zero
 MAX_EXPONENT = 30.0  # exp(-30) is 1e-13; an exp that underflows costs ten times as much on a CPU
 
@@ -55,9 +57,7 @@ def dense_edges(x: Tensor, mask: Tensor) -> Edges:
     """All ordered pairs of distinct real atoms. x [B, N, 3] Å, mask [B, N]."""
     vector = x.unsqueeze(2) - x.unsqueeze(1)
     distance = (vector.square().sum(-1) + EPS).sqrt()
-    eye = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-    pair = mask.unsqueeze(2) & mask.unsqueeze(1) & ~eye
-    return Edges(vector, distance, pair)
+    return Edges(vector, distance, real_pairs(mask))
 
 
 def gathered_edges(x: Tensor, keys_x: Tensor, index: Tensor, mask: Tensor) -> Edges:
