@@ -107,7 +107,9 @@ def test_continuous_integration_runs_what_a_user_runs() -> None:
     assert "set -euo pipefail" in lines
 
 
-@pytest.mark.parametrize("changes", [{"self_layers": 8}, {"triangles": 4}, {"bonds": True, "triangles": 4}])
+@pytest.mark.parametrize(
+    "changes", [{"self_layers": 8}, {"cross_layers": 4}, {"triangles": 4}, {"bonds": True, "triangles": 4}]
+)
 def test_a_grown_denoiser_gives_what_it_gave_before(changes: dict[str, Any]) -> None:
     before = load_checkpoint(shipped_weights("tiny"))
     after = script("grow_denoiser").grown(load_checkpoint(shipped_weights("tiny")), **changes)
