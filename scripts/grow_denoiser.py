@@ -1,4 +1,4 @@
-"""Add blocks, sums over third atoms or bonds to a trained denoiser, for training on with `--init_from`.
+"""Add blocks, sums over third atoms, bonds or inputs to a trained denoiser, for training on with `--init_from`.
 
 `python scripts/grow_denoiser.py best_denoiser.pt grown.pt --self_layers 8 --cross_layers 4 --triangles 16 --bonds`
 then `train_denoiser.py --init_from grown.pt --set denoiser.self_layers=8 ...`. What it says of coordinates and features
@@ -20,7 +20,11 @@ from ligandsmith.training.modules import DiffusionModel
 from ligandsmith.training.sharing import slim
 
 SELF, CROSS = "denoiser.self_blocks.", "denoiser.cross_blocks."
-BOND_INPUT = "denoiser.bond_embedding.weight"
+INPUTS = {  # by option; what enters through a new one is zero
+    "bonds": "denoiser.bond_embedding.weight",
+    "fragments": "denoiser.fixed_embedding.weight",
+    "properties": "denoiser.property_embedding.weight",
+}
 LEAVING = ("out.", "ffn_out.", "gates.")  # of a block, into scalars and coordinates
 INTO_EDGES = ("edge_out.",)  # of a self block; a cross block keeps no edge state
 
@@ -62,7 +66,7 @@ def silence(state: dict[str, Tensor], prefix: str, new: set[int], parts: tuple[s
 
 
 def grown(content: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """A checkpoint (averaged weights only) with `changes` of its DenoiserConfig: blocks, triangles, bonds."""
+    """A checkpoint (averaged weights only) with `changes` of its DenoiserConfig: blocks, triangles, inputs."""
     content = slim(content)
     config = from_dict(Config, content["config"])
     old, new = config.denoiser, replace(config.denoiser, **changes)
@@ -73,8 +77,9 @@ def grown(content: dict[str, Any], **changes: Any) -> dict[str, Any]:
     state |= moved(moved(content["diffusion_state"], SELF, at), CROSS, crossing)
     silence(state, SELF, set(range(new.self_layers)) - set(at), LEAVING + INTO_EDGES)
     silence(state, CROSS, set(range(new.cross_layers)) - set(crossing), LEAVING)
-    if new.bonds and not old.bonds:
-        state[BOND_INPUT] = torch.zeros_like(state[BOND_INPUT])
+    for option, name in INPUTS.items():
+        if getattr(new, option) and not getattr(old, option):
+            state[name] = torch.zeros_like(state[name])
     return {**content, "config": to_dict(config), "diffusion_state": state}
 
 
@@ -85,9 +90,10 @@ def main() -> None:
     parser.add_argument("--self_layers", type=int)
     parser.add_argument("--cross_layers", type=int)
     parser.add_argument("--triangles", type=int)
-    parser.add_argument("--bonds", action="store_true", default=None)
+    for option in INPUTS:
+        parser.add_argument(f"--{option}", action="store_true", default=None)
     args = parser.parse_args()
-    given = {name: getattr(args, name) for name in ("self_layers", "cross_layers", "triangles", "bonds")}
+    given = {name: getattr(args, name) for name in ("self_layers", "cross_layers", "triangles", *INPUTS)}
     changes = {name: value for name, value in given.items() if value is not None}
     save_checkpoint(args.out, grown(load_checkpoint(args.checkpoint, ("denoiser",)), **changes))
 

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 import ligandsmith
+from ligandsmith.chem.fragment import read_fragment
 from ligandsmith.chem.plausibility import PLAUSIBLE, implausibility
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.cli import main
+from ligandsmith.data.structures import read_ligand
 from ligandsmith.data.vocabulary import CALPHA
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.generation import (
@@ -139,7 +141,7 @@ def test_sizes_follow_the_model_where_none_is_given(
     def sizes(num: int, **options: Any) -> NDArray[np.int64]:
         return np.array([g.num_atoms for g in generator.generate(pocket, num=num, steps=1, batch_size=num, **options)])
 
-    monkeypatch.setattr("ligandsmith.generation.build_molecule", lambda _: BuildFailure("valence", "not built"))
+    monkeypatch.setattr("ligandsmith.sampling.build_molecule", lambda _: BuildFailure("valence", "not built"))
     drawn = sizes(40)
     assert 10 < drawn.mean() < 50
     assert len(set(drawn.tolist())) > 5
@@ -224,7 +226,7 @@ def test_a_folder_with_something_else_is_left_alone(generator: LigandGenerator, 
 def test_failures_are_listed_with_their_reasons(
     generator: LigandGenerator, pocket: Pocket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ligandsmith.generation.build_molecule", lambda decoded: BuildFailure("valence", "atom 3"))
+    monkeypatch.setattr("ligandsmith.sampling.build_molecule", lambda decoded: BuildFailure("valence", "atom 3"))
     record = generate_to_folder(generator, pocket, OPTIONS, tmp_path)
     assert record["failures"] == [
         {"index": i, "reason": "valence", "detail": "atom 3", "candidates": 1, "candidates_valid": 0} for i in range(5)
@@ -292,3 +294,87 @@ def test_generate_then_evaluate_on_the_command_line(
     assert "valid_connected" in capsys.readouterr().out
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["metrics"]["valid"]["n"] == 3
+
+
+@pytest.fixture(scope="module")
+def fragment() -> Chem.Mol:
+    """A part of 7sza's own ligand, in place."""
+    ligand = read_ligand(LIGAND)
+    bond = next(
+        b
+        for b in ligand.GetBonds()
+        if not b.IsInRing() and b.GetBeginAtom().GetDegree() > 1 < b.GetEndAtom().GetDegree()
+    )
+    pieces = Chem.FragmentOnBonds(ligand, [bond.GetIdx()], addDummies=False)
+    return min(Chem.GetMolFrags(pieces, asMols=True), key=lambda mol: abs(mol.GetNumAtoms() - 8))
+
+
+def test_a_fragment_is_in_every_ligand_as_it_was_given(
+    generator: LigandGenerator, pocket: Pocket, fragment: Chem.Mol, tmp_path: Path
+) -> None:
+    n = fragment.GetNumAtoms()
+    options = replace(OPTIONS, num=8, num_atoms=f"{n + 2}-{n + 6}", fix=fragment)
+    made = [ligand for batch in generator.batches(pocket, options) for ligand in batch]
+    built = [ligand.mol for ligand in made if ligand.mol is not None]
+    assert len(built) >= 2
+    for mol in built:
+        place = mol.GetConformer().GetPositions()[:n]
+        assert np.array_equal(place.astype(np.float32), fragment.GetConformer().GetPositions().astype(np.float32))
+        own = [a.GetAtomicNum() for a in fragment.GetAtoms()]
+        assert [a.GetAtomicNum() for a in mol.GetAtoms()][:n] == own
+        assert mol.GetNumAtoms() > n
+        inner = {(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), b.GetBondType()) for b in fragment.GetBonds()}
+        assert inner == {t for t in ((b.GetBeginAtomIdx(), b.GetEndAtomIdx(), b.GetBondType()) for b in mol.GetBonds())
+                         if max(t[:2]) < n}  # fmt: skip
+    record = generate_to_folder(generator, pocket, options, tmp_path)
+    assert record["identity"]["fragment"] == read_fragment(fragment).digest
+    with pytest.raises(LigandsmithError, match="different fragment"):
+        generate_to_folder(generator, pocket, replace(options, fix=None), tmp_path)
+
+
+def test_sizes_count_the_fragment(generator: LigandGenerator, pocket: Pocket, fragment: Chem.Mol) -> None:
+    least = fragment.GetNumAtoms() + 1
+    made = generator.generate(pocket, num=20, steps=1, fix=fragment)
+    assert min(ligand.num_atoms for ligand in made) >= least
+    with pytest.raises(LigandsmithError, match="counts the whole ligand"):
+        generator.generate(pocket, num=1, num_atoms="5", fix=fragment)
+
+
+def test_properties_that_are_asked_for_change_the_ligands(generator: LigandGenerator, pocket: Pocket) -> None:
+    def places(**asked: float) -> list[list[float]]:
+        made = generator.generate(pocket, num=4, num_atoms="8", **asked)
+        return [ligand.mol.GetConformer().GetPositions().tolist() for ligand in made if ligand.mol]
+
+    weight = generator.model.denoiser.property_embedding.weight.data
+    before, plain = weight.clone(), places()
+    assert plain
+    assert places(qed=float("nan")) == plain
+    weight.normal_(generator=torch.Generator().manual_seed(0))
+    try:
+        assert places() == plain
+        assert places(qed=0.9) != plain
+        assert places(qed=0.9, logp=0.0) != places(qed=0.9)
+    finally:
+        weight.copy_(before)
+
+
+def test_what_weights_cannot_give_is_refused(
+    generator: LigandGenerator, pocket: Pocket, fragment: Chem.Mol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LigandsmithError, match=r"--qed 1\.5: give a number from 0 to 1, or any"):
+        generator.generate(pocket, num=1, qed=1.5)
+    plain = replace(generator.config.denoiser, fragments=False, properties=False)
+    monkeypatch.setattr(generator, "config", replace(generator.config, denoiser=plain))
+    with pytest.raises(LigandsmithError, match="--sa: these weights were not trained"):
+        generator.generate(pocket, num=1, sa=0.5)
+    with pytest.raises(LigandsmithError, match="--fix: these weights were not trained"):
+        generator.generate(pocket, num=1, fix=fragment)
+
+
+def test_repulsion_keeps_ligands_out_of_the_pocket(generator: LigandGenerator, pocket: Pocket) -> None:
+    def nearest(repulsion: float) -> float:
+        made = generator.generate(pocket, num=12, num_atoms="8", steps=10, repulsion=repulsion)
+        places = [ligand.mol.GetConformer().GetPositions() for ligand in made if ligand.mol]
+        return float(np.mean([np.linalg.norm(x[:, None] - pocket.x[None], axis=-1).min() for x in places]))
+
+    assert nearest(1.0) > nearest(0.0) + 0.2

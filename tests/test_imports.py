@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("diffusion", "chem"),
     ("models",),
     ("losses",),
-    ("training", "samples", "generation", "concurrency", "closing", "many"),
+    ("training", "samples", "sampling", "generation", "concurrency", "closing", "many"),
     ("arguments", "doctor", "generation_commands", "selection_commands", "cli"),
 )
 COMMAND_LINE = ("doctor", "generation_commands", "selection_commands", "cli")

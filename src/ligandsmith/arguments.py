@@ -55,6 +55,11 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
 
 
+def number_or_any(text: str) -> float:
+    """NaN for `any`."""
+    return float("nan") if text == "any" else number(text)
+
+
 def numbers(text: str) -> tuple[float, float, float]:
     parts = [number(part) for part in text.replace(",", " ").split()]
     if len(parts) != 3:

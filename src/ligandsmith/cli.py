@@ -202,6 +202,18 @@ def _conformers(args: argparse.Namespace) -> None:
     _print_counts(manifest, "ligands", f"conformers written to {args.out}")
 
 
+def _properties_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", type=Path, help="data set folder")
+
+
+def _properties(args: argparse.Namespace) -> None:
+    from ligandsmith.data.dataset import add_properties, open_dataset
+    from ligandsmith.data.properties import FILE
+
+    count = add_properties(open_dataset(args.data))
+    print(f"properties of {count} ligands written to {args.data / FILE}")
+
+
 def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("ligands", type=Path, help="SDF, folder with an SDF for each pocket, manifest .csv, or result file .pt")
@@ -269,6 +281,7 @@ COMMANDS: dict[str, Command] = {
     "prepare": ("complexes on disk -> data set", _prepare_flags, _prepare),
     "split": ("leakage-free splits of a data set", _split_flags, _split),
     "conformers": ("SMILES -> ligand-only data set", _conformers_flags, _conformers),
+    "properties": ("QED, SA and logP of a data set's ligands", _properties_flags, _properties),
     "train-vae": ("train the ligand or the protein VAE", _train_vae_flags, _train_vae),
     "train-denoiser": ("train the diffusion model", _train_denoiser_flags, _train_denoiser),
     "train-all": ("train everything together, on one or many GPUs", _train_all_flags, _train_all),

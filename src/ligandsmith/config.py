@@ -64,6 +64,8 @@ class DenoiserConfig:
     self_conditioning: bool = True
     triangles: int = 0  # channels of the sums over third atoms in the edge state; 0: none
     bonds: bool = False  # bond orders are noised and denoised beside coordinates and features
+    fragments: bool = False  # reads which atoms are given, and their latents
+    properties: bool = False  # reads the properties that the ligand should have
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class DiffusionConfig:
     min_time: float = 1e-3
     precision: float = 1e-4  # of polynomial_2
     cfg_dropout_prob: float = 0.1
+    fragment_prob: float = 0.3  # share of ligands of which a part is given, where the denoiser reads fragments
+    property_prob: float = 0.5  # share of ligands of which properties are told, where the denoiser reads them
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,11 @@ class SamplingConfig:
     power: float = 2.0  # spacing of the time grid towards 0
     candidates: int = 1  # at most so many are sampled for each ligand, until one is plausible; the best is kept
     refine_time: float = 0.2  # every other candidate is the best one noised up to here; 0: all are new
+    repulsion: float = 0.0  # share of an overlap with the pocket that is taken back at each step
+    repulsion_time: float = 0.6  # from which on
+    qed: float | None = None  # what is asked for; None: nothing
+    sa: float | None = None  # normalised, 1 the easiest to make
+    logp: float | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +157,8 @@ def _sized(name: str, width: int, edge: int, layers: tuple[int, int], channels: 
             cross_layers=layers[1],
             triangles=16,
             bonds=True,
+            fragments=True,
+            properties=True,
             **common,  # type: ignore[arg-type]
         ),
     )

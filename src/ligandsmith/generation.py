@@ -5,6 +5,7 @@ time, so an interrupted run continues with the same command.
 """
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import resources
@@ -13,12 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from rdkit import Chem
 from torch import Tensor
 
-from ligandsmith.chem.builder import build_molecule
-from ligandsmith.chem.plausibility import PLAUSIBLE, implausibility
+from ligandsmith.chem.fragment import Fragment, read_fragment
 from ligandsmith.chem.surroundings import PocketAtoms
-from ligandsmith.concurrency import Check, side_by_side
 from ligandsmith.config import Config, SamplingConfig, from_dict
 from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.pocket import (
@@ -29,27 +29,25 @@ from ligandsmith.data.pocket import (
     pocket_from_ligand,
     pocket_from_residues,
 )
+from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.data.structures import read_ligand, read_protein
 from ligandsmith.data.transforms import crop_pocket, frame_origin, select_atoms
 from ligandsmith.data.vocabulary import Vocabulary
 from ligandsmith.diffusion import noise
-from ligandsmith.diffusion.guidance import GuidedDenoiser
-from ligandsmith.diffusion.process import NoisyLigand, add_noise, coefficients
-from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
+from ligandsmith.diffusion.samplers import SAMPLERS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.models.denoiser import DenoiserKeys
 from ligandsmith.models.latents import PocketLatents, fingerprint, pocket_latents
 from ligandsmith.models.size import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.samples import funnel, generate_to_folder
+from ligandsmith.sampling import LigandSampler, Task
 from ligandsmith.training.checkpoint import load_checkpoint
 from ligandsmith.training.modules import DiffusionModel, build_vaes
 from ligandsmith.training.sharing import TENSORS, load_exported
 from ligandsmith.training.trained_vae import averaged_vae_state, load_vae
-from ligandsmith.types import BuildFailure, DecodedLigand, GeneratedLigand, LigandPrediction, Pocket
+from ligandsmith.types import GeneratedLigand, Pocket
 
 __all__ = ["GenerationOptions", "LigandGenerator", "funnel", "generate", "generate_to_folder", "load", "read_pocket"]
 SHIPPED = "weights"
-GROUP = 13  # ligands of like sizes that a thread makes at a time: little padding, and what they need stays in the cache
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,11 @@ class GenerationOptions:
     noise_scale: float | None = None
     noise_scale_h: float | None = None
     candidates: int | None = None
+    repulsion: float | None = None
+    qed: float | None = None  # NaN: any, whatever the checkpoint's setting
+    sa: float | None = None
+    logp: float | None = None
+    fix: Path | str | Chem.Mol | None = None  # a fragment that all ligands contain as it is
     batch_size: int = 50  # at a time; on a CPU in groups of like sizes
     seed: int = 0
     add_hs: bool = False
@@ -73,7 +76,16 @@ class GenerationOptions:
     def sampling(self, base: SamplingConfig) -> SamplingConfig:
         """The checkpoint's sampling settings with the given ones laid over them."""
         names = {f.name for f in fields(self)} & {f.name for f in fields(base)}
-        setting = replace(base, **{n: getattr(self, n) for n in names if getattr(self, n) is not None})
+        given = {n: getattr(self, n) for n in names if getattr(self, n) is not None}
+        for name, scale in PROPERTIES.items():
+            value = given.get(name)
+            if value is not None and math.isnan(value):
+                given[name] = None
+            elif value is not None and not scale.low <= value <= scale.high:
+                raise LigandsmithError(
+                    f"--{name} {value:g}: give a number from {scale.low:g} to {scale.high:g}, or any"
+                )
+        setting = replace(base, **given)
         if setting.sampler not in SAMPLERS:
             raise LigandsmithError(f"unknown sampler '{setting.sampler}'; choose one of: {', '.join(SAMPLERS)}")
         return setting
@@ -155,29 +167,13 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 
-class Task(NamedTuple):
-    """A pocket as sampling needs it, and how to sample."""
+class Asked(NamedTuple):
+    """What is asked of the ligands, complete."""
 
-    keys: DenoiserKeys
-    origin: np.ndarray  # [3] Å, of the networks' frame
-    pocket: PocketAtoms
-    setting: SamplingConfig
-    check: Check  # raises where the ligands are not wanted any more
-
-
-class Candidate(NamedTuple):
-    """A sampled ligand with its latents [n, D] and its score, the lower the better."""
-
-    ligand: GeneratedLigand
-    z: Tensor
-    score: float
-
-
-def better(a: Candidate, b: Candidate) -> Candidate:
-    """The better of two, which then stands for all candidates of both."""
-    best = min(a, b, key=lambda candidate: candidate.score)
-    counts = {name: getattr(a.ligand, name) + getattr(b.ligand, name) for name in ("candidates", "candidates_valid")}
-    return best._replace(ligand=replace(best.ligand, **counts))
+    sampling: SamplingConfig
+    sizes: tuple[int, int] | None  # range of heavy atoms; None: the size model
+    fragment: Fragment | None = None
+    least: int = MIN_ATOMS  # heavy atoms
 
 
 class LigandGenerator:
@@ -201,6 +197,7 @@ class LigandGenerator:
             ) from error
         for module in (self.model, self.vaes):
             module.eval().requires_grad_(False).to(self.device)
+        self.sampler = LigandSampler(self.model, self.vaes["ligand"], self.vocabulary, self.device)  # type: ignore[arg-type]
 
     def fingerprints(self) -> dict[str, str]:
         """Fingerprints of the two VAEs inside the checkpoint."""
@@ -223,20 +220,44 @@ class LigandGenerator:
     @torch.inference_mode()
     def batches(self, pocket: Pocket, options: GenerationOptions, start: int = 0) -> Iterator[list[GeneratedLigand]]:
         """Ligands number `start` and following, a batch at a time."""
-        setting = options.sampling(self.config.sampling)
-        latents, origin = self._encode(pocket)
+        asked = self.asked(options, pocket)
+        latents, origin = self.encode(pocket)
         task = Task(
-            self.model.denoiser.keys(latents), origin, PocketAtoms.of(pocket.x, pocket.element), setting, lambda: None
-        )
+            self.model.denoiser.keys(latents), origin, PocketAtoms.of(pocket.x, pocket.element), asked.sampling,
+            lambda: None, asked.fragment,
+        )  # fmt: skip
         pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
         for begin in range(start, options.num, options.batch_size):
             index = torch.arange(begin, min(begin + options.batch_size, options.num), device=self.device)
             molecule_keys = noise.make_keys(options.seed, pocket_key, index, device=self.device)
-            sizes = self._sizes(latents, molecule_keys, options.size_range())
-            ligands = self._grouped(task, sizes, molecule_keys)
+            sizes = self._sizes(latents, molecule_keys, asked)
+            ligands = self.sampler.grouped(task, sizes, molecule_keys)
             yield [replace(ligand, index=begin + row) for row, ligand in enumerate(ligands)]
 
-    def _encode(self, pocket: Pocket) -> tuple[PocketLatents, np.ndarray]:
+    def asked(self, options: GenerationOptions, pocket: Pocket) -> Asked:
+        """What `options` ask for, once it is clear that these weights can give it. Raises LigandsmithError."""
+        sampling, sizes = options.sampling(self.config.sampling), options.size_range()
+        wanted = [name for name in PROPERTIES if getattr(sampling, name) is not None]
+        if wanted and not self.config.denoiser.properties:
+            raise LigandsmithError(f"--{wanted[0]}: these weights were not trained to be asked for properties")
+        if options.fix is None:
+            return Asked(sampling, sizes)
+        if not self.config.denoiser.fragments:
+            raise LigandsmithError("--fix: these weights were not trained to complete fragments")
+        fragment = read_fragment(options.fix)
+        fragment.require_place(pocket.x)
+        unknown = ~np.isin(fragment.ligand.element, self.vocabulary.ligand_elements)
+        if unknown.any():
+            raise LigandsmithError(f"--fix: atom {unknown.argmax() + 1} has an element that these weights do not know")
+        least = max(fragment.num_atoms + 1, MIN_ATOMS)
+        if sizes is not None and sizes[0] < least:
+            raise LigandsmithError(
+                f"--num_atoms {options.num_atoms}: it counts the whole ligand, and the fragment alone has "
+                f"{fragment.num_atoms} heavy atoms; give {least} or more"
+            )
+        return Asked(sampling, sizes, fragment, least)
+
+    def encode(self, pocket: Pocket) -> tuple[PocketLatents, np.ndarray]:
         """The pocket in its own frame, cut to the number of atoms that the networks take, encoded once."""
         origin = frame_origin(pocket).astype(np.float32)
         limit = self.config.pocket.max_atoms
@@ -250,99 +271,17 @@ class LigandGenerator:
         h = self.vaes["protein"].encode(batch).mean_h  # type: ignore[operator]
         return pocket_latents(batch.x, h, batch.mask, self.config.denoiser.anchors), origin
 
-    def _sizes(self, latents: PocketLatents, keys: Tensor, bounds: tuple[int, int] | None) -> Tensor:
+    def _sizes(self, latents: PocketLatents, keys: Tensor, asked: Asked) -> Tensor:
         """Number of heavy atoms of each molecule: drawn from p(N | pocket), or uniformly from a given range."""
-        u = noise.uniform(keys, "size")
+        u, bounds = noise.uniform(keys, "size"), asked.sizes
         if bounds is not None:
             return bounds[0] + (u * (bounds[1] - bounds[0] + 1)).long()
-        cumulative = self.model.size(latents).softmax(-1).cumsum(-1).expand(len(keys), -1)
+        logits = self.model.size(latents)
+        logits[:, : asked.least - MIN_ATOMS] = -torch.inf
+        cumulative = logits.softmax(-1).cumsum(-1).expand(len(keys), -1)
         return MIN_ATOMS + torch.searchsorted(cumulative.contiguous(), u.unsqueeze(-1)).squeeze(-1).clamp(
             max=MAX_ATOMS - MIN_ATOMS
         )
-
-    def _grouped(self, task: Task, sizes: Tensor, keys: Tensor) -> list[GeneratedLigand]:
-        """Ligands of the given sizes, in order; on a CPU in groups of like sizes, side by side, the largest first."""
-        order = torch.argsort(sizes, descending=True, stable=True)
-        groups = order.split(GROUP) if self.device.type == "cpu" else (order,)
-        made = side_by_side(lambda rows, check: self._best(task._replace(check=check), sizes[rows], keys[rows]), groups)
-        ligands = [ligand for group in made for ligand in group]
-        return [ligands[i] for i in torch.argsort(order).tolist()]
-
-    @torch.inference_mode()  # of this thread
-    def _best(self, task: Task, sizes: Tensor, keys: Tensor) -> list[GeneratedLigand]:
-        """The most plausible candidate of each ligand; a ligand with a plausible one gets no more of them.
-
-        Every other candidate is the best one so far, noised a little and denoised again. All candidates of a ligand
-        have its size, lest the choice favour small ones.
-        """
-        kept = self._sample(task, sizes, keys)
-        for number in range(1, task.setting.candidates):
-            rows = [row for row, candidate in enumerate(kept) if candidate.score > PLAUSIBLE]
-            if not rows:
-                break
-            earlier = [kept[row].z for row in rows] if number % 2 and task.setting.refine_time > 0 else None
-            own = noise.combine(keys[rows], number)
-            for row, candidate in zip(rows, self._sample(task, sizes[rows], own, earlier), strict=True):
-                kept[row] = better(kept[row], candidate)
-        return [candidate.ligand for candidate in kept]
-
-    def _sample(self, task: Task, sizes: Tensor, keys: Tensor, earlier: list[Tensor] | None = None) -> list[Candidate]:
-        """Ligands from noise, or from `earlier` latents noised up to `refine_time`."""
-        n = int(sizes.max())
-        mask = torch.arange(n, device=self.device) < sizes.unsqueeze(-1)
-        model, layout, setting = self.model, self.model.denoiser.layout, task.setting
-        scale = torch.full((layout.width(n),), setting.noise_scale_h, device=self.device)
-        scale[:3] = setting.noise_scale
-
-        def fresh(step: int) -> Tensor:
-            return scale * layout.noise(keys, f"step {step}", mask)
-
-        def predict(noisy: NoisyLigand, null: Tensor) -> Tensor:
-            task.check()
-            target: Tensor = model.denoiser(noisy, task.keys, null)
-            return target
-
-        denoise = GuidedDenoiser(
-            predict, mask, model.stats.scale_x, setting,
-            model.schedule, self.config.diffusion.prediction,
-        )  # fmt: skip
-        start = scale * layout.noise(keys, "start", mask)
-        times = time_grid(setting.steps, setting.min_time, setting.power)
-        if earlier is not None:
-            times = [t for t in times if t <= setting.refine_time] or times[-1:]
-            t = torch.full((len(keys),), times[0], device=self.device)
-            c = coefficients(model.schedule, t, self.config.diffusion.prediction)
-            start = add_noise(layout.stacked(earlier, n), start, c)
-        z = SAMPLERS[setting.sampler](denoise, start, times, model.schedule, fresh, setting.churn)
-        x, h = model.stats.restore(z)
-        prediction = self.vaes["ligand"].decode(x, h, mask)  # type: ignore[operator]
-        ligands = [self._built(prediction, row, size, task.origin) for row, size in enumerate(sizes.tolist())]
-        return [Candidate(a, layout.single(z[a.index], a.num_atoms), implausibility(a, task.pocket)) for a in ligands]
-
-    def _built(self, prediction: LigandPrediction, row: int, size: int, origin: np.ndarray) -> GeneratedLigand:
-        built = build_molecule(decoded_ligand(prediction, row, size, self.vocabulary, origin))
-        if isinstance(built, BuildFailure):
-            return GeneratedLigand(row, size, None, False, False, False, built.reason, built.detail)
-        valid = int(built.raw_valid and built.connected)
-        return GeneratedLigand(
-            row, size, built.mol, built.raw_valid, built.repaired, built.connected, candidates_valid=valid
-        )
-
-
-def decoded_ligand(
-    prediction: LigandPrediction, row: int, size: int, vocabulary: Vocabulary, origin: np.ndarray
-) -> DecodedLigand:
-    """One molecule of a batch as arrays, its coordinates moved by `origin` [3] Å."""
-    elements = np.array(vocabulary.ligand_elements, dtype=np.uint8)
-    charges = np.array(vocabulary.charges, dtype=np.int8)
-    return DecodedLigand(
-        element=elements[prediction.element[row, :size].argmax(-1).cpu().numpy()],
-        charge=charges[prediction.charge[row, :size].argmax(-1).cpu().numpy()],
-        aromatic=(prediction.aromatic[row, :size] > 0).cpu().numpy(),
-        num_h=prediction.num_h[row, :size].argmax(-1).cpu().numpy().astype(np.uint8),
-        bond_probs=prediction.bonds[row, :size, :size].softmax(-1).cpu().numpy(),
-        x=(prediction.x[row, :size].cpu().numpy() + origin).astype(np.float32),
-    )
 
 
 def generate(

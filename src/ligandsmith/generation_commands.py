@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ligandsmith.arguments import above_zero, numbers, positive, probability, whole
+from ligandsmith.arguments import above_zero, number_or_any, numbers, positive, probability, whole
 
 if TYPE_CHECKING:
     from ligandsmith.generation import GenerationOptions, LigandGenerator
@@ -48,6 +48,16 @@ def flags(parser: argparse.ArgumentParser) -> None:
         "--candidates",
         type=positive,
         help="at most so many for each ligand; the best is kept (default: the checkpoint's)",
+    )
+    add("--fix", type=Path, metavar="SDF", help="a fragment that every ligand contains, in the protein's coordinates")
+    asked = "that is asked for, or any (default: the checkpoint's)"
+    add("--qed", type=number_or_any, help=f"drug-likeness {asked}")
+    add("--sa", type=number_or_any, help=f"ease of synthesis, 0 to 1, {asked}")
+    add("--logp", type=number_or_any, help=f"lipophilicity {asked}")
+    add(
+        "--repulsion",
+        type=probability,
+        help="share of an overlap with the pocket that is taken back at each step (default: the checkpoint's)",
     )
     add("--batch_size", type=positive, default=50, help="molecules at a time; does not change them (%(default)s)")
     add("--seed", type=int, default=0)
@@ -94,6 +104,8 @@ def _require_fitting_flags(args: argparse.Namespace) -> None:
     many = args.workers > 1 or args.engine != "local" or args.unique or args.stop_below
     if args.manifest is not None and site:
         raise argparse.ArgumentTypeError("with --manifest the site of each pocket is named in the file")
+    if args.manifest is not None and args.fix is not None:
+        raise argparse.ArgumentTypeError("--fix goes with --protein: a fragment lies in one pocket")
     if args.protein is not None and not site:
         raise argparse.ArgumentTypeError(
             "one of the arguments --ligand --residues --center --het is required with --protein"

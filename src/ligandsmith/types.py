@@ -30,6 +30,8 @@ class Ligand:
     x: NDArray[np.float32]  # [N, 3] Å
     bond_index: NDArray[np.int16]  # [E, 2], i < j
     bond_type: NDArray[np.uint8]  # [E], index into vocabulary.BOND_CLASSES (1..4)
+    fixed: NDArray[np.bool_] | None = None  # [N], of a fragment that is given and to be completed
+    properties: NDArray[np.float32] | None = None  # as data.properties has them, NaN where unknown
 
     @property
     def num_atoms(self) -> int:
@@ -103,7 +105,9 @@ class LigandBatch(TensorRecord):
     num_h: Tensor  # [B, N] long, 0..max_hydrogens
     bonds: Tensor  # [B, N, N] long, class, symmetric, 0 = none
     mask: Tensor  # [B, N] bool
-    fixed: Tensor | None = None  # [B, N] bool, atoms held as given context (fragment conditioning)
+    fixed: Tensor | None = None  # [B, N] bool, atoms of a fragment that is given and to be completed
+    fragment_latent: Tensor | None = None  # [B, N, Z], of the fixed atoms as a molecule of their own
+    properties: Tensor | None = None  # [B, 3], as data.properties has them, NaN where unknown
 
 
 @dataclass(frozen=True)

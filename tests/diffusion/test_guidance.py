@@ -9,10 +9,12 @@ from torch import Tensor
 from ligandsmith.config import SamplingConfig
 from ligandsmith.diffusion import noise
 from ligandsmith.diffusion.guidance import GuidedDenoiser
-from ligandsmith.diffusion.process import NoisyLigand, coefficients, joined, to_clean
+from ligandsmith.diffusion.layout import Layout
+from ligandsmith.diffusion.process import Given, NoisyLigand, coefficients, joined, to_clean
 from ligandsmith.diffusion.schedule import make_schedule
 
 LINEAR = make_schedule("linear")
+LAYOUT = Layout(4, 0)
 KEYS = noise.make_keys(1, torch.arange(3))
 MASK = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] * 5 + [False]])
 Z = noise.normal(KEYS, "z", (6, 7)) * MASK.unsqueeze(-1)
@@ -33,7 +35,7 @@ class Network:
 
 
 def guided(setting: SamplingConfig, t: float, network: Network | None = None) -> Tensor:
-    return GuidedDenoiser(network or Network(), MASK, torch.tensor(3.0), setting, LINEAR, "f")(Z, t)
+    return GuidedDenoiser(network or Network(), MASK, torch.tensor(3.0), setting, LINEAR, "f", LAYOUT)(Z, t)
 
 
 def alone(t: float, null: bool) -> Tensor:
@@ -97,8 +99,32 @@ def test_the_last_estimate_is_handed_to_both_branches() -> None:
         seen.append(noisy.previous)
         return Network()(noisy, null)
 
-    denoise = GuidedDenoiser(predict, MASK, torch.tensor(3.0), STRONG, LINEAR, "f")
+    denoise = GuidedDenoiser(predict, MASK, torch.tensor(3.0), STRONG, LINEAR, "f", LAYOUT)
     first = denoise(Z, OUTSIDE)
     denoise(Z, INSIDE)
     assert seen[0] is None
     assert torch.equal(seen[1], first.repeat_interleave(2, 0))
+
+
+def test_given_atoms_are_held_in_what_the_network_sees_and_says() -> None:
+    seen = []
+
+    def predict(noisy: NoisyLigand, null: Tensor) -> Tensor:
+        seen.append(noisy)
+        return Network()(noisy, null)
+
+    fixed = MASK & (torch.arange(6) < 2)
+    known = noise.normal(KEYS, "known", (6, 7))
+    denoise = GuidedDenoiser(predict, MASK, torch.tensor(3.0), STRONG, LINEAR, "f", LAYOUT, Given(fixed), known)
+    for t in (OUTSIDE, INSIDE):
+        clean = denoise(Z, t)
+        noisy = seen[-1]
+        twice = len(noisy.z) // len(Z)
+        held = fixed.repeat_interleave(twice, 0)
+        place = (noisy.z * noisy.c_x.scale_in)[..., :3][held]
+        assert torch.allclose(place, known.repeat_interleave(twice, 0)[..., :3][held], atol=1e-5)
+        assert torch.equal(noisy.given.fixed, held)
+        assert torch.equal(clean[..., :3][fixed], known[..., :3][fixed])
+        assert not torch.equal(clean[..., 3:][fixed], known[..., 3:][fixed])
+        assert not torch.equal(clean[..., :3][MASK & ~fixed], known[..., :3][MASK & ~fixed])
+    assert twice == 2

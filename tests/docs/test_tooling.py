@@ -108,7 +108,14 @@ def test_continuous_integration_runs_what_a_user_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"self_layers": 8}, {"cross_layers": 4}, {"triangles": 4}, {"bonds": True, "triangles": 4}]
+    "changes",
+    [
+        {"self_layers": 8},
+        {"cross_layers": 4},
+        {"triangles": 4},
+        {"bonds": True, "triangles": 4},
+        {"fragments": True, "properties": True},
+    ],
 )
 def test_a_grown_denoiser_gives_what_it_gave_before(changes: dict[str, Any]) -> None:
     before = load_checkpoint(shipped_weights("tiny"))
@@ -120,9 +127,9 @@ def test_a_grown_denoiser_gives_what_it_gave_before(changes: dict[str, Any]) -> 
     )
     old, new = (
         LigandGenerator(content, "hash")
-        .generate(pocket, num=1, num_atoms="12", steps=3, candidates=1, cfg_scale=1.0)[0]
+        .generate(pocket, num=1, num_atoms="12", steps=3, candidates=1, cfg_scale=1.0, **asked)[0]
         .mol
-        for content in (before, after)
+        for content, asked in ((before, {}), (after, {"qed": 0.9} if "properties" in changes else {}))
     )
     difference = old.GetConformer().GetPositions() - new.GetConformer().GetPositions()
     assert abs(difference).max() < 1e-3

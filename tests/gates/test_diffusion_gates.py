@@ -20,10 +20,10 @@ from ligandsmith.diffusion.guidance import GuidedDenoiser
 from ligandsmith.diffusion.process import NoisyLigand, add_noise, coefficients, joined, target
 from ligandsmith.diffusion.samplers import euler, time_grid
 from ligandsmith.diffusion.schedule import Linear
-from ligandsmith.generation import decoded_ligand
 from ligandsmith.losses import per_atom_mean
 from ligandsmith.models.denoiser import Denoiser
 from ligandsmith.models.latents import PocketLatents, moments, null_pocket, pocket_latents
+from ligandsmith.sampling import decoded_ligand
 from ligandsmith.training.modules import (
     DiffusionModel,
     LigandVAETraining,
@@ -109,7 +109,7 @@ def _sampled_rmsd(model: DiffusionModel, vaes, batch, pocket: PocketLatents, row
     start = model.denoiser.layout.noise(noise.make_keys(5, torch.tensor([row])), "start", mask)
     setting = SamplingConfig(cfg_scale=1.0, cfg_scale_x=1.0)
     denoise = GuidedDenoiser(lambda noisy, null: model.denoiser(noisy, keys, null), mask, model.stats.scale_x, setting,
-                             model.schedule, "f")  # fmt: skip
+                             model.schedule, "f", model.denoiser.layout)  # fmt: skip
     z = euler(denoise, start, time_grid(50, 0.005, 2.0), model.schedule, lambda i: torch.zeros_like(start))
     x, h = model.stats.restore(z)
     prediction = vaes["ligand"].decode(x, h, mask)
@@ -173,7 +173,9 @@ def _toy_samples(denoiser: Denoiser, w: float, schedule: Linear, scale: torch.Te
     projected = denoiser.keys(pocket)
     mask = torch.ones(128, 3, dtype=torch.bool)
     setting = SamplingConfig(cfg_scale=w, cfg_scale_x=w)
-    denoise = GuidedDenoiser(lambda n, null: denoiser(n, projected, null), mask, scale, setting, schedule, "f")
+    denoise = GuidedDenoiser(
+        lambda n, null: denoiser(n, projected, null), mask, scale, setting, schedule, "f", denoiser.layout
+    )
     start = noise.normal(keys, "start", (3, 7))
     made = euler(denoise, start, time_grid(30, 0.005, 2.0), schedule, lambda i: torch.zeros_like(start))
     centre = (made[..., :3].mean(1) - z[..., :3].mean(1)).norm(dim=-1).mean() / 3**0.5
@@ -233,8 +235,9 @@ def test_g11_rings(record) -> None:
 
 def _ring_samples(denoiser: Denoiser, keys, mask, schedule: Linear, scale: torch.Tensor) -> torch.Tensor:
     projected, null = denoiser.keys(null_pocket(len(mask), 1, 0, CPU)), torch.ones(len(mask), dtype=torch.bool)
-    denoise = GuidedDenoiser(lambda n, _: denoiser(n, projected, null), mask, scale,
-                             SamplingConfig(cfg_scale=1.0, cfg_scale_x=1.0), schedule, "f")  # fmt: skip
+    setting = SamplingConfig(cfg_scale=1.0, cfg_scale_x=1.0)
+    denoise = GuidedDenoiser(lambda n, _: denoiser(n, projected, null), mask, scale, setting, schedule, "f",
+                             denoiser.layout)  # fmt: skip
     start = noise.normal(keys, "start", (8, 5)) * mask.unsqueeze(-1)
     return euler(denoise, start, time_grid(50, 0.005, 2.0), schedule, lambda i: torch.zeros_like(start))
 

@@ -24,11 +24,12 @@ def pocket_config(backbone: str = "eqattn") -> PocketVAEConfig:
 
 
 def denoiser_config(kind: str = "eqattn") -> DenoiserConfig:
-    """A backbone, or "bonds": eqattn that denoises bonds too and sums over third atoms."""
-    bonds = kind == "bonds"
+    """A backbone; or "bonds": eqattn that denoises bonds too and sums over third atoms; or "asked": that, told of
+    fragments and properties."""
+    bonds = kind in ("bonds", "asked")
     return DenoiserConfig(
         backbone="eqattn" if bonds else kind, self_layers=2, cross_layers=2, cross_neighbors=12, anchors=4, bonds=bonds,
-        triangles=4 if bonds else 0, **SIZES,
+        triangles=4 if bonds else 0, fragments=kind == "asked", properties=kind == "asked", **SIZES,
     )  # fmt: skip
 
 

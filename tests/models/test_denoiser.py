@@ -16,7 +16,7 @@ from ligandsmith.data.vocabulary import BOND_CLASSES
 from ligandsmith.diffusion import noise
 from ligandsmith.diffusion.guidance import GuidedDenoiser
 from ligandsmith.diffusion.layout import Layout
-from ligandsmith.diffusion.process import NoisyLigand, coefficients, to_clean
+from ligandsmith.diffusion.process import NOTHING, Given, NoisyLigand, coefficients, to_clean
 from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
 from ligandsmith.diffusion.schedule import make_schedule
 from ligandsmith.models.denoiser import Denoiser
@@ -60,6 +60,13 @@ class Case(NamedTuple):
         noised, earlier = (v.flatten(2) for v in self.bonds.chunk(2, -1))
         return torch.cat([self.z, noised], -1), torch.cat([self.previous, earlier], -1)
 
+    def given(self) -> Given:
+        """A part of each ligand and some properties: told by the latents, so that they move with the atoms."""
+        fixed = self.mask & (self.z[..., 3] > 0)
+        fragment = self.previous[..., 3:] * fixed.unsqueeze(-1)
+        properties = 0.1 * self.z[..., 4:].sum(1)
+        return Given(fixed, fragment, properties.masked_fill(properties < 0, torch.nan))
+
     def pocket(self) -> PocketLatents:
         return pocket_latents(self.x, self.h, self.pocket_mask, denoiser_config().anchors)
 
@@ -87,12 +94,17 @@ def make(kind: str = "eqattn", prediction: str = "f") -> Denoiser:
 
 
 @torch.no_grad()
-def predict(denoiser: Denoiser, case: Case, pocket: PocketLatents | None = None, null: Tensor | None = None) -> Tensor:
+def predict(
+    denoiser: Denoiser, case: Case, pocket: PocketLatents | None = None, null: Tensor | None = None,
+    given: Given | None = None,
+) -> Tensor:  # fmt: skip
     pocket = case.pocket() if pocket is None else pocket
     times = torch.tensor([0.3, 0.5, 0.2, 0.4])[: len(case.z)]
     c = coefficients(LINEAR, times, denoiser.prediction)
     z, previous = case.latents(denoiser)
     noisy = NoisyLigand(z, case.mask, times, times, c, c, SCALE.to(case.z.dtype), previous)
+    if denoiser.config.fragments:
+        noisy = noisy._replace(given=case.given() if given is None else given)
     if null is None:
         null = ~pocket.mask.any(-1)
         null = null.repeat_interleave(len(case.z) // len(null), 0)
@@ -106,7 +118,7 @@ def deviation(denoiser: Denoiser, case: Case, q: Tensor) -> float:
     return float((other - expected).abs().max()) * float(SCALE)
 
 
-@pytest.fixture(params=["eqattn", "egnn", "bonds"])
+@pytest.fixture(params=["eqattn", "egnn", "bonds", "asked"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -162,7 +174,7 @@ def trajectory(denoiser: Denoiser, case: Case, q: Tensor) -> Tensor:
         return denoiser(noisy, keys, dropped | null.repeat_interleave(len(dropped) // len(null), 0))
 
     setting = SamplingConfig(cfg_scale=1.5, cfg_scale_x=1.5)
-    denoise = GuidedDenoiser(network, case.mask, SCALE.to(case.z.dtype), setting, LINEAR, "f")
+    denoise = GuidedDenoiser(network, case.mask, SCALE.to(case.z.dtype), setting, LINEAR, "f", denoiser.layout)
     grid = time_grid(20, 0.005, 2.0)
     return SAMPLERS["euler"](denoise, draw("start"), grid, LINEAR, lambda i: draw(f"step {i}"), 0.3)
 
@@ -190,7 +202,8 @@ def test_batch_mates_and_padding_do_not_matter(case: Case, kind: str) -> None:
         times = torch.tensor([0.3, 0.5, 0.2, 0.4])[i : i + 1]
         c = coefficients(LINEAR, times, "f")
         z, previous = one.latents(denoiser)
-        noisy = NoisyLigand(z, one.mask, times, times, c, c, SCALE, previous)
+        given = one.given() if denoiser.config.fragments else NOTHING
+        noisy = NoisyLigand(z, one.mask, times, times, c, c, SCALE, previous, given)
         with torch.no_grad():
             alone = denoiser(noisy, denoiser.keys(one.pocket()), null[i : i + 1])
         assert torch.allclose(alone[0], denoiser.layout.single(together[i], n), atol=1e-5)
@@ -278,3 +291,25 @@ def test_noised_bonds_and_earlier_ones_are_used(case: Case) -> None:
         without = case.bonds.clone()
         without[..., columns] = 0
         assert not torch.allclose(predict(denoiser, case._replace(bonds=without))[..., : denoiser.layout.atom], plain)
+
+
+def test_given_atoms_and_properties_change_the_answer(case: Case) -> None:
+    denoiser, given = make("asked"), case.given()
+    told = predict(denoiser, case)
+    assert given.fixed is not None
+    assert given.fragment is not None
+    assert given.fixed.any(1).all()
+    assert (case.mask & ~given.fixed).any(1).all()
+    for other in (
+        given._replace(properties=None),
+        given._replace(fragment=-given.fragment),
+        given._replace(fixed=torch.zeros_like(given.fixed)),
+    ):
+        assert not torch.allclose(predict(denoiser, case, given=other), told, atol=1e-4)
+
+
+def test_an_unknown_property_is_like_none(case: Case) -> None:
+    denoiser = make("asked")
+    none = case.given()._replace(properties=None)
+    unknown = none._replace(properties=torch.full((len(case.z), 3), torch.nan))
+    assert torch.equal(predict(denoiser, case, given=unknown), predict(denoiser, case, given=none))

@@ -2,15 +2,20 @@
 
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 import torch
 from networks import Skewed, double_precision, doubled, ligand_config, rotation, wake, without_chirality
+from rdkit import Chem
 from torch import Tensor
 
 from ligandsmith.data.collate import collate_ligands
+from ligandsmith.data.dataset import ComplexDataset
+from ligandsmith.data.fragments import draw_fragment
+from ligandsmith.data.ligands import ligand_from_mol, mol_from_ligand
 from ligandsmith.data.vocabulary import VOCABULARY
 from ligandsmith.models.ligand_vae import DECODER_MAX_MOVE, LigandVAE
-from ligandsmith.types import Complex, ComplexBatch, LigandBatch, LigandPrediction
+from ligandsmith.types import Complex, ComplexBatch, Ligand, LigandBatch, LigandPrediction
 
 SHIFT = torch.tensor([4.0, -7.0, 2.5], dtype=torch.float64)
 
@@ -84,7 +89,7 @@ def test_the_order_of_the_atoms_does_not_matter(batch: ComplexBatch, backbone: s
     n = ligand.mask.shape[1]
     p = torch.randperm(n, generator=torch.Generator().manual_seed(3))
     shuffled = {f.name: getattr(ligand, f.name) for f in fields(ligand)}
-    shuffled = {k: v if v is None else v[:, p] for k, v in shuffled.items()}
+    shuffled = {k: v if v is None or k == "properties" else v[:, p] for k, v in shuffled.items()}
     shuffled["bonds"] = shuffled["bonds"][:, :, p]
     z_x, z_h = latents(ligand)
     with torch.no_grad():
@@ -143,3 +148,33 @@ def test_the_decoder_reads_the_noise_level(batch: ComplexBatch) -> None:
     other = vae.decode(z_x, z_h, batch.ligand.mask, torch.full((4,), 0.2))
     assert torch.equal(usual.x, named.x)
     assert not torch.allclose(usual.x, other.x, atol=1e-4)
+
+
+def test_a_fragment_is_encoded_like_the_molecule_it_is() -> None:
+    """A piece of each ligand, cut at its bonds, against the same piece as a record of its own."""
+    vae = make()
+    data = ComplexDataset(None, "train")
+    drawn = ((m := data[i].ligand, draw_fragment(m, np.random.default_rng(i))) for i in range(30))
+    whole, fixed = zip(*((m, part) for m, part in drawn if part is not None), strict=True)
+    assert len(whole) > 5
+    pieces = []
+    for ligand, part in zip(whole, fixed, strict=True):
+        mol = mol_from_ligand(ligand)
+        cut = [b.GetIdx() for b in mol.GetBonds() if part[b.GetBeginAtomIdx()] != part[b.GetEndAtomIdx()]]
+        apart = Chem.FragmentOnBonds(mol, cut, addDummies=False)
+        kept = Chem.RWMol(apart)
+        for i in sorted(np.flatnonzero(~part).tolist(), reverse=True):
+            kept.RemoveAtom(i)
+        piece = kept.GetMol()
+        for atom in piece.GetAtoms():
+            atom.SetNoImplicit(False)
+        Chem.SanitizeMol(piece)
+        found = ligand_from_mol(piece, "piece", piece.GetConformer().GetPositions(), whole=False)
+        assert isinstance(found, Ligand), found
+        pieces.append(found)
+    together = collate_ligands([replace(m, fixed=f) for m, f in zip(whole, fixed, strict=True)], VOCABULARY)
+    with torch.no_grad():
+        latent = vae.encode_fragment(together)
+        for row, (part, piece) in enumerate(zip(fixed, pieces, strict=True)):
+            alone = vae.encode(collate_ligands([piece], VOCABULARY)).mean_h[0]
+            assert torch.allclose(latent[row, : len(part)][torch.from_numpy(part)], alone, atol=1e-4)

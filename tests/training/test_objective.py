@@ -11,7 +11,7 @@ from torch import Tensor
 from ligandsmith.config import DiffusionConfig
 from ligandsmith.diffusion import noise
 from ligandsmith.diffusion.layout import Layout
-from ligandsmith.diffusion.process import NoisyLigand, add_noise, coefficients, joined, target
+from ligandsmith.diffusion.process import Given, NoisyLigand, add_noise, coefficients, joined, target
 from ligandsmith.diffusion.schedule import make_schedule
 from ligandsmith.models.latents import null_pocket
 from ligandsmith.training.objective import ObjectiveStep, denoising_errors
@@ -147,3 +147,22 @@ def test_bonds_are_noised_with_the_features_and_scored_apart() -> None:
         scores.append(denoising_errors(recorder, pockets(count=50), z, mask, step)["bonds"])  # type: ignore[arg-type]
     assert float(scores[0].max()) < 1e-4
     assert torch.allclose(scores[1], torch.full((50,), (n - 1) / 2 * math.log(2)), rtol=1e-4)
+
+
+def test_given_atoms_are_clean_in_the_input_and_count_for_nothing() -> None:
+    fixed = MASK & (torch.arange(ATOMS) < 5)
+    recorder = Recorder(nothing, self_conditioning=True)
+    config = DiffusionConfig()
+    schedule = make_schedule(config.schedule, config.precision)
+    step = ObjectiveStep(config, schedule, torch.tensor(3.0), KEYS, noise.make_keys(0, 0))
+    step.given, step.self_condition = Given(fixed), True
+    told = denoising_errors(recorder, pockets(), Z, MASK, step)
+    last, _ = recorder.seen[-1]
+    assert torch.allclose((last.z[..., :3] * last.c_x.scale_in)[fixed], Z[..., :3][fixed], atol=1e-5)
+    assert torch.equal(last.previous[..., :3][fixed], Z[..., :3][fixed])
+    plain = errors(Recorder(nothing))
+    c = coefficients(schedule, last.t_x, config.prediction)
+    expected = target(Z, noise.normal(KEYS, "noise", Z.shape[1:]), joined(c, c, WIDTH))[..., :3].square().mean(-1)
+    free = MASK & ~fixed
+    assert torch.allclose(told["x"], (expected * free).sum(-1) / free.sum(-1), atol=1e-4)
+    assert torch.equal(told["h"], plain["h"])

@@ -25,6 +25,7 @@ DOUBLE_BOND = Chem.MolFromSmarts("[C;X3](*)(*)=[C;X3](*)(*)")
 FUSED = 3  # fused rings of a molecule, at most
 ODD_RING = 0.5
 REPAIR = 3.0
+HIGHEST_ENERGY = 1e9  # kcal/mol
 STRAIN = 0.25  # of each factor of e in the force field's energy per atom
 
 
@@ -98,4 +99,5 @@ def _strain(mol: Chem.Mol) -> float:
             energy = rdForceFieldHelpers.UFFGetMoleculeForceField(full).CalcEnergy()
         except (RuntimeError, ValueError):
             return 0.0
-    return STRAIN * float(np.log1p(max(energy, 0.0) / full.GetNumAtoms()))
+    finite = HIGHEST_ENERGY if np.isnan(energy) else min(max(energy, 0.0), HIGHEST_ENERGY)  # NaN: atoms on one place
+    return STRAIN * float(np.log1p(finite / full.GetNumAtoms()))

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from ligandsmith.config import PocketConfig
+from ligandsmith.data.fragments import draw_fragment
+from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.data.transforms import to_frame
 from ligandsmith.data.vocabulary import Vocabulary
 from ligandsmith.types import Complex, ComplexBatch, Ligand, LigandBatch, Pocket, PocketBatch
@@ -37,10 +39,10 @@ def _mask(lengths: Sequence[int], size: int) -> Tensor:
     return torch.arange(size).unsqueeze(0) < torch.tensor(lengths).unsqueeze(1)
 
 
-def collate_ligands(ligands: Sequence[Ligand], vocabulary: Vocabulary) -> LigandBatch:
-    """Ligands padded to the largest of the batch."""
+def collate_ligands(ligands: Sequence[Ligand], vocabulary: Vocabulary, size: int = 0) -> LigandBatch:
+    """Ligands padded to the largest of the batch, or to `size` atoms if that is more."""
     lengths = [ligand.num_atoms for ligand in ligands]
-    size = max(lengths)
+    size = max(size, *lengths)
     first_charge = {q: i for i, q in enumerate(vocabulary.charges)}
     bonds = torch.zeros(len(ligands), size, size, dtype=torch.long)
     for row, ligand in zip(bonds.numpy(), ligands, strict=True):
@@ -54,7 +56,24 @@ def collate_ligands(ligands: Sequence[Ligand], vocabulary: Vocabulary) -> Ligand
         num_h=_padded([np.minimum(m.num_h, vocabulary.max_hydrogens) for m in ligands], size),
         bonds=bonds,
         mask=_mask(lengths, size),
+        fixed=_fixed(ligands, size),
+        properties=_properties(ligands),
     )
+
+
+def _fixed(ligands: Sequence[Ligand], size: int) -> Tensor | None:
+    """Atoms of given fragments [B, size], or None where no ligand has one."""
+    if all(m.fixed is None for m in ligands):
+        return None
+    return _padded([np.zeros(m.num_atoms) if m.fixed is None else m.fixed for m in ligands], size).bool()
+
+
+def _properties(ligands: Sequence[Ligand]) -> Tensor | None:
+    """Properties [B, 3], or None where none is known of any ligand."""
+    if all(m.properties is None for m in ligands):
+        return None
+    unknown = np.full(len(PROPERTIES), np.nan, dtype=np.float32)
+    return torch.from_numpy(np.stack([unknown if m.properties is None else m.properties for m in ligands]))
 
 
 def collate_pockets(pockets: Sequence[Pocket | None], vocabulary: Vocabulary) -> PocketBatch | None:
@@ -104,8 +123,13 @@ def batch_rows(batch: ComplexBatch, begin: int, end: int) -> ComplexBatch:
     ligand = _cut(batch.ligand, begin, end, atoms)
     pocket = batch.pocket
     size = 0 if pocket is None else int(pocket.mask[begin:end].sum(-1).max())
+    properties = batch.ligand.properties
     return ComplexBatch(
-        ligand=replace(ligand, bonds=ligand.bonds[:, :, :atoms]),
+        ligand=replace(
+            ligand,
+            bonds=ligand.bonds[:, :, :atoms],
+            properties=None if properties is None else properties[begin:end],
+        ),
         pocket=None if pocket is None or not size else _cut(pocket, begin, end, size),
         ids=batch.ids[begin:end],
     )
@@ -117,10 +141,11 @@ def _cut(batch: Any, begin: int, end: int, atoms: int) -> Any:
 
 
 class FramedDataset(torch.utils.data.Dataset[Complex]):
-    """A data set whose items are cut and centred. In training the variation depends on (seed, epoch, index) only."""
+    """A data set whose items are cut and centred, some with a part of the ligand given. In training (with a seed) the
+    variation depends on (seed, epoch, index) only."""
 
-    def __init__(self, base: Any, config: PocketConfig, seed: int | None) -> None:
-        self.base, self.config, self.seed = base, config, seed
+    def __init__(self, base: Any, config: PocketConfig, seed: int | None, fragment_prob: float = 0.0) -> None:
+        self.base, self.config, self.seed, self.fragment_prob = base, config, seed, fragment_prob
 
     def __len__(self) -> int:
         return len(self.base)
@@ -129,7 +154,10 @@ class FramedDataset(torch.utils.data.Dataset[Complex]):
         """`key` is an index or (epoch, index): workers live longer than an epoch, so the sampler names it."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
         rng = None if self.seed is None else np.random.default_rng((self.seed, epoch, index))
-        return to_frame(self.base[index], self.config, rng)
+        record = to_frame(self.base[index], self.config, rng)
+        if rng is None or rng.random() >= self.fragment_prob:
+            return record
+        return replace(record, ligand=replace(record.ligand, fixed=draw_fragment(record.ligand, rng)))
 
 
 def _shuffled(members: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

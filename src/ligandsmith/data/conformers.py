@@ -25,7 +25,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-from ligandsmith.data.dataset import Manifest, write_manifest
+from ligandsmith.data.dataset import Manifest, add_properties, write_manifest
 from ligandsmith.data.ligands import ligand_from_mol
 from ligandsmith.data.shards import ShardWriter
 from ligandsmith.data.splitting import hold_out_groups, scaffold_of
@@ -100,6 +100,7 @@ def embed_conformers(
             "train": [id for id, validation in zip(ids, held, strict=True) if not validation],
             "validation": [id for id, validation in zip(ids, held, strict=True) if validation],
         }
+        add_properties(scratch)
         manifest = write_manifest(scratch, splits, rejections)
         scratch.chmod(0o755)
         scratch.rename(out)

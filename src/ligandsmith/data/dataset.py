@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from importlib import metadata, resources
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ligandsmith.data import vocabulary as vocab
+from ligandsmith.data.properties import read_properties, write_properties
 from ligandsmith.data.shards import FORMAT_VERSION, ShardReader
 from ligandsmith.files import whole_file
 from ligandsmith.types import Complex, LigandsmithError, Rejection
@@ -92,6 +93,11 @@ def write_manifest(folder: Path, splits: Mapping[str, Sequence[str]], rejections
     return manifest
 
 
+def add_properties(folder: Path) -> int:
+    """Compute the properties of all ligands of a data set's shards, beside them; returns how many ligands it has."""
+    return write_properties(folder, [path for kind in KINDS for path in shard_paths(folder, kind)])
+
+
 def read_splits(folder: Path) -> dict[str, list[str]]:
     """The ids of each split. Raises LigandsmithError for a damaged file or an id in two splits."""
     splits = _read_json(Path(folder) / SPLITS)
@@ -145,6 +151,7 @@ class ComplexDataset:
         self._reader = ShardReader(paths)
         self._rows, self._index = self._select(read_splits(self.folder))
         self.ids: list[str] = [str(id) for id in self._index["id"]]
+        self._properties = read_properties(self.folder, np.array(self.ids))
 
     def _select(self, splits: Mapping[str, Sequence[str]]) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
         """Rows of the shards that are in the split, and the index columns of those rows."""
@@ -162,7 +169,10 @@ class ComplexDataset:
 
     def __getitem__(self, i: int) -> Complex:
         """Record number `i` of the split; negative numbers count from the end."""
-        return self._reader.read(int(self._rows[i]))
+        record = self._reader.read(int(self._rows[i]))
+        if self._properties is None:
+            return record
+        return replace(record, ligand=replace(record.ligand, properties=self._properties[i]))
 
     def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Heavy atoms of the ligands [n] and of the pockets [n] (0 without one), without reading the records."""

@@ -21,10 +21,11 @@ MAX_ATOMS = 80
 CLOSEST_CONTACT = 0.8  # Å; no two heavy atoms of a real molecule are closer
 
 
-def ligand_from_mol(mol: Chem.Mol, id: str, x: NDArray[Any] | None = None) -> Ligand | Rejection:
+def ligand_from_mol(mol: Chem.Mol, id: str, x: NDArray[Any] | None = None, *, whole: bool = True) -> Ligand | Rejection:
     """Heavy atoms of a sanitised molecule.
 
-    `x` [N, 3] Å replaces the conformer of `mol` (then `mol` must have no explicit hydrogens).
+    `x` [N, 3] Å replaces the conformer of `mol` (then `mol` must have no explicit hydrogens). Only with `whole=False`
+    it may be as small as an atom, or several pieces.
     """
     if x is None:
         if not mol.GetNumConformers() or not mol.GetConformer().Is3D():
@@ -32,7 +33,7 @@ def ligand_from_mol(mol: Chem.Mol, id: str, x: NDArray[Any] | None = None) -> Li
         mol = Chem.RemoveAllHs(mol)  # sanitises, so that the hydrogen counts stay right
         x = mol.GetConformer().GetPositions()
     coordinates = np.asarray(x, dtype=np.float32)
-    rejection = _refuse(mol, id, coordinates)
+    rejection = _refuse(mol, id, coordinates, whole=whole)
     if rejection is not None:
         return rejection
     atoms = list(mol.GetAtoms())
@@ -48,26 +49,29 @@ def ligand_from_mol(mol: Chem.Mol, id: str, x: NDArray[Any] | None = None) -> Li
     )
 
 
-def _refuse(mol: Chem.Mol, id: str, x: NDArray[np.float32]) -> Rejection | None:
+def _refuse(mol: Chem.Mol, id: str, x: NDArray[np.float32], *, whole: bool) -> Rejection | None:
     """The first reason, if any, for which this molecule cannot be a training record."""
     n = mol.GetNumAtoms()
     if x.shape != (n, 3):
         return Rejection(id, "wrong coordinates", f"{n} atoms but coordinates of shape {x.shape}")
     if not np.isfinite(x).all():
         return Rejection(id, "non-finite coordinates", f"atom {int(np.argwhere(~np.isfinite(x))[0, 0]) + 1}")
-    if not MIN_ATOMS <= n <= MAX_ATOMS:
-        return Rejection(id, "ligand size", f"{n} heavy atoms; {MIN_ATOMS} to {MAX_ATOMS} are accepted")
-    return _refuse_atoms(mol, id) or _refuse_geometry(mol, id, x)
+    least = MIN_ATOMS if whole else 1
+    if not least <= n <= MAX_ATOMS:
+        return Rejection(id, "ligand size", f"{n} heavy atoms; {least} to {MAX_ATOMS} are accepted")
+    return (
+        _refuse_atoms(mol, id, whole=whole) or (_refuse_pieces(mol, id) if whole else None) or _refuse_geometry(id, x)
+    )
 
 
-def _refuse_atoms(mol: Chem.Mol, id: str) -> Rejection | None:
+def _refuse_atoms(mol: Chem.Mol, id: str, *, whole: bool) -> Rejection | None:
     for atom in mol.GetAtoms():
         place = f"atom {atom.GetIdx() + 1} ({atom.GetSymbol()})"
         if atom.GetAtomicNum() not in vocab.VOCABULARY.ligand_elements:
             return Rejection(id, "unknown element", place)
         if atom.GetFormalCharge() not in vocab.VOCABULARY.charges:
             return Rejection(id, "unsupported charge", f"{place} has charge {atom.GetFormalCharge():+d}")
-        if atom.GetTotalNumHs() > vocab.VOCABULARY.max_hydrogens:
+        if whole and atom.GetTotalNumHs() > vocab.VOCABULARY.max_hydrogens:  # a part may be a methane
             return Rejection(id, "unsupported hydrogens", f"{place} has {atom.GetTotalNumHs()} hydrogens")
         if atom.GetNumRadicalElectrons():
             return Rejection(id, "radical", place)
@@ -77,10 +81,16 @@ def _refuse_atoms(mol: Chem.Mol, id: str) -> Rejection | None:
     return None
 
 
-def _refuse_geometry(mol: Chem.Mol, id: str, x: NDArray[np.float32]) -> Rejection | None:
+def _refuse_pieces(mol: Chem.Mol, id: str) -> Rejection | None:
     fragments = len(Chem.GetMolFrags(mol))
-    if fragments > 1:
-        return Rejection(id, "several fragments", f"{fragments} fragments; keep one molecule per record")
+    return (
+        Rejection(id, "several fragments", f"{fragments} fragments; keep one molecule per record")
+        if fragments > 1
+        else None
+    )
+
+
+def _refuse_geometry(id: str, x: NDArray[np.float32]) -> Rejection | None:
     distance = np.linalg.norm(x[:, None] - x[None], axis=-1) + 10 * np.eye(len(x))
     if distance.min() < CLOSEST_CONTACT:
         i, j = np.unravel_index(distance.argmin(), distance.shape)

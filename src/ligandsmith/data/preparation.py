@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rdkit import rdBase
 
-from ligandsmith.data.dataset import Manifest, Split, write_json, write_manifest
+from ligandsmith.data.dataset import Manifest, Split, add_properties, write_json, write_manifest
 from ligandsmith.data.pocket import RADIUS, site_sequences
 from ligandsmith.data.shards import write_shards
 from ligandsmith.data.structures import LIGAND_SUFFIXES, PROTEIN_SUFFIXES, complex_from, read_files, suffix
@@ -84,6 +84,7 @@ def prepare(
             raise LigandsmithError(f"{source}: none of {len(pairs) + len(rejections)} complexes could be used: {why}")
         splits, unsplit = _assign(ids, split_of)
         write_json(scratch / SEQUENCES, {id: sequences[id] for id in ids})
+        add_properties(scratch)
         manifest = write_manifest(scratch, splits, [*rejections, *refused, *unsplit])
         scratch.chmod(0o755)
         scratch.rename(out)

@@ -6,36 +6,52 @@ once and its output returned unchanged; at scale 0 the unconditional one.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from ligandsmith.config import SamplingConfig
-from ligandsmith.diffusion.process import Coefficients, NoisyLigand, coefficients, joined, to_clean
+from ligandsmith.diffusion.layout import Layout
+from ligandsmith.diffusion.process import NOTHING, Given, NoisyLigand, coefficients, joined, to_clean
+from ligandsmith.diffusion.repulsion import Walls
 from ligandsmith.diffusion.schedule import Schedule
 
 Predict = Callable[[NoisyLigand, Tensor], Tensor]
 
 
+@dataclass
 class GuidedDenoiser:
     """denoise(z [B, N, 3 + Z], t) -> clean latents.
 
     Keeps its last estimate for self-conditioning: one instance per trajectory.
     """
 
-    def __init__(
-        self, predict: Predict, mask: Tensor, scale_x: Tensor, setting: SamplingConfig, schedule: Schedule,
-        prediction: str,
-    ) -> None:  # fmt: skip
-        """`predict(noisy, null [B]) -> target`: a network with its pocket bound; `prediction` is its kind of target."""
-        self.predict, self.mask, self.scale_x = predict, mask, scale_x
-        self.setting, self.schedule, self.prediction = setting, schedule, prediction
-        self.previous: Tensor | None = None
+    predict: Predict  # (noisy, null [B]) -> target: a network with its pocket bound
+    mask: Tensor  # [B, N]
+    scale_x: Tensor  # Å per unit of z_x
+    setting: SamplingConfig
+    schedule: Schedule
+    prediction: str  # the network's kind of target
+    layout: Layout
+    given: Given = NOTHING
+    known: Tensor | None = None  # [B, N, 3 + Z], where the coordinates and bonds of given atoms stand
+    walls: Walls | None = None  # the pocket's atoms, which push a ligand's away; None: nothing does
+    previous: Tensor | None = field(default=None, init=False)
 
     def __call__(self, z: Tensor, t: float) -> Tensor:
-        conditional, unconditional, c = self._both(z, t)
+        times = torch.full((len(z),), t, device=z.device, dtype=torch.float32)
+        c = coefficients(self.schedule, times, self.prediction)
+        if self.known is not None:
+            z = self.layout.held(z, self.known / c.scale_in, self.given.fixed)
+        noisy = NoisyLigand(z, self.mask, times, times, c, c, self.scale_x, self.previous, self.given)
+        conditional, unconditional = self._both(noisy, t)
         target = conditional if unconditional is None else self._guide(conditional, unconditional)
-        clean = to_clean(z, target, c) * self.mask.unsqueeze(-1)
+        clean = to_clean(z, target, joined(c, c, z.shape[-1])) * self.mask.unsqueeze(-1)
+        if self.walls is not None:
+            clean = self.walls.pushed(clean, self.mask, self.scale_x, t)
+        if self.known is not None:
+            clean = self.layout.held(clean, self.known, self.given.fixed)
         self.previous = clean
         return clean
 
@@ -49,19 +65,15 @@ class GuidedDenoiser:
         inside = s.guidance_low <= ratio <= s.guidance_high
         return (s.cfg_scale, s.cfg_scale_x) if inside else (1.0, 1.0)
 
-    def _both(self, z: Tensor, t: float) -> tuple[Tensor, Tensor | None, Coefficients]:
+    def _both(self, noisy: NoisyLigand, t: float) -> tuple[Tensor, Tensor | None]:
         scales = self._scales(t)
-        b = len(z)
-        times = torch.full((b,), t, device=z.device, dtype=torch.float32)
-        c = coefficients(self.schedule, times, self.prediction)
-        joint = joined(c, c, z.shape[-1])
-        noisy = NoisyLigand(z, self.mask, times, times, c, c, self.scale_x, self.previous)
+        b, device = len(noisy.z), noisy.z.device
         if scales in ((1.0, 1.0), (0.0, 0.0)):
-            null = torch.full((b,), scales[0] == 0, device=z.device)
-            return self.predict(noisy, null), None, joint
-        null = torch.tensor([False, True], device=z.device).repeat(b)
+            null = torch.full((b,), scales[0] == 0, device=device)
+            return self.predict(noisy, null), None
+        null = torch.tensor([False, True], device=device).repeat(b)
         both = self.predict(_doubled(noisy), null).unflatten(0, (b, 2))
-        return both[:, 0], both[:, 1], joint
+        return both[:, 0], both[:, 1]
 
     def _guide(self, conditional: Tensor, unconditional: Tensor) -> Tensor:
         """v_c + (w - 1)(v_c - v_u), rescaled to the magnitude of v_c: for x all of it without the mean over atoms, for
@@ -96,5 +108,5 @@ def _doubled(noisy: NoisyLigand) -> NoisyLigand:
     return NoisyLigand(
         twice(noisy.z), twice(noisy.mask), twice(noisy.t_x), twice(noisy.t_h),
         type(noisy.c_x)(*map(twice, noisy.c_x)), type(noisy.c_h)(*map(twice, noisy.c_h)), noisy.scale_x,
-        None if noisy.previous is None else twice(noisy.previous),
+        None if noisy.previous is None else twice(noisy.previous), noisy.given.repeated(2),
     )  # fmt: skip

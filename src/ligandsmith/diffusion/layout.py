@@ -43,6 +43,16 @@ class Layout(NamedTuple):
         """z [B, N, D] -> its bond orders [B, N, N, orders]."""
         return z[..., self.atom :].unflatten(-1, (z.shape[1], self.orders))
 
+    def held(self, z: Tensor, known: Tensor, fixed: Tensor | None) -> Tensor:
+        """z [B, N, D] with the coordinates of the fixed atoms [B, N] and the bonds between them taken from `known`."""
+        if fixed is None:
+            return z
+        parts = [torch.where(fixed.unsqueeze(-1), known[..., :3], z[..., :3]), z[..., 3 : self.atom]]
+        if self.orders:
+            between = (fixed.unsqueeze(1) & fixed.unsqueeze(2)).repeat_interleave(self.orders, 2)
+            parts.append(torch.where(between, known[..., self.atom :], z[..., self.atom :]))
+        return torch.cat(parts, -1)
+
     def noise(self, keys: Tensor, stream: str, mask: Tensor) -> Tensor:
         """Standard normal noise [B, N, D] for keys [B]; a bond has one value in both of its places."""
         n = mask.shape[1]

@@ -28,6 +28,21 @@ class Coefficients(NamedTuple):
     spread: Tensor  # r.m.s. error of that guess
 
 
+class Given(NamedTuple):
+    """What a ligand is asked to have; None: nothing. Coordinates and mutual bonds of fixed atoms stand in z itself."""
+
+    fixed: Tensor | None = None  # [B, N] bool, atoms of a fragment that is to be completed
+    fragment: Tensor | None = None  # [B, N, Z] normalised latents of the fragment by itself, zero elsewhere
+    properties: Tensor | None = None  # [B, P] NaN where any value will do
+
+    def repeated(self, times: int) -> "Given":
+        """Every molecule `times` times in a row."""
+        return Given(*(part if part is None else part.repeat_interleave(times, 0) for part in self))
+
+
+NOTHING = Given()
+
+
 class NoisyLigand(NamedTuple):
     """A denoiser's input. z [B, N, 3 + Z] is noised, normalised; coefficients and times are per modality."""
 
@@ -39,6 +54,7 @@ class NoisyLigand(NamedTuple):
     c_h: Coefficients
     scale_x: Tensor  # Å per unit of z_x
     previous: Tensor | None = None  # [B, N, 3 + Z], an earlier estimate of the clean latents
+    given: Given = NOTHING
 
 
 def joined(c_x: Coefficients, c_h: Coefficients, width: int) -> Coefficients:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ligandsmith.config import DenoiserConfig
+from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.data.vocabulary import BOND_CLASSES
 from ligandsmith.diffusion.layout import Layout
-from ligandsmith.diffusion.process import NoisyLigand
+from ligandsmith.diffusion.process import Given, NoisyLigand
 from ligandsmith.models.latents import PocketLatents
 from ligandsmith.models.layers import (
     BLOCKS,
@@ -93,6 +94,12 @@ class Denoiser(nn.Module):
             self.bond_atom = nn.Linear(d, e)
             self.bond_pair = nn.Linear(e + RadialBasis.SIZE, e)
             self.bond_head = nn.Sequential(nn.SiLU(), nn.Linear(e, e), nn.SiLU(), nn.Linear(e, orders))
+        if config.fragments:
+            self.fixed_embedding = nn.Linear(latent_width + 1, d, bias=False)
+            nn.init.zeros_(self.fixed_embedding.weight)
+        if config.properties:
+            self.property_embedding = nn.Linear(2 * len(PROPERTIES), d, bias=False)
+            nn.init.zeros_(self.property_embedding.weight)
 
     def _block(self, triangles: int = 0) -> nn.Module:
         c = self.config
@@ -121,11 +128,15 @@ class Denoiser(nn.Module):
         condition = self._condition(noisy, null)
         previous = torch.zeros_like(noisy.z) if noisy.previous is None else noisy.previous
         s = self.atom_embedding(torch.cat([noisy.c_h.scale_in * z_h, previous[..., 3:width]], -1)).float()
+        s = s + self._embedded_fragment(noisy.given)
         # Two geometries: at unit variance (ligand against ligand, never collapsed) and at the best guess of the true
         # place (ligand against pocket). Every move changes both by the share that is still to be decided.
         share = noisy.c_x.spread if self.prediction == "f" else -noisy.c_x.spread
         scale = noisy.scale_x
         start, guess = scale * noisy.c_x.scale_in * z_x, scale * noisy.c_x.mean * z_x
+        if noisy.given.fixed is not None:  # where they are is known, so that they are at both
+            free = ~noisy.given.fixed.unsqueeze(-1)
+            share, guess = share * free, torch.where(free, guess, start)
         moved = torch.zeros_like(start)
         edges = dense_edges(start, mask)
         basis = self.basis(edges.distance)
@@ -171,7 +182,30 @@ class Denoiser(nn.Module):
         phase = 2 * torch.pi * number / torch.tensor(SIZE_PERIODS, device=number.device)
         size = [number / TYPICAL_SIZE, null.unsqueeze(-1), phase.cos(), phase.sin()]
         features = [self.time(noisy.t_x), self.time(noisy.t_h), *levels, *size]
-        return self.condition(torch.cat([f.float() for f in features], -1)).unsqueeze(1)
+        first, *others = self.condition
+        condition = first(torch.cat([f.float() for f in features], -1)) + self._embedded_properties(noisy.given)
+        for layer in others:
+            condition = layer(condition)
+        return condition.unsqueeze(1)
+
+    def _embedded_properties(self, given: Given) -> Tensor | float:
+        """The properties that a ligand should have, in standard deviations of drug-like ones, [B, D]; 0 if none."""
+        if given.properties is None or not self.config.properties:
+            return 0.0
+        mean, sd = (
+            given.properties.new_tensor([getattr(p, name) for p in PROPERTIES.values()]) for name in ("mean", "sd")
+        )
+        told = ~given.properties.isnan()
+        values = ((given.properties - mean) / sd).where(told, 0.0)
+        embedded: Tensor = self.property_embedding(torch.cat([values, told.float()], -1))
+        return embedded
+
+    def _embedded_fragment(self, given: Given) -> Tensor | float:
+        """Which atoms are given, and what they are, [B, N, D]; 0 if none."""
+        if given.fixed is None or given.fragment is None:
+            return 0.0
+        embedded: Tensor = self.fixed_embedding(torch.cat([given.fragment, given.fixed.unsqueeze(-1).float()], -1))
+        return embedded
 
     def _previous_basis(self, noisy: NoisyLigand) -> Tensor:
         """Distances of an earlier estimate; zeros where there is none."""

@@ -1,11 +1,13 @@
 """Ligand variational autoencoder: latents per heavy atom (anchored coordinates + learned chemistry), and back."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ligandsmith.config import LigandVAEConfig
-from ligandsmith.data.vocabulary import Vocabulary
+from ligandsmith.data.vocabulary import AROMATIC, Vocabulary
 from ligandsmith.models.layers import BLOCKS, BlockConfig, Edges, RadialBasis, dense_edges
 from ligandsmith.types import LigandBatch, LigandPrediction, Posterior
 
@@ -76,6 +78,15 @@ class LigandVAE(nn.Module):
         mean, logvar = (self.posterior(s) * ligand.mask.unsqueeze(-1)).float().chunk(2, -1)
         sigma = torch.full((), self.config.sigma_x, device=mean.device)
         return Posterior(ligand.x, sigma, mean, logvar.clamp(*LOGVAR_RANGE), ligand.mask)
+
+    def encode_fragment(self, ligand: LigandBatch) -> Tensor:
+        """Latents [B, N, Z] of the fixed atoms as a molecule of their own, hydrogens in place of what it lacks."""
+        assert ligand.fixed is not None
+        inside = ligand.fixed.unsqueeze(1) & ligand.fixed.unsqueeze(2)
+        order = torch.where(ligand.bonds == AROMATIC, 1, ligand.bonds)  # classes 1 to 3 are their own order
+        hydrogens = (ligand.num_h + (order * ~inside).sum(-1)).clamp(max=self.sizes[3] - 1)
+        alone = replace(ligand, bonds=ligand.bonds * inside, mask=ligand.fixed, num_h=hydrogens)
+        return self.encode(alone).mean_h
 
     def decode(self, z_x: Tensor, z_h: Tensor, mask: Tensor, noise: Tensor | None = None) -> LigandPrediction:
         """z_x [B, N, 3] Å, z_h [B, N, Z]; `noise` [B] Å is the s.d. taken to be on z_x (default: the posterior's)."""

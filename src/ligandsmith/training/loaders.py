@@ -153,8 +153,9 @@ def make_loaders(
         ranks=ranks,
     )  # fmt: skip
     validation_sampler = BucketSampler(validation.costs(), options.batch_size, seed=None, always=fixed, ranks=ranks)
+    fragments = config.diffusion.fragment_prob if population == "complexes" and config.denoiser.fragments else 0.0
     return Loaders(
-        _loader(FramedDataset(train, config.pocket, options.seed), train_sampler, options, read),
+        _loader(FramedDataset(train, config.pocket, options.seed, fragments), train_sampler, options, read),
         train_sampler,
         _loader(
             FramedDataset(validation, config.pocket, None), validation_sampler, replace(options, num_workers=0), read

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ligandsmith.config import Config
 from ligandsmith.data.vocabulary import Vocabulary
 from ligandsmith.diffusion import noise
-from ligandsmith.diffusion.process import draw_times
+from ligandsmith.diffusion.process import Given, draw_times
 from ligandsmith.diffusion.schedule import make_schedule
 from ligandsmith.losses import (
     bonded_pairs,
@@ -31,6 +31,7 @@ from ligandsmith.models.size import SizeModel
 from ligandsmith.training.objective import ObjectiveStep, denoising_errors
 from ligandsmith.types import ComplexBatch, LigandBatch, LossReport, PocketBatch
 
+EACH_PROPERTY = 0.7
 POCKET_WEIGHTS = {"residue": 0.2, "atom_name": 0.2, "masked": 1.0, "offset": 1.0}
 
 
@@ -119,6 +120,21 @@ class DiffusionModel(nn.Module):
         self.stats = LatentStats(z)
         self.schedule = make_schedule(config.diffusion.schedule, config.diffusion.precision)
 
+    def _given(self, ligand: LigandBatch, keys: Tensor) -> Given:
+        """What the denoiser is told of each ligand: some atoms, some properties."""
+        c = self.config
+        given = Given()
+        if c.denoiser.fragments and ligand.fixed is not None and ligand.fragment_latent is not None:
+            given = given._replace(fixed=ligand.fixed, fragment=self.fragment(ligand.fragment_latent, ligand.fixed))
+        if c.denoiser.properties and ligand.properties is not None:
+            told = told_properties(ligand.properties, keys, c.diffusion.property_prob)
+            given = given._replace(properties=told)
+        return given
+
+    def fragment(self, latent: Tensor, fixed: Tensor) -> Tensor:
+        """Latents [B, N, Z] of a fragment by itself, normalised, zero where nothing is given."""
+        return self.stats.normalise(latent.new_zeros(*fixed.shape, 3), latent, fixed)[..., 3:]
+
     def report(
         self, ligand: LigandBatch, mean_h: Tensor, pocket: PocketLatents, keys: StepKeys, share: Tensor
     ) -> LossReport:
@@ -130,6 +146,7 @@ class DiffusionModel(nn.Module):
         number = torch.arange(draws, device=z.device)
         molecule_keys = noise.combine(keys.molecules.unsqueeze(-1), number).flatten()
         step = ObjectiveStep(diffusion, self.schedule, self.stats.scale_x, molecule_keys, keys.step)
+        step.given = self._given(ligand, keys.molecules).repeated(draws)
         mask = ligand.mask.repeat_interleave(draws, 0)
         if diffusion.geometry_weight > 0:
             bonded, one_three = bonded_pairs(ligand.bonds)
@@ -148,6 +165,14 @@ class DiffusionModel(nn.Module):
             auxiliary["bonds"] = diffusion.bond_weight * errors.pop("bonds")
         report = denoising_loss(errors, {"x": 3, "h": mean_h.shape[-1]}, share, auxiliary)
         return replace(report, terms={**report.terms, **levels})
+
+
+def told_properties(properties: Tensor, keys: Tensor, share: float) -> Tensor:
+    """Properties [B, P] with NaN in place of most: none is told of `1 - share` of the molecules, of the others each
+    one with probability `EACH_PROPERTY`, so that any few of them can be asked for."""
+    told = noise.uniform(keys, "properties") < share
+    each = noise.uniform(keys, "each property", (properties.shape[-1],)) < EACH_PROPERTY
+    return properties.masked_fill(~(told.unsqueeze(-1) & each), torch.nan)
 
 
 def pocket_input(vae: PocketVAE, batch: ComplexBatch, anchors: int) -> PocketLatents:
@@ -184,13 +209,16 @@ class DiffusionTraining(nn.Module):
             vae.to(device)
 
     def forward(self, batch: ComplexBatch, keys: StepKeys, share: Tensor) -> LossReport:
+        ligand = batch.ligand
         with torch.no_grad():
-            mean_h = self.vae("ligand").encode(batch.ligand).mean_h
+            mean_h = self.vae("ligand").encode(ligand).mean_h
+            if ligand.fixed is not None:
+                ligand = replace(ligand, fragment_latent=self.vae("ligand").encode_fragment(ligand))
             pocket = pocket_input(self.vae("protein"), batch, self.model.config.denoiser.anchors)
         if "ligand" in self.trained and torch.is_grad_enabled():
             counted = batch.ligand.mask & (share > 0).unsqueeze(-1)  # a padded rank repeats a record at share 0
             self.model.stats.update(batch.ligand.x, mean_h, counted)
-        report = self.model.report(batch.ligand, mean_h, pocket, keys, share)
+        report = self.model.report(ligand, mean_h, pocket, keys, share)
         if not self.trained:
             return report
         parts = {"diffusion": report}

@@ -1,0 +1,50 @@
+"""Which part of a ligand is given, to be completed: fragments to grow, and pairs of fragments to link."""
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+
+from ligandsmith.types import Ligand
+
+MOST_CUTS = 3  # bonds
+LARGEST_SHARE = 0.85  # of the atoms that are given
+
+
+def draw_fragment(ligand: Ligand, rng: np.random.Generator) -> NDArray[np.bool_] | None:
+    """Atoms [N] of one or more pieces between a few bonds outside of rings; None where no cut leaves enough to do."""
+    breakable = np.flatnonzero(~_in_ring(ligand))
+    if not len(breakable):
+        return None
+    cuts = rng.choice(breakable, min(int(rng.integers(1, MOST_CUTS + 1)), len(breakable)), replace=False)
+    piece = _pieces(ligand, cuts)
+    chosen = rng.random(int(piece.max()) + 1) < 0.5
+    chosen[rng.integers(len(chosen))] = True
+    fixed: NDArray[np.bool_] = chosen[piece]
+    return fixed if fixed.mean() <= LARGEST_SHARE else None
+
+
+def _skeleton(ligand: Ligand, bonds: NDArray[np.int16]) -> Chem.RWMol:
+    """A molecule of carbons with these bonds [E, 2]; only its graph is of use."""
+    mol = Chem.RWMol()
+    for _ in range(ligand.num_atoms):
+        mol.AddAtom(Chem.Atom(6))
+    for i, j in bonds.tolist():
+        mol.AddBond(i, j, Chem.BondType.SINGLE)
+    return mol
+
+
+def _in_ring(ligand: Ligand) -> NDArray[np.bool_]:
+    """Bonds [E] that are part of a ring."""
+    mol = _skeleton(ligand, ligand.bond_index)
+    Chem.FastFindRings(mol)
+    rings = mol.GetRingInfo()
+    return np.array([rings.NumBondRings(k) > 0 for k in range(mol.GetNumBonds())], dtype=np.bool_)
+
+
+def _pieces(ligand: Ligand, cuts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of the piece [N] each atom belongs to once the bonds `cuts` are gone."""
+    pieces = Chem.GetMolFrags(_skeleton(ligand, np.delete(ligand.bond_index, cuts, axis=0)))
+    number = np.empty(ligand.num_atoms, dtype=np.int64)
+    for k, atoms in enumerate(pieces):
+        number[list(atoms)] = k
+    return number
