@@ -17,7 +17,7 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.transforms import crop_pocket, nearest_distance
+from ligandsmith.data.transforms import mark_pocket, nearest_distance
 from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
 from ligandsmith.evaluation.output import summary_table
 from ligandsmith.evaluation.protocols import adapted
@@ -62,7 +62,7 @@ def main() -> None:
     for number, i in enumerate(chosen):
         record = data[int(i)]
         assert record.pocket is not None
-        pocket = crop_pocket(record.pocket, record.ligand.x, generator.config.pocket)
+        pocket = mark_pocket(record.pocket, record.ligand.x, generator.config.pocket)
         size = None if args.model_sizes else str(record.ligand.num_atoms)
         for ligand in generator.generate(pocket, args.num, args.seed, num_atoms=size, **options):
             index = number * args.num + ligand.index

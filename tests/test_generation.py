@@ -263,9 +263,11 @@ def test_every_way_to_name_a_site_finds_the_same_one(tmp_path: Path) -> None:
     assert by_center.center == pytest.approx(center, abs=1e-3)
     assert het_report.residues == report.residues
     assert np.array_equal(by_het.x, by_ligand.x)
-    assert het_report.num_atoms == report.num_atoms == len(by_ligand.x)
+    assert np.array_equal(by_het.kept, by_ligand.kept)
+    assert het_report.num_atoms == report.num_atoms == by_ligand.kept.sum() < len(by_ligand.x)
     distance = np.linalg.norm(by_center.x - center, axis=-1)
-    assert ((distance <= 10) | ((by_center.atom_name == CALPHA) & (distance <= 12))).all()
+    near = (distance <= 10) | ((by_center.atom_name == CALPHA) & (distance <= 12))
+    assert np.array_equal(by_center.kept, near)
     for pocket in (by_residues, by_center, by_het):
         pairs = np.abs(pocket.x[:, None] - by_ligand.x[None]).max(-1) < 1e-3
         assert pairs.any(0).mean() > 0.5  # of what is around the ligand is in the pocket

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ligandsmith.data.dataset import Split
-from ligandsmith.data.transforms import crop_pocket
+from ligandsmith.data.transforms import mark_pocket
 from ligandsmith.generation import GenerationOptions, funnel, generate_to_folder, load
 from ligandsmith.training.loaders import open_records
 from ligandsmith.training.stages import Request
@@ -19,7 +19,7 @@ def sample_after_training(request: Request, checkpoint: Path, num: int) -> dict[
     assert record.pocket is not None
     gpu = request.hardware.device == "cuda" and torch.cuda.is_available()
     generator = load(checkpoint, "cuda" if gpu else "cpu")
-    pocket = crop_pocket(record.pocket, record.ligand.x, generator.config.pocket)
+    pocket = mark_pocket(record.pocket, record.ligand.x, generator.config.pocket)
     out = {}
     for name, scale in (("guided", None), ("unguided", 1.0)):
         options = GenerationOptions(num=num, seed=request.train.seed, cfg_scale=scale, cfg_scale_x=scale)

@@ -31,12 +31,12 @@ from ligandsmith.data.pocket import (
 )
 from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.data.structures import read_ligand, read_protein
-from ligandsmith.data.transforms import crop_pocket, frame_origin, select_atoms
+from ligandsmith.data.transforms import frame_origin, mark_pocket
 from ligandsmith.data.vocabulary import Vocabulary
 from ligandsmith.diffusion import noise
 from ligandsmith.diffusion.samplers import SAMPLERS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.models.latents import PocketLatents, fingerprint, pocket_latents
+from ligandsmith.models.latents import PocketLatents, fingerprint, seen_latents
 from ligandsmith.models.size import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.samples import funnel, generate_to_folder
 from ligandsmith.sampling import LigandSampler, Task
@@ -112,8 +112,9 @@ def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
 ) -> tuple[Pocket, PreflightReport]:  # fmt: skip
     """A pocket by reference ligand, residues, centre and radius (Å) or het molecule, and what was kept and dropped.
 
-    Around a reference ligand or het molecule, heavy atoms within `cut` Å and C-alphas within 10 Å stay, as in training;
-    around a centre, heavy atoms within `radius` and C-alphas 2 Å further; named residues stay whole.
+    Around a reference ligand or het molecule, heavy atoms within `cut` Å and C-alphas within 10 Å are kept, as in
+    training; around a centre, heavy atoms within `radius` and C-alphas 2 Å further; named residues as a whole. The rest
+    of their residues surrounds them, for the encoder only.
     """
     structure = read_protein(protein)
     shape = replace(Config().pocket, radius=cut)
@@ -133,8 +134,8 @@ def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
         around = structure.x[structure.residue_of == het_residues(structure, het)[0]]
     else:
         raise LigandsmithError("name the site: a reference ligand, residues, a centre or a het molecule")
-    pocket = crop_pocket(pocket, around, shape)
-    return pocket, replace(report, num_atoms=len(pocket.x))
+    pocket = mark_pocket(pocket, around, shape)
+    return pocket, replace(report, num_atoms=int(pocket.kept.sum()))  # type: ignore[union-attr]
 
 
 def load(checkpoint: str | Path = "small", device: str = "cpu") -> "LigandGenerator":
@@ -258,18 +259,21 @@ class LigandGenerator:
         return Asked(sampling, sizes, fragment, least)
 
     def encode(self, pocket: Pocket) -> tuple[PocketLatents, np.ndarray]:
-        """The pocket in its own frame, cut to the number of atoms that the networks take, encoded once."""
+        """The pocket in its own frame, encoded once with its surroundings, cut to what the denoiser takes."""
+        kept = np.ones(pocket.num_atoms, np.bool_) if pocket.kept is None else pocket.kept.copy()
+        if not kept.any():
+            raise LigandsmithError("empty pocket: no protein atom at the site")
         origin = frame_origin(pocket).astype(np.float32)
         limit = self.config.pocket.max_atoms
-        if pocket.num_atoms > limit:
+        if np.count_nonzero(kept) > limit:
             distance = np.linalg.norm(pocket.x - origin, axis=1)
-            pocket = select_atoms(pocket, distance <= np.partition(distance, limit - 1)[limit - 1])
-        batch = collate_pockets([replace(pocket, x=pocket.x - origin, center=None)], self.vocabulary)
-        if batch is None or not pocket.num_atoms:
-            raise LigandsmithError("empty pocket: no protein atom at the site")
+            kept &= distance <= np.partition(distance[kept], limit - 1)[limit - 1]
+        batch = collate_pockets([replace(pocket, x=pocket.x - origin, center=None, kept=kept)], self.vocabulary)
+        assert batch is not None
+        assert batch.kept is not None
         batch = batch.to(self.device)
         h = self.vaes["protein"].encode(batch).mean_h  # type: ignore[operator]
-        return pocket_latents(batch.x, h, batch.mask, self.config.denoiser.anchors), origin
+        return seen_latents(batch.x, h, batch.mask & batch.kept, self.config.denoiser.anchors), origin
 
     def _sizes(self, latents: PocketLatents, keys: Tensor, asked: Asked) -> Tensor:
         """Number of heavy atoms of each molecule: drawn from p(N | pocket), or uniformly from a given range."""

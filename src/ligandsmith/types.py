@@ -50,6 +50,7 @@ class Pocket:
     center: NDArray[np.float32] | None = None  # [3] box centre given by the user; None: mean of the C-alphas
     name: str = ""
     latent: NDArray[np.float16] | None = None  # [M, Z], where a frozen encoder has been run before
+    kept: NDArray[np.bool_] | None = None  # [M], what the denoiser sees; the rest only surrounds it. None: all
 
     @property
     def num_atoms(self) -> int:
@@ -119,6 +120,7 @@ class PocketBatch(TensorRecord):
     residue_index: Tensor  # [B, M] long
     mask: Tensor  # [B, M] bool; a row without any True is the null pocket
     latent: Tensor | None = None  # [B, M, Z], where a frozen encoder has been run before
+    kept: Tensor | None = None  # [B, M] bool, what the denoiser sees; None: all
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,14 @@ import pytest
 
 from ligandsmith.config import PocketConfig
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.transforms import NO_POCKET_SPREAD, crop_pocket, frame_origin, nearest_distance, to_frame
+from ligandsmith.data.transforms import (
+    NO_POCKET_SPREAD,
+    crop_pocket,
+    frame_origin,
+    kept_part,
+    nearest_distance,
+    to_frame,
+)
 from ligandsmith.data.vocabulary import CALPHA
 from ligandsmith.types import Complex, Pocket
 
@@ -99,3 +106,20 @@ def test_without_a_pocket_the_ligand_is_centred_or_spread(record: Complex) -> No
     assert np.allclose(to_frame(alone, CONFIG).ligand.x.mean(0), 0, atol=1e-4)
     centres = np.array([to_frame(alone, CONFIG, rng(seed)).ligand.x.mean(0) for seed in range(300)])
     assert centres.std() == pytest.approx(NO_POCKET_SPREAD, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_surroundings_stay_beside_what_is_kept(record: Complex, seed: int | None) -> None:
+    cut, whole = (
+        to_frame(record, CONFIG, None if seed is None else rng(seed), surroundings=surroundings)
+        for surroundings in (False, True)
+    )
+    assert cut.pocket is not None
+    assert whole.pocket is not None
+    assert record.pocket is not None
+    assert whole.pocket.num_atoms == record.pocket.num_atoms > cut.pocket.num_atoms
+    again = kept_part(whole.pocket)
+    for name in ("element", "residue", "atom_name", "residue_index", "x"):
+        assert np.array_equal(getattr(again, name), getattr(cut.pocket, name)), name
+    assert again.kept is None
+    assert np.array_equal(whole.ligand.x, cut.ligand.x)

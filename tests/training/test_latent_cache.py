@@ -8,14 +8,17 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from ligandsmith.config import PocketVAEConfig
-from ligandsmith.data.collate import collate_pockets
+from ligandsmith.config import Config, PocketConfig, PocketVAEConfig, to_dict
+from ligandsmith.data.collate import FramedDataset, collate, collate_pockets
 from ligandsmith.data.dataset import Split
+from ligandsmith.data.transforms import frame_origin, kept_part, mark_pocket
 from ligandsmith.data.vocabulary import VOCABULARY
+from ligandsmith.generation import LigandGenerator
 from ligandsmith.models.pocket_vae import PocketVAE
 from ligandsmith.training import latent_cache
 from ligandsmith.training.latent_cache import cached_pocket_latents
 from ligandsmith.training.loaders import DataOptions, open_records
+from ligandsmith.training.modules import DiffusionModel, build_vaes, pocket_input
 
 OPTIONS = DataOptions(limit=3)
 
@@ -57,3 +60,48 @@ def test_they_are_computed_once_for_each_vae_and_each_choice_of_records(
     again = cached_pocket_latents(vae, OPTIONS, VOCABULARY, tmp_path, fabric)
     assert again.keys() == first.keys()
     assert all(np.array_equal(again[id], first[id]) for id in first)
+
+
+@pytest.mark.parametrize("split", [Split.TRAIN, Split.VALIDATION])
+def test_stored_latents_are_those_that_training_and_generation_encode(
+    vae: PocketVAE, fabric: Fabric, tmp_path: Path, split: Split
+) -> None:
+    """A pocket is encoded with its surroundings and cut afterwards, whoever does it, and whenever."""
+    config, anchors = PocketConfig(radius=5.0, calpha_radius=7.0, min_training_radius=4.0), 4
+    records, _ = open_records(OPTIONS, split, "complexes")
+    records.latents = None
+    encoded = FramedDataset(records, config, 0 if split == Split.TRAIN else None, surroundings=True)
+    fresh = [encoded[i] for i in range(3)]
+    records.latents = cached_pocket_latents(vae, OPTIONS, VOCABULARY, tmp_path, fabric)
+    stored = [encoded[i] for i in range(3)]
+    a, b = (pocket_input(vae, collate(found, VOCABULARY), anchors) for found in (fresh, stored))
+    assert all(r.pocket is not None and r.pocket.kept is None for r in stored)
+    assert torch.equal(a.mask, b.mask)
+    assert torch.equal(a.x, b.x)
+    assert torch.equal(a.anchors, b.anchors)
+    assert torch.allclose(a.h[a.mask], b.h[b.mask], atol=3e-3)
+    alone = collate([replace(r, pocket=kept_part(r.pocket)) for r in fresh], VOCABULARY)
+    cut_first = pocket_input(vae, alone, anchors)
+    assert not torch.allclose(cut_first.h[a.mask], a.h[a.mask], atol=3e-3)
+
+
+def test_generation_encodes_as_training_does(vae: PocketVAE) -> None:
+    record = open_records(OPTIONS, Split.VALIDATION, "complexes")[0][0]
+    assert record.pocket is not None
+    torch.manual_seed(0)
+    config = replace(Config(), pocket_vae=vae.config)
+    vaes = build_vaes(config, VOCABULARY)
+    content = {
+        "kind": "denoiser", "config": to_dict(config), "vocabulary": VOCABULARY.to_dict(),
+        "diffusion_state": DiffusionModel(config).state_dict(),
+        "vae_state": {f"{name}.{k}": v for name, vae in vaes.items() for k, v in vae.state_dict().items()},
+    }  # fmt: skip
+    generator = LigandGenerator(content, "hash")
+    marked = mark_pocket(record.pocket, record.ligand.x, config.pocket)
+    found, origin = generator.encode(marked)
+    framed = FramedDataset([record], config.pocket, None, surroundings=True)[0]
+    expected = pocket_input(vaes["protein"].eval(), collate([framed], VOCABULARY), config.denoiser.anchors)
+    assert np.allclose(origin, frame_origin(marked), atol=1e-4)
+    assert torch.allclose(found.x, expected.x, atol=1e-4)
+    assert torch.allclose(found.h, expected.h, atol=1e-4)
+    assert int(found.mask.sum()) == int(marked.kept.sum()) < record.pocket.num_atoms

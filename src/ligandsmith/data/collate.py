@@ -95,7 +95,16 @@ def collate_pockets(pockets: Sequence[Pocket | None], vocabulary: Vocabulary) ->
         residue_index=stack(lambda p: p.residue_index),
         mask=_mask([0 if p is None else p.num_atoms for p in pockets], size),
         latent=_stored_latents(pockets, size),
+        kept=_kept(pockets, size),
     )
+
+
+def _kept(pockets: Sequence[Pocket | None], size: int) -> Tensor | None:
+    """What is kept of each pocket [B, size], or None where all is."""
+    if all(p is None or p.kept is None for p in pockets):
+        return None
+    every = [np.zeros(0) if p is None else np.ones(p.num_atoms) if p.kept is None else p.kept for p in pockets]
+    return _padded(every, size).bool()
 
 
 def _stored_latents(pockets: Sequence[Pocket | None], size: int) -> Tensor | None:
@@ -144,8 +153,12 @@ class FramedDataset(torch.utils.data.Dataset[Complex]):
     """A data set whose items are cut and centred, some with a part of the ligand given. In training (with a seed) the
     variation depends on (seed, epoch, index) only."""
 
-    def __init__(self, base: Any, config: PocketConfig, seed: int | None, fragment_prob: float = 0.0) -> None:
+    def __init__(
+        self, base: Any, config: PocketConfig, seed: int | None, fragment_prob: float = 0.0, *,
+        surroundings: bool = False,
+    ) -> None:  # fmt: skip
         self.base, self.config, self.seed, self.fragment_prob = base, config, seed, fragment_prob
+        self.surroundings = surroundings
 
     def __len__(self) -> int:
         return len(self.base)
@@ -154,7 +167,10 @@ class FramedDataset(torch.utils.data.Dataset[Complex]):
         """`key` is an index or (epoch, index): workers live longer than an epoch, so the sampler names it."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
         rng = None if self.seed is None else np.random.default_rng((self.seed, epoch, index))
-        record = to_frame(self.base[index], self.config, rng)
+        record = self.base[index]
+        # Stored latents know the surroundings already.
+        whole = self.surroundings and record.pocket is not None and record.pocket.latent is None
+        record = to_frame(record, self.config, rng, surroundings=whole)
         if rng is None or rng.random() >= self.fragment_prob:
             return record
         return replace(record, ligand=replace(record.ligand, fixed=draw_fragment(record.ligand, rng)))

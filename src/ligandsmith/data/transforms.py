@@ -26,17 +26,26 @@ def select_atoms(pocket: Pocket, keep: NDArray[np.bool_]) -> Pocket:
         residue_index=pocket.residue_index[keep],
         x=pocket.x[keep],
         latent=None if pocket.latent is None else pocket.latent[keep],
+        kept=None if pocket.kept is None else pocket.kept[keep],
     )
 
 
-def crop_pocket(
-    pocket: Pocket, around: NDArray[np.float32], config: PocketConfig, radius: float | None = None
-) -> Pocket:
-    """Heavy atoms within `radius` (default: the config's) of any point of `around` [P, 3] Å, the C-alphas of the
-    shell beyond, and of these the nearest `max_atoms`."""
-    radius = config.radius if radius is None else radius
+def kept_part(pocket: Pocket) -> Pocket:
+    """The atoms that the denoiser sees."""
+    return pocket if pocket.kept is None else replace(select_atoms(pocket, pocket.kept), kept=None)
+
+
+def mark_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> Pocket:
+    """Keep heavy atoms within the config's radius of any point of `around` [P, 3] Å, the C-alphas of the shell beyond,
+    and of these the nearest `max_atoms`; the others stay as surroundings."""
     distance = nearest_distance(pocket.x, around)
-    return select_atoms(pocket, _within(pocket, distance, np.ones(len(distance), np.bool_), config, radius))
+    every = np.ones(len(distance), np.bool_)
+    return replace(pocket, kept=_within(pocket, distance, every, config, config.radius))
+
+
+def crop_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> Pocket:
+    """What `mark_pocket` keeps, without the surroundings."""
+    return kept_part(mark_pocket(pocket, around, config))
 
 
 def _within(
@@ -58,9 +67,10 @@ def nearest_distance(x: NDArray[np.float32], points: NDArray[np.float32]) -> NDA
 
 
 def frame_origin(pocket: Pocket) -> NDArray[np.float32]:
-    """Origin [3] Å of the pocket's frame: the box centre, else the mean of the C-alphas, else of all atoms."""
+    """Origin [3] Å of the pocket's frame: the box centre, else the mean of the kept C-alphas or atoms."""
     if pocket.center is not None:
         return pocket.center
+    pocket = kept_part(pocket)
     calphas = pocket.x[pocket.atom_name == CALPHA]
     return (calphas if len(calphas) else pocket.x).mean(0)
 
@@ -74,17 +84,21 @@ def shift(record: Complex, origin: NDArray[np.float32]) -> Complex:
     return replace(record, ligand=ligand, pocket=pocket)
 
 
-def to_frame(record: Complex, config: PocketConfig, rng: np.random.Generator | None = None) -> Complex:
-    """Cut and centre a record. Without `rng` (validation) nothing is random."""
+def to_frame(
+    record: Complex, config: PocketConfig, rng: np.random.Generator | None = None, *, surroundings: bool = False
+) -> Complex:
+    """Cut and centre a record. Without `rng` (validation) nothing is random. With `surroundings` what would be cut off
+    the pocket stays, marked."""
     if record.pocket is None:
         spread = np.zeros(3) if rng is None else rng.normal(0, NO_POCKET_SPREAD, 3)
         return shift(record, (record.ligand.x.mean(0) + spread).astype(np.float32))
     if rng is None:
-        pocket = crop_pocket(record.pocket, record.ligand.x, config)
-        return shift(replace(record, pocket=pocket), frame_origin(pocket))
-    pocket = _varied(record.pocket, record.ligand, config, rng)
-    jitter = rng.normal(0, config.center_jitter, 3).astype(np.float32)
-    return shift(replace(record, pocket=pocket), frame_origin(pocket) + jitter)
+        pocket = mark_pocket(record.pocket, record.ligand.x, config)
+        origin = frame_origin(pocket)
+    else:
+        pocket = _varied(record.pocket, record.ligand, config, rng)
+        origin = frame_origin(pocket) + rng.normal(0, config.center_jitter, 3).astype(np.float32)
+    return shift(replace(record, pocket=pocket if surroundings else kept_part(pocket)), origin)
 
 
 def _varied(pocket: Pocket, ligand: Ligand, config: PocketConfig, rng: np.random.Generator) -> Pocket:
@@ -96,4 +110,4 @@ def _varied(pocket: Pocket, ligand: Ligand, config: PocketConfig, rng: np.random
     lost = np.zeros(len(residues) and int(residues[-1]) + 1, np.bool_)
     lost[residues] = rng.random(len(residues)) < config.rim_dropout
     lost[pocket.residue_index[inside]] = False
-    return select_atoms(pocket, _within(pocket, distance, ~lost[pocket.residue_index], config, radius))
+    return replace(pocket, kept=_within(pocket, distance, ~lost[pocket.residue_index], config, radius))

@@ -52,6 +52,15 @@ def pocket_latents(x: Tensor, h: Tensor, mask: Tensor, anchors: int) -> PocketLa
     return PocketLatents(x, h, mask, index, enough)
 
 
+def seen_latents(x: Tensor, h: Tensor, seen: Tensor, anchors: int) -> PocketLatents:
+    """The atoms marked in `seen` [B, M] of pockets encoded with their surroundings, x [B, M, 3] Å and h [B, M, Z]."""
+    order = torch.argsort((~seen).to(torch.uint8), dim=-1, stable=True)[:, : max(int(seen.sum(-1).max()), 1)]
+    seen = seen.gather(1, order)
+    place = order.unsqueeze(-1)
+    x, h = (part.gather(1, place.expand(-1, -1, part.shape[-1])) * seen.unsqueeze(-1) for part in (x, h))
+    return pocket_latents(x, h, seen, anchors)
+
+
 def null_pocket(batch: int, width: int, anchors: int, device: torch.device) -> PocketLatents:
     """No pocket: one masked atom."""
     nothing = torch.zeros(batch, 1, dtype=torch.bool, device=device)

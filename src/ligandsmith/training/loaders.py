@@ -153,13 +153,12 @@ def make_loaders(
         ranks=ranks,
     )  # fmt: skip
     validation_sampler = BucketSampler(validation.costs(), options.batch_size, seed=None, always=fixed, ranks=ranks)
+    framed = partial(FramedDataset, config=config.pocket, surroundings=population == "complexes")
     fragments = config.diffusion.fragment_prob if population == "complexes" and config.denoiser.fragments else 0.0
     return Loaders(
-        _loader(FramedDataset(train, config.pocket, options.seed, fragments), train_sampler, options, read),
+        _loader(framed(train, seed=options.seed, fragment_prob=fragments), train_sampler, options, read),
         train_sampler,
-        _loader(
-            FramedDataset(validation, config.pocket, None), validation_sampler, replace(options, num_workers=0), read
-        ),
+        _loader(framed(validation, seed=None), validation_sampler, replace(options, num_workers=0), read),
         validation_sampler,
         train,
     )

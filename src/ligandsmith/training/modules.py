@@ -24,7 +24,7 @@ from ligandsmith.losses import (
     vae_loss,
 )
 from ligandsmith.models.denoiser import Denoiser
-from ligandsmith.models.latents import LatentStats, PocketLatents, null_pocket, pocket_latents
+from ligandsmith.models.latents import LatentStats, PocketLatents, null_pocket, pocket_latents, seen_latents
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.models.pocket_vae import PocketVAE
 from ligandsmith.models.size import SizeModel
@@ -179,8 +179,11 @@ def pocket_input(vae: PocketVAE, batch: ComplexBatch, anchors: int) -> PocketLat
     """Latents of the batch's pockets: stored ones where the data set brings them, else encoded; null without pocket."""
     if batch.pocket is None:
         return null_pocket(len(batch.ligand.x), vae.config.latent_width, anchors, batch.ligand.x.device)
-    h = vae.encode(batch.pocket).mean_h if batch.pocket.latent is None else batch.pocket.latent
-    return pocket_latents(batch.pocket.x, h, batch.pocket.mask, anchors)
+    pocket = batch.pocket
+    h = vae.encode(pocket).mean_h if pocket.latent is None else pocket.latent
+    if pocket.kept is None:
+        return pocket_latents(pocket.x, h, pocket.mask, anchors)
+    return seen_latents(pocket.x, h, pocket.mask & pocket.kept, anchors)
 
 
 class DiffusionTraining(nn.Module):
