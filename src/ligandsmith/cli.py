@@ -214,6 +214,23 @@ def _properties(args: argparse.Namespace) -> None:
     print(f"properties of {count} ligands written to {args.data / FILE}")
 
 
+def _pseudo_complexes_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, help="a protein file, or a folder of them or of a folder for each")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--per_protein", type=positive, default=50, help="at most this many of each (%(default)s)")
+    parser.add_argument("--licence", default="", help="of the proteins, written into every record")
+    parser.add_argument("--seed", type=whole, default=0)
+
+
+def _pseudo_complexes(args: argparse.Namespace) -> None:
+    from ligandsmith.data.pseudo_complexes import CutOptions
+    from ligandsmith.data.pseudo_dataset import write_pseudo_complexes
+
+    options = CutOptions(per_protein=args.per_protein, seed=args.seed)
+    manifest = write_pseudo_complexes(args.source, args.out, options, args.licence)
+    _print_counts(manifest, "complexes", f"pseudo-complexes written to {args.out}")
+
+
 def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("ligands", type=Path, help="SDF, folder with an SDF for each pocket, manifest .csv, or result file .pt")
@@ -282,6 +299,7 @@ COMMANDS: dict[str, Command] = {
     "split": ("leakage-free splits of a data set", _split_flags, _split),
     "conformers": ("SMILES -> ligand-only data set", _conformers_flags, _conformers),
     "properties": ("QED, SA and logP of a data set's ligands", _properties_flags, _properties),
+    "pseudo-complexes": ("proteins -> complexes with pieces of themselves", _pseudo_complexes_flags, _pseudo_complexes),
     "train-vae": ("train the ligand or the protein VAE", _train_vae_flags, _train_vae),
     "train-denoiser": ("train the diffusion model", _train_denoiser_flags, _train_denoiser),
     "train-all": ("train everything together, on one or many GPUs", _train_all_flags, _train_all),

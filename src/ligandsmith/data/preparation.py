@@ -125,30 +125,36 @@ def find_pairs(source: Path) -> tuple[list[Pair], list[Rejection]]:
     return list(unique.values()), rejections
 
 
-def _structures(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+def structure_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files of a folder whose names end in one of `suffixes`, gzipped or not, by name."""
     return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".") and suffix(p) in suffixes)
 
 
-def _stem(path: Path) -> str:
+def file_stem(path: Path) -> str:
     """The file name without `.gz` and its extension."""
     return Path(path.name[:-3] if path.name.lower().endswith(".gz") else path.name).stem
 
 
+def preferred_protein(paths: Sequence[Path]) -> Path:
+    """Of several structures of one complex, the whole protein rather than a pocket cut from it."""
+
+    def preference(path: Path) -> tuple[int, str]:
+        ranks = [i for i, word in enumerate(PREFERRED_PROTEINS) if word in file_stem(path).lower()]
+        return min(ranks, default=len(PREFERRED_PROTEINS)), path.name
+
+    return min(paths, key=preference)
+
+
 def _pair_of_folder(folder: Path) -> Pair | Rejection:
     """The complex of a folder of its own. The whole protein is preferred to a pocket cut from it."""
-    proteins = _structures(folder, PROTEIN_SUFFIXES)
-    ligands = _structures(folder, LIGAND_SUFFIXES)
+    proteins = structure_files(folder, PROTEIN_SUFFIXES)
+    ligands = structure_files(folder, LIGAND_SUFFIXES)
     if not proteins or not ligands:
         missing = "protein (*.pdb, *.cif)" if not proteins else "ligand (*.sdf, *.mol2)"
         return Rejection(folder.name, "missing file", f"{folder}: no {missing}")
-
-    def preference(path: Path) -> tuple[int, str]:
-        ranks = [i for i, word in enumerate(PREFERRED_PROTEINS) if word in _stem(path).lower()]
-        return min(ranks, default=len(PREFERRED_PROTEINS)), path.name
-
-    protein = min(proteins, key=preference)
-    named = [p for p in ligands if "lig" in _stem(p).lower()] or ligands
-    if len({_stem(p) for p in named}) > 1:
+    protein = preferred_protein(proteins)
+    named = [p for p in ligands if "lig" in file_stem(p).lower()] or ligands
+    if len({file_stem(p) for p in named}) > 1:
         names = ", ".join(p.name for p in named)
         return Rejection(folder.name, "ambiguous ligand", f"{folder}: {names}; keep one or name the pairs in a CSV")
     return Pair(folder.name, protein, named[0])
@@ -157,11 +163,11 @@ def _pair_of_folder(folder: Path) -> Pair | Rejection:
 def _pairs_of_flat_folder(folder: Path) -> list[Pair | Rejection]:
     """Files of one folder paired by name: x_protein.pdb with x_ligand.sdf, or x.pdb with x.sdf."""
     proteins: dict[str, Path] = {}
-    for path in _structures(folder, PROTEIN_SUFFIXES):
-        proteins.setdefault(_without(_stem(path), PROTEIN_ENDINGS), path)
+    for path in structure_files(folder, PROTEIN_SUFFIXES):
+        proteins.setdefault(_without(file_stem(path), PROTEIN_ENDINGS), path)
     ligands: dict[str, Path] = {}
-    for path in _structures(folder, LIGAND_SUFFIXES):
-        ligands.setdefault(_without(_stem(path), LIGAND_ENDINGS), path)
+    for path in structure_files(folder, LIGAND_SUFFIXES):
+        ligands.setdefault(_without(file_stem(path), LIGAND_ENDINGS), path)
     found: list[Pair | Rejection] = []
     for id in sorted({*proteins, *ligands}):
         if id in proteins and id in ligands:

@@ -1,6 +1,7 @@
 """PDB or mmCIF file -> the heavy atoms of its first model as arrays, and a count of everything left out."""
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import lru_cache
 from pathlib import Path
@@ -87,6 +88,7 @@ class Protein:
     x: NDArray[np.float32]  # [A, 3] Å
     residues: tuple[Residue, ...]
     dropped: dict[str, int] = field(default_factory=dict)  # what was left out on reading, e.g. {"waters": 120}
+    alternate: frozenset[int] = frozenset()  # residues whose file has an alternate location for some atom
 
     @property
     def num_atoms(self) -> int:
@@ -96,6 +98,21 @@ class Protein:
     def hets(self) -> tuple[int, ...]:
         """Indices of the residues that are no part of a chain."""
         return tuple(i for i, r in enumerate(self.residues) if r.kind is not Kind.POLYMER)
+
+    def without(self, gone: Collection[int]) -> "Protein":
+        """The protein without some residues, by index; the others are numbered anew."""
+        stays = np.ones(len(self.residues), dtype=bool)
+        stays[list(gone)] = False
+        rows = np.flatnonzero(stays[self.residue_of])
+        number = np.cumsum(stays) - 1
+        columns = {name: getattr(self, name)[rows] for name in ("element", "residue", "atom_name", "kind", "x")}
+        return replace(
+            self,
+            **columns,
+            residue_of=number[self.residue_of[rows]],
+            residues=tuple(r for r, keep in zip(self.residues, stays, strict=True) if keep),
+            alternate=frozenset(int(number[i]) for i in self.alternate if stays[i]),
+        )
 
     def sequence(self, chain: str) -> str:
         """One-letter codes of the amino acids of a chain that have atoms, X for a modified one without a parent."""
@@ -189,6 +206,7 @@ def protein_from_structure(structure: gemmi.Structure, path: Path) -> Protein:
         x=atoms.x[rows].astype(np.float32),
         residues=residues,
         dropped=dropped,
+        alternate=frozenset(residue_of[~np.isin(atoms.altloc[rows], (0, ord(" ")))].tolist()),
     )
 
 
