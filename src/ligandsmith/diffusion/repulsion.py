@@ -27,9 +27,12 @@ class Walls(NamedTuple):
         """z [B, N, D], an estimate of the clean latents at time `t`, with its coordinates moved out of the pocket."""
         if not LAST_TIME <= t <= self.first_time:
             return z
-        away = scale_x * z[..., :3].unsqueeze(2) - self.x
+        x, limit = scale_x * z[..., :3], self.radius + LIGAND_RADIUS - OVERLAP
+        squared = x.square().sum(-1, keepdim=True) + self.x.square().sum(-1) - 2 * x @ self.x.T
+        row, atom, wall = ((squared < limit.square()) & mask.unsqueeze(-1)).nonzero(as_tuple=True)  # few of all pairs
+        away = x[row, atom] - self.x[wall]
         distance = away.norm(dim=-1).clamp(min=1e-3)
-        overlap = (self.radius + LIGAND_RADIUS - OVERLAP - distance).clamp(min=0)
-        push = self.strength * ((overlap / distance).unsqueeze(-1) * away).sum(2) * mask.unsqueeze(-1)
+        overlap = self.strength * (limit[wall] - distance).clamp(min=0)
+        push = torch.zeros_like(x).index_put_((row, atom), (overlap / distance).unsqueeze(-1) * away, accumulate=True)
         push = push * LONGEST_PUSH / (LONGEST_PUSH + push.norm(dim=-1, keepdim=True))
         return torch.cat([z[..., :3] + push / scale_x, z[..., 3:]], -1)
