@@ -128,3 +128,20 @@ def test_given_atoms_are_held_in_what_the_network_sees_and_says() -> None:
         assert not torch.equal(clean[..., 3:][fixed], known[..., 3:][fixed])
         assert not torch.equal(clean[..., :3][MASK & ~fixed], known[..., :3][MASK & ~fixed])
     assert twice == 2
+
+
+def test_the_unconditional_branch_is_told_no_property() -> None:
+    seen = []
+
+    def predict(noisy: NoisyLigand, null: Tensor) -> Tensor:
+        seen.append((noisy.given.properties, null))
+        return Network()(noisy, null)
+
+    asked = torch.tensor([[0.8, torch.nan, 2.0]]).expand(3, -1)
+    denoise = GuidedDenoiser(predict, MASK, torch.tensor(3.0), STRONG, LINEAR, "f", LAYOUT, Given(properties=asked))
+    denoise(Z, INSIDE)
+    denoise(Z, OUTSIDE)
+    (both, null), (single, _) = seen
+    assert torch.allclose(both[~null], asked, equal_nan=True)
+    assert both[null].isnan().all()
+    assert torch.allclose(single, asked, equal_nan=True)

@@ -100,7 +100,8 @@ def _centred(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def _doubled(noisy: NoisyLigand) -> NoisyLigand:
-    """Every molecule twice in a row, so that both branches run as one batch over the same pocket."""
+    """Every molecule twice in a row, so that both branches run as one batch over the same pocket. The unconditional one
+    is told neither the pocket nor properties."""
 
     def twice(value: Tensor) -> Tensor:
         return value.repeat_interleave(2, 0)
@@ -108,5 +109,5 @@ def _doubled(noisy: NoisyLigand) -> NoisyLigand:
     return NoisyLigand(
         twice(noisy.z), twice(noisy.mask), twice(noisy.t_x), twice(noisy.t_h),
         type(noisy.c_x)(*map(twice, noisy.c_x)), type(noisy.c_h)(*map(twice, noisy.c_h)), noisy.scale_x,
-        None if noisy.previous is None else twice(noisy.previous), noisy.given.repeated(2),
+        None if noisy.previous is None else twice(noisy.previous), noisy.given.with_and_without(),
     )  # fmt: skip

@@ -35,6 +35,14 @@ class Given(NamedTuple):
     fragment: Tensor | None = None  # [B, N, Z] normalised latents of the fragment by itself, zero elsewhere
     properties: Tensor | None = None  # [B, P] NaN where any value will do
 
+    def with_and_without(self) -> "Given":
+        """Every molecule twice in a row, the second time with no property told; what is fixed stays."""
+        twice = self.repeated(2)
+        if twice.properties is None:
+            return twice
+        second = torch.arange(len(twice.properties), device=twice.properties.device) % 2 == 1
+        return twice._replace(properties=twice.properties.masked_fill(second.unsqueeze(-1), torch.nan))
+
     def repeated(self, times: int) -> "Given":
         """Every molecule `times` times in a row."""
         return Given(*(part if part is None else part.repeat_interleave(times, 0) for part in self))
