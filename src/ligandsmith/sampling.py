@@ -142,12 +142,9 @@ class LigandSampler:
         rows, n = denoise.mask.shape
         batch = collate_ligands([fragment.placed(origin)], self.vocabulary, n).to(self.device)
         fixed = batch.mask.expand(rows, -1)
-        latent = self.ligand_vae.encode(batch).mean_h
-        z = self.model.stats.normalise(batch.x, latent, batch.mask)
-        z = denoise.layout.with_bonds(z, batch.bonds, batch.mask)
-        denoise.known = z.expand(rows, -1, -1)
-        latent = self.model.fragment(latent, batch.mask).expand(rows, -1, -1)
-        denoise.given = denoise.given._replace(fixed=fixed, fragment=latent)
+        z = self.model.stats.normalise(batch.x, self.ligand_vae.encode(batch).mean_h, batch.mask)
+        denoise.given = denoise.given._replace(fixed=fixed, fragment=z[..., 3:].expand(rows, -1, -1))
+        denoise.known = denoise.layout.with_bonds(z, batch.bonds, batch.mask).expand(rows, -1, -1)
 
     def _built(self, prediction: LigandPrediction, row: int, size: int, task: Task) -> GeneratedLigand:
         decoded = decoded_ligand(prediction, row, size, self.vocabulary, task.origin)

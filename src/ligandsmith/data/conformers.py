@@ -8,8 +8,6 @@ file, or the number of processes.
 import gzip
 import hashlib
 import logging
-import shutil
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,7 +23,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-from ligandsmith.data.dataset import Manifest, add_properties, write_manifest
+from ligandsmith.data.dataset import Manifest, add_properties, refuse_existing, scratch_folder, write_manifest
 from ligandsmith.data.ligands import ligand_from_mol
 from ligandsmith.data.shards import ShardWriter
 from ligandsmith.data.splitting import hold_out_groups, scaffold_of
@@ -75,13 +73,10 @@ def embed_conformers(
     options, smi_file, out = options or EmbedOptions(), Path(smi_file), Path(out)
     if not smi_file.is_file():
         raise LigandsmithError(f"{smi_file}: no such file; give a file with one SMILES per line")
-    if out.exists():
-        raise LigandsmithError(f"{out}: exists already; name a new folder or remove this one")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    refuse_existing(out)
     rejections: list[Rejection] = []
     ids, scaffolds = [], []
-    try:
+    with scratch_folder(out) as scratch:
         with ShardWriter(scratch, "ligands") as writer:
             for done, record in enumerate(_embed_all(read_molecules(smi_file), options), start=1):
                 refused = record if isinstance(record, Rejection) else writer.add(record)
@@ -102,10 +97,6 @@ def embed_conformers(
         }
         add_properties(scratch)
         manifest = write_manifest(scratch, splits, rejections)
-        scratch.chmod(0o755)
-        scratch.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
     return manifest
 

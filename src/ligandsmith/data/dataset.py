@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import shutil
+import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from importlib import metadata, resources
@@ -91,6 +94,25 @@ def write_manifest(folder: Path, splits: Mapping[str, Sequence[str]], rejections
     manifest = Manifest(counts, files, tuple(rejections), package_version=metadata.version("ligandsmith"))
     manifest.save(folder)
     return manifest
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise LigandsmithError if the folder that a data set shall be written to is there."""
+    if out.exists():
+        raise LigandsmithError(f"{out}: exists already; name a new folder or remove this one")
+
+
+@contextmanager
+def scratch_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to fill, which takes that name at the end, or goes without a trace if anything fails."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def add_properties(folder: Path) -> int:

@@ -83,11 +83,9 @@ def _refuse_atoms(mol: Chem.Mol, id: str, *, whole: bool) -> Rejection | None:
 
 def _refuse_pieces(mol: Chem.Mol, id: str) -> Rejection | None:
     fragments = len(Chem.GetMolFrags(mol))
-    return (
-        Rejection(id, "several fragments", f"{fragments} fragments; keep one molecule per record")
-        if fragments > 1
-        else None
-    )
+    if fragments > 1:
+        return Rejection(id, "several fragments", f"{fragments} fragments; keep one molecule per record")
+    return None
 
 
 def _refuse_geometry(id: str, x: NDArray[np.float32]) -> Rejection | None:

@@ -6,8 +6,6 @@
 import csv
 import logging
 import multiprocessing
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +13,15 @@ from pathlib import Path
 
 from rdkit import rdBase
 
-from ligandsmith.data.dataset import Manifest, Split, add_properties, write_json, write_manifest
+from ligandsmith.data.dataset import (
+    Manifest,
+    Split,
+    add_properties,
+    refuse_existing,
+    scratch_folder,
+    write_json,
+    write_manifest,
+)
 from ligandsmith.data.pocket import RADIUS, site_sequences
 from ligandsmith.data.shards import write_shards
 from ligandsmith.data.structures import LIGAND_SUFFIXES, PROTEIN_SUFFIXES, complex_from, read_files, suffix
@@ -69,13 +75,10 @@ def prepare(
     """
     options = options or PrepareOptions()
     source, out = Path(source), Path(out)
-    if out.exists():
-        raise LigandsmithError(f"{out}: exists already; name a new folder or remove this one")
+    refuse_existing(out)
     pairs, rejections = find_pairs(source)
     split_of = _read_split_file(source, options)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with scratch_folder(out) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
         records = _watched(_read_all(pairs, options), sequences, len(pairs), progress)
         ids, refused = write_shards(scratch, "complexes", records)
@@ -86,10 +89,6 @@ def prepare(
         write_json(scratch / SEQUENCES, {id: sequences[id] for id in ids})
         add_properties(scratch)
         manifest = write_manifest(scratch, splits, [*rejections, *refused, *unsplit])
-        scratch.chmod(0o755)
-        scratch.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
     return manifest
 

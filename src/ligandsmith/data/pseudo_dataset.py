@@ -1,15 +1,21 @@
 """Files of proteins -> a data set of pseudo-complexes: shards, splits.json, sequences.json and manifest.json."""
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rdkit import rdBase
 
-from ligandsmith.data.dataset import Manifest, Split, add_properties, write_json, write_manifest
+from ligandsmith.data.dataset import (
+    Manifest,
+    Split,
+    add_properties,
+    refuse_existing,
+    scratch_folder,
+    write_json,
+    write_manifest,
+)
 from ligandsmith.data.pocket import site_sequences
 from ligandsmith.data.preparation import SEQUENCES, file_stem, preferred_protein, structure_files
 from ligandsmith.data.protein import UnreadableFile, read_protein
@@ -37,12 +43,9 @@ def write_pseudo_complexes(source: Path, out: Path, options: CutOptions | None =
     nothing behind, if there is no protein, no piece could be used or `out` exists.
     """
     source, out = Path(source), Path(out)
-    if out.exists():
-        raise LigandsmithError(f"{out}: exists already; name a new folder or remove this one")
+    refuse_existing(out)
     files, rejections = find_proteins(source)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with scratch_folder(out) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
         with rdBase.BlockLogs():
             ids, refused = write_shards(
@@ -55,10 +58,6 @@ def write_pseudo_complexes(source: Path, out: Path, options: CutOptions | None =
         write_json(scratch / SEQUENCES, {id: sequences[id] for id in ids})
         add_properties(scratch)
         manifest = write_manifest(scratch, {str(Split.TRAIN): ids}, rejections)
-        scratch.chmod(0o755)
-        scratch.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
     return manifest
 
