@@ -373,6 +373,25 @@ def test_what_weights_cannot_give_is_refused(
         generator.generate(pocket, num=1, fix=fragment)
 
 
+def test_autoguidance_changes_the_ligands_and_needs_a_network_with_third_atoms(
+    generator: LigandGenerator, pocket: Pocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def places(scale: float) -> list[np.ndarray]:
+        made = generator.generate(pocket, num=4, num_atoms="8", steps=4, autoguidance=scale)
+        return [ligand.mol.GetConformer().GetPositions() for ligand in made if ligand.mol is not None]
+
+    for block in generator.model.denoiser.self_blocks:  # hardly trained, they say nothing
+        weight = torch.eye(*block.triangle_out.weight.shape)
+        monkeypatch.setattr(block.triangle_out, "weight", torch.nn.Parameter(weight))
+    plain = places(1.0)
+    assert plain
+    assert not all(np.array_equal(a, b) for a, b in zip(plain, places(2.0), strict=False))
+    denoiser = replace(generator.config.denoiser, triangles=0)
+    monkeypatch.setattr(generator, "config", replace(generator.config, denoiser=denoiser))
+    with pytest.raises(LigandsmithError, match=r"--autoguidance 2: these weights do not look at third atoms; give 1"):
+        generator.generate(pocket, num=1, autoguidance=2.0)
+
+
 def test_repulsion_keeps_ligands_out_of_the_pocket(generator: LigandGenerator, pocket: Pocket) -> None:
     def nearest(repulsion: float) -> float:
         made = generator.generate(pocket, num=12, num_atoms="8", steps=10, repulsion=repulsion)

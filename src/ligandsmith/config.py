@@ -120,6 +120,7 @@ class SamplingConfig:
     noise_scale_h: float = 1.0  # of the features' noise; below 1 carbon takes the place of every other element
     cfg_scale: float = 1.5  # of z_h; 1: no guidance
     cfg_scale_x: float = 1.0  # of the coordinates, never on the centre of mass
+    autoguidance: float = 1.0  # away from the network without third atoms; 1: none
     guidance_low: float = 0.2  # σ/α interval in which guidance acts
     guidance_high: float = 2.0
     rescale: float = 0.7

@@ -60,6 +60,7 @@ class GenerationOptions:
     sampler: str | None = None
     cfg_scale: float | None = None
     cfg_scale_x: float | None = None
+    autoguidance: float | None = None
     churn: float | None = None
     noise_scale: float | None = None
     noise_scale_h: float | None = None
@@ -241,6 +242,10 @@ class LigandGenerator:
         wanted = [name for name in PROPERTIES if getattr(sampling, name) is not None]
         if wanted and not self.config.denoiser.properties:
             raise LigandsmithError(f"--{wanted[0]}: these weights were not trained to be asked for properties")
+        if sampling.autoguidance != 1 and not self.config.denoiser.triangles:
+            raise LigandsmithError(
+                f"--autoguidance {sampling.autoguidance:g}: these weights do not look at third atoms; give 1"
+            )
         if options.fix is None:
             return Asked(sampling, sizes)
         if not self.config.denoiser.fragments:

@@ -37,6 +37,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     add("--sampler", help="euler, heun, ddim, ddpm or dpmpp_2m (default: the checkpoint's)")
     add("--cfg_scale", type=float, help="guidance of the features (default: the checkpoint's)")
     add("--cfg_scale_x", type=float, help="guidance of the coordinates (default: the checkpoint's)")
+    add("--autoguidance", type=float, help="guidance by the network without third atoms (default: the checkpoint's)")
     add("--churn", type=float, help="noise added back at each step (default: the checkpoint's)")
     add(
         "--noise_scale",

@@ -1,6 +1,7 @@
 """Sampling ligands of given sizes for one pocket: groups of like sizes, candidates of each, the best one kept."""
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -116,14 +117,15 @@ class LigandSampler:
         """The network with a pocket and all that the ligands are asked for."""
         model, setting = self.model, task.setting
 
-        def predict(noisy: NoisyLigand, null: Tensor) -> Tensor:
+        def predict(noisy: NoisyLigand, null: Tensor, third_atoms: bool = True) -> Tensor:
             task.check()
-            target: Tensor = model.denoiser(noisy, task.keys, null)
+            target: Tensor = model.denoiser(noisy, task.keys, null, third_atoms)
             return target
 
         denoise = GuidedDenoiser(
             predict, mask, model.stats.scale_x, setting,
             model.schedule, model.denoiser.prediction, model.denoiser.layout,
+            weaker=partial(predict, third_atoms=False),
         )  # fmt: skip
         wanted = [getattr(setting, name) for name in PROPERTIES]
         if any(value is not None for value in wanted):

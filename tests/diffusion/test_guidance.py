@@ -145,3 +145,24 @@ def test_the_unconditional_branch_is_told_no_property() -> None:
     assert torch.allclose(both[~null], asked, equal_nan=True)
     assert both[null].isnan().all()
     assert torch.allclose(single, asked, equal_nan=True)
+
+
+@pytest.mark.parametrize("cfg_scale", [0.0, 1.0, 3.0])
+def test_autoguidance_goes_on_from_the_weaker_answer_through_its_own(cfg_scale: float) -> None:
+    calls = []
+
+    def weaker(noisy: NoisyLigand, null: Tensor) -> Tensor:
+        calls.append((len(noisy.z), null.tolist()))
+        return 0.5 * Network()(noisy, null)
+
+    def clean(scale: float, t: float) -> Tensor:
+        setting = SamplingConfig(cfg_scale=cfg_scale, autoguidance=scale)
+        return GuidedDenoiser(Network(), MASK, torch.tensor(3.0), setting, LINEAR, "f", LAYOUT, weaker=weaker)(Z, t)
+
+    plain = clean(1.0, INSIDE)
+    assert torch.equal(clean(2.5, OUTSIDE), clean(1.0, OUTSIDE))
+    assert not calls
+    c = coefficients(LINEAR, torch.full((3,), INSIDE), "f")
+    own = (alone(INSIDE, null=cfg_scale == 0) - joined(c, c, 7).skip * Z) * MASK.unsqueeze(-1)  # of the target
+    assert torch.allclose(clean(2.5, INSIDE), plain + 1.5 * 0.5 * own, atol=1e-5)
+    assert calls == [(3, [cfg_scale == 0] * 3)]

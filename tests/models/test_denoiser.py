@@ -96,7 +96,7 @@ def make(kind: str = "eqattn", prediction: str = "f") -> Denoiser:
 @torch.no_grad()
 def predict(
     denoiser: Denoiser, case: Case, pocket: PocketLatents | None = None, null: Tensor | None = None,
-    given: Given | None = None,
+    given: Given | None = None, third_atoms: bool = True,
 ) -> Tensor:  # fmt: skip
     pocket = case.pocket() if pocket is None else pocket
     times = torch.tensor([0.3, 0.5, 0.2, 0.4])[: len(case.z)]
@@ -108,7 +108,7 @@ def predict(
     if null is None:
         null = ~pocket.mask.any(-1)
         null = null.repeat_interleave(len(case.z) // len(null), 0)
-    return denoiser(noisy, denoiser.keys(pocket), null)
+    return denoiser(noisy, denoiser.keys(pocket), null, third_atoms)
 
 
 def deviation(denoiser: Denoiser, case: Case, q: Tensor) -> float:
@@ -158,6 +158,17 @@ def test_the_order_of_ligand_and_pocket_atoms_does_not_matter(case: Case, kind: 
     assert torch.allclose(found[..., :atom], expected[..., :atom], atol=1e-5)
     if orders:
         assert torch.allclose(denoiser.layout.bonds(found), denoiser.layout.bonds(expected)[:, :, p], atol=1e-5)
+
+
+@torch.no_grad()
+def test_without_third_atoms_it_is_the_network_whose_sums_over_them_are_zero(case: Case) -> None:
+    denoiser = make("bonds")
+    whole, weaker = predict(denoiser, case), predict(denoiser, case, third_atoms=False)
+    for name, parameter in denoiser.named_parameters():
+        if "triangle_out" in name:
+            parameter.zero_()
+    assert torch.equal(weaker, predict(denoiser, case))
+    assert float((weaker - whole).abs().max()) > 1e-3
 
 
 @torch.no_grad()

@@ -1,8 +1,12 @@
-"""Classifier-free guidance: a denoiser made of the conditional and the unconditional one.
+"""Guidance: a denoiser made of two, of which the second is unconditional (classifier-free guidance) or weaker.
 
 The coordinates' guidance acts on shapes only, never on a molecule's centre of mass, and only for noise levels within an
 interval; the guided estimate is rescaled to the conditional one's magnitude. At scale 1 the conditional model is called
 once and its output returned unchanged; at scale 0 the unconditional one.
+
+Autoguidance (Karras et al. 2024, arXiv 2406.02507) goes on from a weaker network's answer through the network's own,
+for coordinates, features and bonds alike: what a network gets wrong for want of training, a weaker one gets wrong in
+the same direction, and further.
 """
 
 from collections.abc import Callable
@@ -37,6 +41,7 @@ class GuidedDenoiser:
     given: Given = NOTHING
     known: Tensor | None = None  # [B, N, 3 + Z], where the coordinates and bonds of given atoms stand
     walls: Walls | None = None  # the pocket's atoms, which push a ligand's away; None: nothing does
+    weaker: Predict | None = None  # for autoguidance
     previous: Tensor | None = field(default=None, init=False)
 
     def __call__(self, z: Tensor, t: float) -> Tensor:
@@ -47,6 +52,7 @@ class GuidedDenoiser:
         noisy = NoisyLigand(z, self.mask, times, times, c, c, self.scale_x, self.previous, self.given)
         conditional, unconditional = self._both(noisy, t)
         target = conditional if unconditional is None else self._guide(conditional, unconditional)
+        target = target + self._beyond_weaker(noisy, conditional, t)
         clean = to_clean(z, target, joined(c, c, z.shape[-1])) * self.mask.unsqueeze(-1)
         if self.walls is not None:
             clean = self.walls.pushed(clean, self.mask, self.scale_x, t)
@@ -60,10 +66,21 @@ class GuidedDenoiser:
         s = self.setting
         if s.cfg_scale == 0:
             return 0.0, 0.0
+        return (s.cfg_scale, s.cfg_scale_x) if self._inside(t) else (1.0, 1.0)
+
+    def _inside(self, t: float) -> bool:
+        """Whether guidance acts at a time."""
         time = torch.tensor(t, dtype=torch.float64)
         ratio = float(self.schedule.sigma(time) / self.schedule.alpha(time).clamp(min=1e-9))
-        inside = s.guidance_low <= ratio <= s.guidance_high
-        return (s.cfg_scale, s.cfg_scale_x) if inside else (1.0, 1.0)
+        return self.setting.guidance_low <= ratio <= self.setting.guidance_high
+
+    def _beyond_weaker(self, noisy: NoisyLigand, conditional: Tensor, t: float) -> Tensor | float:
+        """(w - 1)(v - v_weaker), both of them conditional; 0 where autoguidance does not act."""
+        scale = self.setting.autoguidance
+        if self.weaker is None or scale == 1 or not self._inside(t):
+            return 0.0
+        null = torch.full((len(noisy.z),), self.setting.cfg_scale == 0, device=noisy.z.device)
+        return (scale - 1) * (conditional - self.weaker(noisy, null))
 
     def _both(self, noisy: NoisyLigand, t: float) -> tuple[Tensor, Tensor | None]:
         scales = self._scales(t)

@@ -120,8 +120,9 @@ class Denoiser(nn.Module):
         nodes = self.pocket_embedding(pocket.h)
         return DenoiserKeys(pocket, [block.keys(nodes) for block in self.cross_blocks])  # type: ignore[operator]
 
-    def forward(self, noisy: NoisyLigand, keys: DenoiserKeys, null: Tensor) -> Tensor:
-        """Target like `noisy.z`; `null` [B] marks the molecules that must not see their pocket."""
+    def forward(self, noisy: NoisyLigand, keys: DenoiserKeys, null: Tensor, third_atoms: bool = True) -> Tensor:
+        """Target like `noisy.z`; `null` [B] marks the molecules that must not see their pocket. Without `third_atoms`
+        no pair of atoms sees the paths over a third one: a weaker network of the same weights."""
         mask = noisy.mask
         width = self.layout.atom
         z_x, z_h = noisy.z[..., :3].float(), noisy.z[..., 3:width]
@@ -138,7 +139,7 @@ class Denoiser(nn.Module):
             free = ~noisy.given.fixed.unsqueeze(-1)
             share, guess = share * free, torch.where(free, guess, start)
         moved = torch.zeros_like(start)
-        edges = dense_edges(start, mask)
+        edges = dense_edges(start, mask)._replace(third_atoms=third_atoms)
         basis = self.basis(edges.distance)
         pair = self.pair_embedding(torch.cat([basis, self._previous_basis(noisy)], -1))
         if self.config.bonds:
@@ -154,7 +155,7 @@ class Denoiser(nn.Module):
                 s, move = self._cross(crossing, s, guess + share * moved, seen, condition, mask)
                 moved = moved + move * mask.unsqueeze(-1)
             if number < self.config.self_layers:
-                edges = dense_edges(start + share * moved, mask)
+                edges = dense_edges(start + share * moved, mask)._replace(third_atoms=third_atoms)
                 basis = self.basis(edges.distance)
         atoms = torch.cat([moved / scale, self.head(s).float()], -1) * mask.unsqueeze(-1)
         if not self.config.bonds:

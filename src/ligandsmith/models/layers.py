@@ -43,6 +43,7 @@ class Edges(NamedTuple):
     distance: Tensor  # [B, Q, K] Å
     mask: Tensor  # [B, Q, K] bool
     index: Tensor | None = None  # type: ignore[assignment]  # [B, Q, K] long; hides tuple.index
+    third_atoms: bool = True  # whether the edge state sees the paths over third atoms, in blocks that have them
 
 
 class Keys(NamedTuple):
@@ -220,13 +221,13 @@ class EqAttnBlock(nn.Module):
         vectors = self._vectors(coefficients, edges)
         u, gate = self.ffn_norm(s, condition)
         s = s + gate * self.ffn_out(F.silu(self.ffn_in(torch.cat([u, *self._invariants(vectors)], -1))))
-        return s, self._move(u, vectors), self._kept(pair, edge, edges.mask)
+        return s, self._move(u, vectors), self._kept(pair, edge, edges.mask, edges.third_atoms)
 
-    def _kept(self, pair: Tensor, edge: Tensor, mask: Tensor) -> Tensor:
+    def _kept(self, pair: Tensor, edge: Tensor, mask: Tensor, third_atoms: bool) -> Tensor:
         """The edge state of the next block; a state that is one for all edges stays so."""
         if pair.ndim == 1:
             return pair
-        if self.config.triangles:
+        if third_atoms and self.config.triangles:
             pair = pair + self._paths(edge, mask)
         return pair + edge if edge.requires_grad else edge.add_(pair)
 
