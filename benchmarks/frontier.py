@@ -25,6 +25,7 @@ TABLES = {
         f"--cfg_scale {w} --cfg_scale_x {x}"
         for w, x in ((0, 0), (1, 1), (1.5, 1), (1.5, 1.5), (2, 1), (3, 1), (3, 3))
     ],
+    "autoguidance": [f"--autoguidance {w}" for w in (1, 1.5, 2, 2.5, 3, 4)],
     "noise": [
         f"--noise_scale {x} --noise_scale_h {h} --churn {c}"
         for x, h, c in (

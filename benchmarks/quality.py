@@ -24,8 +24,8 @@ from ligandsmith.evaluation.protocols import adapted
 from ligandsmith.generation import load
 
 SETTINGS = (
-    "steps", "cfg_scale", "cfg_scale_x", "churn", "noise_scale", "noise_scale_h", "sampler", "candidates", "repulsion",
-    "qed", "sa", "logp",
+    "steps", "cfg_scale", "cfg_scale_x", "autoguidance", "churn", "noise_scale", "noise_scale_h", "sampler",
+    "candidates", "repulsion", "qed", "sa", "logp",
 )  # fmt: skip
 MEANS = ("qed", "sa_normalised", "small_ring_share", "fused_rings", "diversity", "unique", "strain_uff")
 CLASH = 2.5  # Å between heavy atoms of ligand and pocket; crystal ligands of the set come closer in 2 % of the cases
