@@ -134,6 +134,12 @@ def test_a_shard_that_changed_is_refused(copy: Path) -> None:
         ComplexDataset(copy, "train")
 
 
+def test_a_shard_that_the_manifest_does_not_name_is_refused(copy: Path) -> None:
+    (copy / "complexes-00009.parquet").write_bytes((copy / "complexes-00000.parquet").read_bytes())
+    with pytest.raises(LigandsmithError, match=r"complexes-00009\.parquet: a shard that manifest\.json does not name"):
+        ComplexDataset(copy, "train")
+
+
 def test_another_table_of_residues_is_refused(copy: Path) -> None:
     vocabulary = json.loads((copy / "manifest.json").read_text())["vocabulary"]
     edit(copy / "manifest.json", vocabulary=vocabulary | {"residues": vocabulary["residues"][::-1]})

@@ -155,7 +155,7 @@ class ComplexDataset:
 
     `kind` is "complexes" (ligand and pocket) or "ligands" (no pocket). The test split opens only with
     `allow_test=True`, which no training code passes. Raises LigandsmithError for a missing folder, another format, a
-    shard that differs from its hash, an empty split and an id without a record.
+    shard that differs from its hash or that the manifest does not name, and an empty split.
     """
 
     def __init__(
@@ -223,6 +223,11 @@ def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]
             raise LigandsmithError(
                 f"{folder / MANIFEST}: another table of {table} than this program's; prepare the data again"
             )
+    if stray := sorted({path.name for path in shard_paths(folder, kind)} - set(names)):
+        raise LigandsmithError(
+            f"{folder / stray[0]}: a shard that {MANIFEST} does not name, so that its records would be passed over; "
+            "remove it or prepare the data again"
+        )
     for name in names:
         if not (folder / name).is_file():
             raise LigandsmithError(
