@@ -128,6 +128,15 @@ def test_a_molecule_outside_the_box_is_scored_as_it_would_be_inside(
 
 
 @needs_vina
+def test_molecules_outside_the_box_may_differ_in_their_atom_types(site: Site) -> None:
+    away = replace(site, reference=moved(ligand_of(site), np.array([60.0, 0.0, 0.0])))
+    mols = [placed(smiles, center_of(site)) for smiles in ("c1ccccc1", "COC", "CCl")]
+    answers = run_tool(VinaTool(), away, mols)
+    assert answers == [run_tool(VinaTool(), away, [mol])[0] for mol in mols]
+    assert all(isinstance(answer, dict) for answer in answers)
+
+
+@needs_vina
 def test_the_answer_does_not_depend_on_what_was_answered_before(
     site: Site, answer: Callable[[Chem.Mol], dict[str, Any]]
 ) -> None:

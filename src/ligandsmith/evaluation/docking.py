@@ -126,7 +126,7 @@ class Docking:
         self.tool, self.center, self.size = tool, center, size
         self.vina = _load_vina(receptor, tool.seed)
         self.vina.compute_vina_maps(center.tolist(), size.tolist())
-        self.alone = _load_vina(receptor, tool.seed)  # for molecules outside; its maps are of the molecule's types only
+        self.receptor = receptor.read_text(encoding="ascii")
 
     def answer(self, mol: Chem.Mol) -> dict[str, Any]:
         """The values of the modes asked for; raises ToolFailure."""
@@ -142,7 +142,7 @@ class Docking:
         if not {"score", "minimise"} & set(self.tool.modes):
             return answer
         inside = bool((np.abs(ligand.x - self.center) < self.size / 2 - INSIDE).all())
-        vina = self.vina if inside else self.alone
+        vina = self.vina if inside else self._another()
         vina.set_ligand_from_string(ligand.pdbqt)
         if not inside:
             center, size = _box(ligand.x)
@@ -156,6 +156,14 @@ class Docking:
                 pose = Path(folder, "pose.pdbqt").read_text(encoding="ascii")
             answer["min_pose"] = Chem.MolToMolBlock(ligand.moved(mol, pose))
         return answer
+
+    def _another(self) -> Any:
+        """Vina for one molecule outside of the box: maps made for it have its atom types only, and one that gets a
+        molecule of other types ends the process."""
+        with tempfile.TemporaryDirectory(prefix="ligandsmith-") as folder:
+            path = Path(folder) / "receptor.pdbqt"
+            path.write_text(self.receptor, encoding="ascii")
+            return _load_vina(path, self.tool.seed)
 
     def _dock(self, mol: Chem.Mol, ligand: "Ligand") -> dict[str, Any]:
         """The best pose of a search that starts anywhere in the box."""
