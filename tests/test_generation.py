@@ -382,7 +382,7 @@ def test_autoguidance_changes_the_ligands_and_needs_a_network_with_third_atoms(
 
     for block in generator.model.denoiser.self_blocks:  # hardly trained, they say nothing
         weight = torch.eye(*block.triangle_out.weight.shape)
-        monkeypatch.setattr(block.triangle_out, "weight", torch.nn.Parameter(weight))
+        monkeypatch.setitem(block.triangle_out._parameters, "weight", torch.nn.Parameter(weight))
     plain = places(1.0)
     assert plain
     assert not all(np.array_equal(a, b) for a, b in zip(plain, places(2.0), strict=False))
