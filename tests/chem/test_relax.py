@@ -12,7 +12,7 @@ from ligandsmith.chem.relax import RelaxFailure, RelaxOptions, relax
 from ligandsmith.chem.surroundings import PocketTerm, Surroundings
 from ligandsmith.evaluation.evaluate import load_reference
 from ligandsmith.evaluation.poses import Protein, count_clashes, load_protein
-from ligandsmith.evaluation.relaxation import surroundings
+from ligandsmith.evaluation.relaxation import ProteinSurroundings
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"
 SITES = ("3ln1", "7off", "7sza")
@@ -22,7 +22,7 @@ SITES = ("3ln1", "7off", "7sza")
 def site(request: pytest.FixtureRequest) -> tuple[Chem.Mol, Protein, Surroundings]:
     reference = load_reference(COMPLEXES / request.param / "ligand.sdf")
     protein = load_protein(COMPLEXES / request.param / "protein.pdb.gz", reference)
-    return reference, protein, surroundings(protein)
+    return reference, protein, ProteinSurroundings(protein).of(reference)
 
 
 def placed(mol: Chem.Mol, x: NDArray[np.float64]) -> Chem.Mol:

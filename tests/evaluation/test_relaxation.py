@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from ligandsmith.chem.relax import relax
 from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation import relaxation
+from ligandsmith.evaluation.clashes import ClashCounter
 from ligandsmith.evaluation.poses import load_protein
-from ligandsmith.evaluation.relaxation import RelaxTool, relax_sdf, summary_lines
+from ligandsmith.evaluation.relaxation import ProteinSurroundings, RelaxTool, relax_sdf, summary_lines
 from ligandsmith.evaluation.sources import load_reference, load_samples
 from ligandsmith.evaluation.tools import Site, run_tool
 
@@ -55,6 +57,23 @@ def test_the_file_of_relaxed_poses(ligands: Path, tmp_path: Path) -> None:
     assert summary["median_moved_rmsd"] < 0.4
     assert summary["clashes_after"]["mean"] <= summary["clashes_before"]["mean"]
     assert summary_lines(summary)[0] == "2 of 4 molecules relaxed"
+
+
+def test_the_hydrogens_of_the_protein_are_cleared_too() -> None:
+    reference = load_reference(LIGAND)
+    protein = load_protein(PROTEIN, reference)
+    around, counter = ProteinSurroundings(protein), ClashCounter(protein)
+    noise = np.random.default_rng(0)
+    counts: dict[str, list[int]] = {"made": [], "all": [], "heavy": []}
+    for _ in range(8):
+        mol = Chem.Mol(reference)
+        mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() + noise.normal(0, 0.6, 3))
+        counts["made"].append(counter.count(mol))
+        for name, surroundings in (("all", around.of(mol)), ("heavy", around.heavy)):
+            counts[name].append(counter.count(Chem.RemoveHs(relax(mol, surroundings).mol)))
+    made, all_atoms, heavy = (np.mean(counts[name]) for name in ("made", "all", "heavy"))
+    assert all_atoms < heavy - 1
+    assert all_atoms < made - 5
 
 
 def test_failures_of_the_generation_stay_accounted_for(ligands: Path, tmp_path: Path) -> None:

@@ -9,15 +9,12 @@ in the mean, published are 4.7; with RDKit's longer bonds they have 6.50, withou
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
-from scipy.spatial import cKDTree
 
+from ligandsmith.evaluation.hydrogens import ProteinHydrogens
 from ligandsmith.evaluation.poses import Protein
-from ligandsmith.evaluation.residues import residue_molecule
 
 TOLERANCE = 0.5  # Å
 REACH = 8.0  # Å from a ligand's heavy atom to a residue; bonds to hydrogen and the longest sum of radii are well within
-HYDROGEN_BONDS = {6: 0.97, 7: 0.86, 8: 0.84, 16: 1.2}  # Å, to the centre of the electron cloud, as Reduce's default
-OTHER_HYDROGEN_BOND = 1.0  # Å
 
 Atoms = tuple[NDArray[np.float64], NDArray[np.float64]]  # places [n, 3] Å, radii [n] Å
 
@@ -27,15 +24,12 @@ class ClashCounter:
 
     def __init__(self, protein: Protein) -> None:
         self.protein = protein
-        self.tree = cKDTree(protein.x)
+        self.hydrogens = ProteinHydrogens(protein)
         self.prepared: dict[int, Atoms] = {}  # by residue
 
     def count(self, mol: Chem.Mol) -> int:
         """Clashes of a heavy-atom molecule, with hydrogens added."""
-        atoms = sorted(
-            {a for near in self.tree.query_ball_point(mol.GetConformer().GetPositions(), REACH) for a in near}
-        )
-        residues = [self._residue(int(i)) for i in np.unique(self.protein.residue_index[atoms])] if atoms else []
+        residues = [self._residue(i) for i in self.hydrogens.residues_near(mol.GetConformer().GetPositions(), REACH)]
         if not residues:
             return 0
         x, radii = _atoms(Chem.AddHs(mol, addCoords=True))
@@ -49,26 +43,10 @@ class ClashCounter:
             own = self.protein.residue_index == index
             table = Chem.GetPeriodicTable()
             x, radii = self.protein.x[own], np.array([table.GetRvdw(int(z)) for z in self.protein.element[own]])
-            mol, number = residue_molecule(self.protein, index, self.tree)
-            hydrogens = _hydrogens(mol, number) if mol is not None else np.zeros((0, 3))
+            hydrogens, _ = self.hydrogens.of(index)
             radius = np.full(len(hydrogens), table.GetRvdw(1))
             self.prepared[index] = (np.concatenate([x, hydrogens]), np.concatenate([radii, radius]))
         return self.prepared[index]
-
-
-def _hydrogens(mol: Chem.Mol, own: int) -> NDArray[np.float64]:
-    """Places of the hydrogens on the first `own` atoms [h, 3], Å."""
-    with_h = Chem.AddHs(mol, addCoords=True)
-    x = with_h.GetConformer().GetPositions()
-    places = []
-    for atom in with_h.GetAtoms():
-        heavy = atom.GetNeighbors()[0] if atom.GetAtomicNum() == 1 else None
-        if heavy is not None and heavy.GetIdx() < own:
-            start = x[heavy.GetIdx()]
-            bond = x[atom.GetIdx()] - start
-            length = HYDROGEN_BONDS.get(heavy.GetAtomicNum(), OTHER_HYDROGEN_BOND)
-            places.append(start + bond / np.linalg.norm(bond) * length)
-    return np.array(places).reshape(-1, 3)
 
 
 def _atoms(mol: Chem.Mol) -> Atoms:

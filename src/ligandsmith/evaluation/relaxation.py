@@ -14,16 +14,18 @@ import numpy as np
 import rdkit
 from rdkit import Chem
 
-from ligandsmith.chem.relax import DEFAULTS, RelaxFailure, RelaxOptions, relax
+from ligandsmith.chem.relax import CUTOFF, DEFAULTS, RelaxFailure, RelaxOptions, relax
 from ligandsmith.chem.sdf import SdfRecord, read_sdf, write_sdf
 from ligandsmith.chem.surroundings import Surroundings
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.hydrogens import ProteinHydrogens
 from ligandsmith.evaluation.poses import Protein, count_clashes, load_protein
 from ligandsmith.evaluation.sources import SAMPLES_FILE, generation_log, load_reference
 from ligandsmith.evaluation.tools import Answer, Site, ToolFailure, run_tool
 
 POSES_FILE, SUMMARY_FILE = "relaxed.sdf", "relax.json"
-OXYGEN, NITROGEN = 8, 7
+HYDROGEN, CARBON, NITROGEN, OXYGEN = 1, 6, 7, 8
+REACH = CUTOFF + 2.0  # Å, of residues whose hydrogens may be within the cutoff
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,15 @@ class RelaxTool:
         return "" if site.protein is not None else "no protein given"
 
     def settings(self) -> Mapping[str, Any]:
-        return {**asdict(self.options), "rdkit": rdkit.__version__, "method": 1}
+        return {**asdict(self.options), "rdkit": rdkit.__version__, "method": 2}
 
     def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, Any]]:
         assert site.protein is not None  # `missing` said so
-        protein, around = site.protein, surroundings(site.protein)
+        protein, around = site.protein, ProteinSurroundings(site.protein)
 
         def answer(mol: Chem.Mol) -> dict[str, Any]:
             try:
-                result = relax(mol, around, self.options)
+                result = relax(mol, around.of(mol), self.options)
             except RelaxFailure as failure:
                 raise ToolFailure(str(failure)) from failure
             before, after = count_clashes(mol, protein), count_clashes(result.mol, protein)
@@ -62,16 +64,33 @@ class RelaxTool:
         return answer
 
 
-def surroundings(protein: Protein) -> Surroundings:
-    """The atoms of a protein. Every O accepts hydrogen bonds, and those N that may have a lone pair: of histidine's
-    ring and of het groups."""
-    accepts = []
-    for element, index, name in zip(
-        protein.element.tolist(), protein.residue_index.tolist(), protein.name, strict=True
-    ):
-        _, residue, _, het = protein.residues[index]
-        accepts.append(element == OXYGEN or (element == NITROGEN and (het or (residue == "HIS" and name != "N"))))
-    return Surroundings(protein.x, protein.element, np.array(accepts, dtype=bool))
+class ProteinSurroundings:
+    """The atoms of a protein around one ligand or another, with the hydrogens on carbon, whose places are known.
+
+    Every O accepts hydrogen bonds, and those N that may have a lone pair: of histidine's ring and of het groups.
+    """
+
+    def __init__(self, protein: Protein) -> None:
+        self.hydrogens = ProteinHydrogens(protein)
+        accepts = []
+        for element, index, name in zip(
+            protein.element.tolist(), protein.residue_index.tolist(), protein.name, strict=True
+        ):
+            _, residue, _, het = protein.residues[index]
+            accepts.append(element == OXYGEN or (element == NITROGEN and (het or (residue == "HIS" and name != "N"))))
+        self.heavy = Surroundings(protein.x, protein.element, np.array(accepts, dtype=bool))
+
+    def of(self, mol: Chem.Mol) -> Surroundings:
+        """All heavy atoms, and the hydrogens near the molecule."""
+        heavy = self.heavy
+        place = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((0, 3))
+        near = self.hydrogens.residues_near(place[np.isfinite(place).all(1)], REACH)
+        hydrogens = [x[on == CARBON] for x, on in map(self.hydrogens.of, near)]
+        x = np.concatenate([heavy.x, *hydrogens])
+        more = np.zeros(len(x) - len(heavy.x), dtype=np.int64)
+        return Surroundings(
+            x, np.concatenate([heavy.element, more + HYDROGEN]), np.concatenate([heavy.accepts, more.astype(bool)])
+        )
 
 
 def relax_sdf(
