@@ -134,9 +134,9 @@ class LigandSampler:
         if task.fragment is not None:
             self._fix(denoise, task.fragment, task.origin)
         if setting.repulsion > 0:
-            x, radius = (torch.as_tensor(a, dtype=torch.float32, device=self.device)
-                         for a in (task.pocket.tree.data - task.origin, task.pocket.radius))  # fmt: skip
-            denoise.walls = Walls(x, radius, setting.repulsion, setting.repulsion_time)
+            x, nearest = (torch.as_tensor(a, dtype=torch.float32, device=self.device)
+                         for a in (task.pocket.tree.data - task.origin, task.pocket.nearest))  # fmt: skip
+            denoise.walls = Walls(x, nearest, setting.repulsion, setting.repulsion_time)
         return denoise
 
     def _fix(self, denoise: GuidedDenoiser, fragment: Fragment, origin: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, implausibility
-from ligandsmith.chem.surroundings import PocketAtoms
+from ligandsmith.chem.surroundings import PocketAtoms, tight_contacts
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.ligands import mol_from_ligand
 from ligandsmith.types import GeneratedLigand
@@ -89,8 +89,8 @@ def test_cages_and_macrocycles_are_less_plausible_than_a_six_membered_ring(site:
     ring, cage, large = (
         implausibility(generated(embedded(s)), site) for s in ("C1CCCCC1", "C12C3C4C1C5C2C3C45", "C1CCCCCCCCC1")
     )
-    assert ring < PLAUSIBLE
-    assert cage > large > ring
+    assert ring < PLAUSIBLE < large
+    assert cage > PLAUSIBLE
 
 
 def test_repair_and_pieces_count_and_nothing_is_worst(site: PocketAtoms) -> None:
@@ -99,3 +99,18 @@ def test_repair_and_pieces_count_and_nothing_is_worst(site: PocketAtoms) -> None
     assert implausibility(generated(mol, repaired=True), site) == pytest.approx(plain + REPAIR)
     assert implausibility(generated(mol, connected=False), site) == pytest.approx(plain + PIECES)
     assert implausibility(generated(None), site) == WORST
+
+
+def test_a_tight_contact_with_the_pocket_counts() -> None:
+    mol = Chem.MolFromSmiles("C")
+    mol.AddConformer(Chem.Conformer(1))
+    carbon = PocketAtoms.of(np.zeros((1, 3)), np.array([6]))
+    oxygen = PocketAtoms.of(np.zeros((1, 3)), np.array([8]))
+    for pocket, distance, tight in ((carbon, 3.1, 1), (carbon, 3.3, 0), (oxygen, 3.1, 0), (oxygen, 2.9, 1)):
+        mol.GetConformer().SetAtomPosition(0, (distance, 0.0, 0.0))
+        assert tight_contacts(mol, pocket) == tight
+    water = Chem.MolFromSmiles("O")
+    water.AddConformer(Chem.Conformer(1))
+    water.GetConformer().SetAtomPosition(0, (2.7, 0.0, 0.0))
+    assert tight_contacts(water, oxygen) == 0  # a hydrogen bond
+    assert tight_contacts(water, carbon) == 1

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 
 from ligandsmith.diffusion import noise
-from ligandsmith.diffusion.repulsion import LAST_TIME, LIGAND_RADIUS, LONGEST_PUSH, OVERLAP, Walls
+from ligandsmith.diffusion.repulsion import LAST_TIME, LONGEST_PUSH, Walls
 
 SCALE = torch.tensor(3.0)
 KEYS = noise.make_keys(9, torch.arange(2))
 POCKET = 4.0 * noise.normal(KEYS[:1], "pocket", (40, 3))[0]
-RADIUS = torch.full((40,), 1.7)
-WALLS = Walls(POCKET, RADIUS, strength=0.5, first_time=0.6)
+NEAREST = torch.full((40,), 2.9)
+WALLS = Walls(POCKET, NEAREST, strength=0.5, first_time=0.6)
 MASK = torch.tensor([[True] * 12, [True] * 7 + [False] * 5])
 Z = noise.normal(KEYS, "z", (12, 5)) * MASK.unsqueeze(-1)
 TIME = 0.3
@@ -20,7 +20,7 @@ TIME = 0.3
 def overlaps(z: Tensor) -> Tensor:
     """By how much each atom is too near to each pocket atom, Å, [B, N, M]."""
     distance = torch.cdist(SCALE * z[..., :3], POCKET.expand(len(z), -1, -1))
-    return (RADIUS + LIGAND_RADIUS - OVERLAP - distance).clamp(min=0)
+    return (NEAREST - distance).clamp(min=0)
 
 
 def test_atoms_leave_the_pocket_and_others_stay() -> None:
@@ -36,9 +36,9 @@ def test_atoms_leave_the_pocket_and_others_stay() -> None:
 
 
 def test_one_atom_is_pushed_straight_away_by_its_share() -> None:
-    walls = Walls(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([1.7]), strength=0.1, first_time=1.0)
+    walls = Walls(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([2.9]), strength=0.1, first_time=1.0)
     pushed = walls.pushed(torch.zeros(1, 1, 3), torch.ones(1, 1, dtype=torch.bool), SCALE, TIME)
-    push = 0.1 * (1.7 + LIGAND_RADIUS - OVERLAP - 2.0)
+    push = 0.1 * (2.9 - 2.0)
     assert SCALE * pushed[0, 0] == pytest.approx([-push * LONGEST_PUSH / (LONGEST_PUSH + push), 0, 0])
 
 

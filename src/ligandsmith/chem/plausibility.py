@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
 
-from ligandsmith.chem.surroundings import PocketAtoms, clashes_per_atom
+from ligandsmith.chem.surroundings import PocketAtoms, clashes_per_atom, tight_contacts
 from ligandsmith.types import GeneratedLigand
 
-PLAUSIBLE = 1.0  # crystal ligands have 0.5 in the mean
+PLAUSIBLE = 1.0  # crystal ligands have 0.6 in the mean
 WORST = 1000.0  # of a ligand that was not built
 PIECES = 100.0  # of one in several fragments
 BOND_TOLERANCE = 0.25  # of the bounds, of bonded and 1-3 pairs
@@ -24,6 +24,9 @@ TOLERATED_RING = (5, 6)  # atoms of an ordinary ring
 DOUBLE_BOND = Chem.MolFromSmarts("[C;X3](*)(*)=[C;X3](*)(*)")
 FUSED = 3  # fused rings of a molecule, at most
 ODD_RING = 0.5
+LARGE_RING = 8  # atoms, at least; such a ring is seldom meant
+LARGE = 3  # odd rings that it counts for: alone, it makes a ligand implausible
+TIGHT_CONTACT = 0.1  # with the pocket; where heavy atoms do not clash, their hydrogens do
 REPAIR = 3.0
 HIGHEST_ENERGY = 1e9  # kcal/mol
 STRAIN = 0.25  # of each factor of e in the force field's energy per atom
@@ -36,9 +39,8 @@ def implausibility(ligand: GeneratedLigand, pocket: PocketAtoms) -> float:
         return WORST
     x = mol.GetConformer().GetPositions()
     faults = _distance_faults(mol, x) + _bent_planes(mol, x) + int((clashes_per_atom(mol, pocket) > 0).sum())
-    return (
-        faults + ODD_RING * _odd_rings(mol) + REPAIR * ligand.repaired + PIECES * (not ligand.connected) + _strain(mol)
-    )
+    shape = ODD_RING * _odd_rings(mol) + TIGHT_CONTACT * tight_contacts(mol, pocket) + _strain(mol)
+    return faults + shape + REPAIR * ligand.repaired + PIECES * (not ligand.connected)
 
 
 def _distance_faults(mol: Chem.Mol, x: NDArray[np.float64]) -> float:
@@ -79,13 +81,13 @@ def _height(place: NDArray[np.float64]) -> float:
 
 
 def _odd_rings(mol: Chem.Mol) -> int:
-    """Rings that are too small or too large, bridgeheads, atoms in three rings, and fused rings beyond a few."""
+    """Rings of odd size (very large ones count more), bridgeheads, atoms in three rings, fused rings beyond a few."""
     low, high = TOLERATED_RING
     rings = mol.GetRingInfo()
     sizes = [len(ring) for ring in rings.AtomRings()]
     crowded = sum(rings.NumAtomRings(a) > 2 for a in range(mol.GetNumAtoms()))
     fused = sum(rings.IsRingFused(k) for k in range(rings.NumRings()))
-    odd = sum(not low <= size <= high for size in sizes)
+    odd = sum(LARGE if size >= LARGE_RING else not low <= size <= high for size in sizes)
     return odd + int(rdMolDescriptors.CalcNumBridgeheadAtoms(mol)) + crowded + max(fused - FUSED, 0)
 
 

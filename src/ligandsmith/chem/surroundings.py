@@ -30,6 +30,10 @@ HYDROGEN_DONOR = (2.6, 0.05)  # polar hydrogen and an N that has only hydrogens 
 METAL_BOND = (2.2, 0.5)
 SOFT = 0.6  # of the distance of the minimum; nearer, the energy rises on a straight line instead of to infinity
 CLASH_RATIO = 0.75  # of the sum of the van der Waals radii, the threshold of PoseBusters
+LIGAND_RADIUS = 1.6  # Å, of van der Waals; of a ligand's atom that is yet to get its element
+APOLAR = (6, 15, 16, 34)  # pocket elements that make no hydrogen bonds
+HYDROGEN_BOND_OVERLAP = 0.4  # Å, of a ligand's atom with any other
+TIGHT = 0.2  # Å
 LARGEST_VDW_RADIUS = 2.5  # Å, of any element in a protein file or a ligand
 
 
@@ -60,18 +64,22 @@ class PocketAtoms(NamedTuple):
     """Heavy atoms of a pocket or protein, ready for look-ups of neighbours."""
 
     tree: cKDTree  # of the places, Å
+    element: NDArray[np.int64]  # [M] atomic numbers
     radius: Array  # [M] van der Waals, Å
+    nearest: Array  # [M] Å, place of a ligand's heavy atom whose element is not known
 
     @classmethod
     def of(cls, x: NDArray[Any], element: NDArray[Any]) -> "PocketAtoms":
         """Places [M, 3] Å and atomic numbers [M]."""
-        return cls(cKDTree(x), np.array([vdw_radius(int(z)) for z in element]))
+        radius = np.array([vdw_radius(int(z)) for z in element])
+        overlap = np.where(np.isin(element, APOLAR), 0.0, HYDROGEN_BOND_OVERLAP)
+        return cls(cKDTree(x), np.asarray(element, dtype=np.int64), radius, radius + LIGAND_RADIUS - overlap)
 
 
 def clashes_per_atom(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:
     """For each heavy atom of a ligand the number of pocket atoms nearer than 0.75 times the sum of the van der Waals
     radii."""
-    tree, radius = pocket
+    tree, radius = pocket.tree, pocket.radius
     heavy = [atom for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
     x = mol.GetConformer().GetPositions()[[atom.GetIdx() for atom in heavy]]
     counts = np.zeros(len(heavy), dtype=np.int64)
@@ -80,6 +88,22 @@ def clashes_per_atom(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:
             limits = CLASH_RATIO * (radius[near] + vdw_radius(heavy[i].GetAtomicNum()))
             counts[i] = (np.linalg.norm(tree.data[near] - x[i], axis=1) < limits).sum()
     return counts
+
+
+def tight_contacts(mol: Chem.Mol, pocket: PocketAtoms) -> int:
+    """Pairs that make no hydrogen bond and are nearer than the sum of the van der Waals radii less 0.2 Å.
+
+    Heavier atoms apart: the hydrogens on them touch. Crystal ligands have 1.3 in the mean.
+    """
+    found = 0
+    for atom, x in zip(mol.GetAtoms(), mol.GetConformer().GetPositions(), strict=True):
+        if atom.GetAtomicNum() > 1:
+            reach = vdw_radius(atom.GetAtomicNum()) - TIGHT
+            near = np.array(pocket.tree.query_ball_point(x, reach + LARGEST_VDW_RADIUS), dtype=np.int64)
+            apolar = np.isin(pocket.element[near], APOLAR) | (atom.GetAtomicNum() in APOLAR)
+            near = near[apolar]
+            found += int((np.linalg.norm(pocket.tree.data[near] - x, axis=1) < reach + pocket.radius[near]).sum())
+    return found
 
 
 class PocketTerm:

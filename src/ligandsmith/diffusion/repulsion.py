@@ -9,17 +9,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-LIGAND_RADIUS = 1.6  # Å, of van der Waals; of an atom that is yet to get its element
-OVERLAP = 0.4  # Å, that real complexes show (a hydrogen bond more)
 LONGEST_PUSH = 1.0  # Å at a step, where an atom is deep inside
-LAST_TIME = 0.02  # below it the estimate is final in all but noise, and a push would bend bonds
+LAST_TIME = 0.01  # below it the estimate is final in all but noise, and a push would bend bonds
 
 
 class Walls(NamedTuple):
     """The atoms of one pocket."""
 
     x: Tensor  # [M, 3] Å
-    radius: Tensor  # [M] Å, of van der Waals
+    nearest: Tensor  # [M] Å, that a ligand's atom may come
     strength: float  # share of an overlap that is taken back at each step
     first_time: float  # above it, where the estimate is a blur, nothing is pushed
 
@@ -27,7 +25,7 @@ class Walls(NamedTuple):
         """z [B, N, D], an estimate of the clean latents at time `t`, with its coordinates moved out of the pocket."""
         if not LAST_TIME <= t <= self.first_time:
             return z
-        x, limit = scale_x * z[..., :3], self.radius + LIGAND_RADIUS - OVERLAP
+        x, limit = scale_x * z[..., :3], self.nearest
         squared = x.square().sum(-1, keepdim=True) + self.x.square().sum(-1) - 2 * x @ self.x.T
         row, atom, wall = ((squared < limit.square()) & mask.unsqueeze(-1)).nonzero(as_tuple=True)  # few of all pairs
         away = x[row, atom] - self.x[wall]
