@@ -60,6 +60,10 @@ def described(ligands: list[GeneratedLigand]) -> list[tuple[int, int, str]]:
     return [(g.index, g.num_atoms, Chem.MolToSmiles(g.mol) if g.mol else g.reason) for g in ligands]
 
 
+def positions(ligands: list[GeneratedLigand]) -> list[NDArray[np.float64]]:
+    return [ligand.mol.GetConformer().GetPositions() for ligand in ligands if ligand.mol]
+
+
 def test_a_ligand_does_not_depend_on_its_batch_mates(generator: LigandGenerator, pocket: Pocket) -> None:
     together = generator.generate(pocket, num=5, seed=3, num_atoms="6-12", batch_size=5)
     apart = generator.generate(pocket, num=5, seed=3, num_atoms="6-12", batch_size=2)
@@ -76,19 +80,14 @@ def test_the_seed_and_the_index_choose_the_ligand(generator: LigandGenerator, po
     first, other, again = (generator.generate(pocket, num=3, seed=s, num_atoms="8") for s in (0, 1, 0))
     assert {g.num_atoms for g in first + other} == {8}
     assert described(first) == described(again)
-    places = [g.mol.GetConformer().GetPositions().mean(0).round(3).tolist() for g in first + other if g.mol]
+    places = [x.mean(0).round(3).tolist() for x in positions(first + other)]
     assert len({tuple(place) for place in places}) == len(places) > 3
 
 
 def test_ligands_come_in_the_frame_of_the_protein_file(generator: LigandGenerator, pocket: Pocket) -> None:
     """Moving the protein moves the ligands; the noise is told apart by the pocket, so only their place is compared."""
     moved = replace(pocket, x=pocket.x + np.float32(100))
-    here, there = (
-        np.concatenate(
-            [g.mol.GetConformer().GetPositions() for g in generator.generate(p, num=4, num_atoms="8") if g.mol]
-        )
-        for p in (pocket, moved)
-    )
+    here, there = (np.concatenate(positions(generator.generate(p, num=4, num_atoms="8"))) for p in (pocket, moved))
     assert np.linalg.norm(here.mean(0) - pocket.x.mean(0)) < 15
     assert np.linalg.norm(there.mean(0) - moved.x.mean(0)) < 15
 
@@ -344,8 +343,7 @@ def test_sizes_count_the_fragment(generator: LigandGenerator, pocket: Pocket, fr
 
 def test_properties_that_are_asked_for_change_the_ligands(generator: LigandGenerator, pocket: Pocket) -> None:
     def places(**asked: float) -> list[list[float]]:
-        made = generator.generate(pocket, num=4, num_atoms="8", **asked)
-        return [ligand.mol.GetConformer().GetPositions().tolist() for ligand in made if ligand.mol]
+        return [x.tolist() for x in positions(generator.generate(pocket, num=4, num_atoms="8", **asked))]
 
     weight = generator.model.denoiser.property_embedding.weight.data
     before, plain = weight.clone(), places()
@@ -377,8 +375,7 @@ def test_autoguidance_changes_the_ligands_and_needs_a_network_with_third_atoms(
     generator: LigandGenerator, pocket: Pocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def places(scale: float) -> list[np.ndarray]:
-        made = generator.generate(pocket, num=4, num_atoms="8", steps=4, autoguidance=scale)
-        return [ligand.mol.GetConformer().GetPositions() for ligand in made if ligand.mol is not None]
+        return positions(generator.generate(pocket, num=4, num_atoms="8", steps=4, autoguidance=scale))
 
     for block in generator.model.denoiser.self_blocks:  # hardly trained, they say nothing
         weight = torch.eye(*block.triangle_out.weight.shape)
@@ -395,7 +392,6 @@ def test_autoguidance_changes_the_ligands_and_needs_a_network_with_third_atoms(
 def test_repulsion_keeps_ligands_out_of_the_pocket(generator: LigandGenerator, pocket: Pocket) -> None:
     def nearest(repulsion: float) -> float:
         made = generator.generate(pocket, num=12, num_atoms="8", steps=10, repulsion=repulsion)
-        places = [ligand.mol.GetConformer().GetPositions() for ligand in made if ligand.mol]
-        return float(np.mean([np.linalg.norm(x[:, None] - pocket.x[None], axis=-1).min() for x in places]))
+        return float(np.mean([np.linalg.norm(x[:, None] - pocket.x[None], axis=-1).min() for x in positions(made)]))
 
     assert nearest(1.0) > nearest(0.0) + 0.2

@@ -90,7 +90,7 @@ def test_cages_and_macrocycles_are_less_plausible_than_a_six_membered_ring(site:
         implausibility(generated(embedded(s)), site) for s in ("C1CCCCC1", "C12C3C4C1C5C2C3C45", "C1CCCCCCCCC1")
     )
     assert ring < PLAUSIBLE < large
-    assert cage > PLAUSIBLE
+    assert cage > large > ring
 
 
 def test_repair_and_pieces_count_and_nothing_is_worst(site: PocketAtoms) -> None:

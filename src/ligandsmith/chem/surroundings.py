@@ -6,6 +6,7 @@ charges would do: polar pairs (N, O) meet at 3.0 Å, a polar hydrogen is drawn t
 binds N, O and S at 2.2 Å.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -79,15 +80,11 @@ class PocketAtoms(NamedTuple):
 def clashes_per_atom(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:
     """For each heavy atom of a ligand the number of pocket atoms nearer than 0.75 times the sum of the van der Waals
     radii."""
-    tree, radius = pocket.tree, pocket.radius
-    heavy = [atom for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
-    x = mol.GetConformer().GetPositions()[[atom.GetIdx() for atom in heavy]]
-    counts = np.zeros(len(heavy), dtype=np.int64)
-    for i, near in enumerate(tree.query_ball_point(x, 2 * LARGEST_VDW_RADIUS * CLASH_RATIO)):
-        if near:
-            limits = CLASH_RATIO * (radius[near] + vdw_radius(heavy[i].GetAtomicNum()))
-            counts[i] = (np.linalg.norm(tree.data[near] - x[i], axis=1) < limits).sum()
-    return counts
+    return np.array(
+        [(distance < CLASH_RATIO * (pocket.radius[near] + vdw_radius(element))).sum()
+         for element, near, distance in _neighbours(mol, pocket, 2 * LARGEST_VDW_RADIUS * CLASH_RATIO)],
+        dtype=np.int64,
+    )  # fmt: skip
 
 
 def tight_contacts(mol: Chem.Mol, pocket: PocketAtoms) -> int:
@@ -96,14 +93,20 @@ def tight_contacts(mol: Chem.Mol, pocket: PocketAtoms) -> int:
     Heavier atoms apart: the hydrogens on them touch. Crystal ligands have 1.3 in the mean.
     """
     found = 0
+    for element, near, distance in _neighbours(mol, pocket, 2 * LARGEST_VDW_RADIUS - TIGHT):
+        apolar = np.isin(pocket.element[near], APOLAR) | (element in APOLAR)
+        found += int((apolar & (distance < pocket.radius[near] + vdw_radius(element) - TIGHT)).sum())
+    return found
+
+
+def _neighbours(
+    mol: Chem.Mol, pocket: PocketAtoms, reach: float
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
+    """Of each heavy atom the element, the pocket atoms within `reach` Å, and their distances, Å."""
     for atom, x in zip(mol.GetAtoms(), mol.GetConformer().GetPositions(), strict=True):
         if atom.GetAtomicNum() > 1:
-            reach = vdw_radius(atom.GetAtomicNum()) - TIGHT
-            near = np.array(pocket.tree.query_ball_point(x, reach + LARGEST_VDW_RADIUS), dtype=np.int64)
-            apolar = np.isin(pocket.element[near], APOLAR) | (atom.GetAtomicNum() in APOLAR)
-            near = near[apolar]
-            found += int((np.linalg.norm(pocket.tree.data[near] - x, axis=1) < reach + pocket.radius[near]).sum())
-    return found
+            near = np.array(pocket.tree.query_ball_point(x, reach), dtype=np.int64)
+            yield atom.GetAtomicNum(), near, np.linalg.norm(pocket.tree.data[near] - x, axis=1)
 
 
 class PocketTerm:
