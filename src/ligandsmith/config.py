@@ -127,7 +127,10 @@ class SamplingConfig:
     min_time: float = 0.005
     power: float = 2.0  # spacing of the time grid towards 0
     candidates: int = 1  # at most so many are sampled for each ligand, until one is plausible; the best is kept
-    refine_time: float = 0.2  # every other candidate is the best one noised up to here; 0: all are new
+    refine_time: float = 0.3  # every other candidate is the best one noised up to here; 0: they are new
+    regrow_time: float = (
+        0.55  # the others are the best one with its faults, and nothing else, noised up to here; 0: new
+    )
     repulsion: float = 0.0  # share of an overlap with the pocket that is taken back at each step
     repulsion_time: float = 0.6  # from which on
     qed: float | None = None  # what is asked for; None: nothing

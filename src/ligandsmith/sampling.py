@@ -1,5 +1,6 @@
 """Sampling ligands of given sizes for one pocket: groups of like sizes, candidates of each, the best one kept."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from ligandsmith.chem.builder import build_molecule
 from ligandsmith.chem.fragment import Fragment
-from ligandsmith.chem.plausibility import PLAUSIBLE, implausibility
+from ligandsmith.chem.plausibility import PLAUSIBLE, Faults, find_faults
+from ligandsmith.chem.regrowth import sound_part
 from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.concurrency import Check, side_by_side
 from ligandsmith.config import SamplingConfig
@@ -27,6 +29,7 @@ from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.training.modules import DiffusionModel
 from ligandsmith.types import BuildFailure, DecodedLigand, GeneratedLigand, LigandPrediction
 
+SEEDS = 2**32 - 1
 GROUP = 13  # ligands of like sizes that a thread makes at a time: little padding, and what they need stays in the cache
 
 
@@ -42,11 +45,23 @@ class Task(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A sampled ligand with its latents [n, D] and its score, the lower the better."""
+    """A sampled ligand with its latents [n, D] and what speaks against it."""
 
     ligand: GeneratedLigand
     z: Tensor
-    score: float
+    faults: Faults
+
+    @property
+    def score(self) -> float:
+        """The lower, the better."""
+        return self.faults.score
+
+
+class Start(NamedTuple):
+    """Where the sampling of a molecule begins."""
+
+    z: Tensor | None = None  # [n, D] latents to be noised; None: noise alone
+    fragment: Fragment | None = None  # its first atoms, which stay as they are
 
 
 def better(a: Candidate, b: Candidate) -> Candidate:
@@ -74,22 +89,46 @@ class LigandSampler:
     def best(self, task: Task, sizes: Tensor, keys: Tensor) -> list[GeneratedLigand]:
         """The most plausible candidate of each ligand; a ligand with a plausible one gets no more of them.
 
-        Every other candidate is the best one so far, noised a little and denoised again. All candidates of a ligand
-        have its size, lest the choice favour small ones.
+        Those after the first go out from the best so far: noised and denoised as a whole, and, the next time, noised
+        further with its sound part held. All candidates of a ligand have its size, lest the choice favour small ones.
         """
-        kept = self.sample(task, sizes, keys)
-        for number in range(1, task.setting.candidates):
+        setting = task.setting
+        kept = self.sample(task, sizes, keys, [Start(fragment=task.fragment)] * len(sizes))
+        for number in range(1, setting.candidates):
             rows = [row for row, candidate in enumerate(kept) if candidate.score > PLAUSIBLE]
             if not rows:
                 break
-            earlier = [kept[row].z for row in rows] if number % 2 and task.setting.refine_time > 0 else None
             own = noise.combine(keys[rows], number)
-            for row, candidate in zip(rows, self.sample(task, sizes[rows], own, earlier), strict=True):
+            time = setting.refine_time if number % 2 else setting.regrow_time
+            if time == 0:
+                starts = [Start(fragment=task.fragment)] * len(rows)
+            elif number % 2:
+                starts = [Start(kept[row].z, task.fragment) for row in rows]
+            else:
+                starts = [self._regrown(task, kept[row], key) for row, key in zip(rows, own.tolist(), strict=True)]
+            for row, candidate in zip(rows, self.sample(task, sizes[rows], own, starts, time or 1.0), strict=True):
                 kept[row] = better(kept[row], candidate)
         return [candidate.ligand for candidate in kept]
 
-    def sample(self, task: Task, sizes: Tensor, keys: Tensor, earlier: list[Tensor] | None = None) -> list[Candidate]:
-        """Ligands from noise, or from `earlier` latents noised up to `refine_time`."""
+    def _regrown(self, task: Task, candidate: Candidate, seed: int) -> Start:
+        """What is sound about a candidate, to be completed anew; where nothing is, the whole to be noised.
+
+        So, too, with weights that were not trained to complete fragments.
+        """
+        whole = Start(candidate.z, task.fragment)
+        if candidate.ligand.mol is None or not self.model.denoiser.config.fragments:
+            return whole
+        given = 0 if task.fragment is None else task.fragment.num_atoms
+        kept = sound_part(candidate.ligand.mol, candidate.faults.atoms, given, seed & SEEDS)
+        if kept is None:
+            return whole
+        order = torch.as_tensor(kept.order, device=self.device)
+        return Start(self.model.denoiser.layout.reordered(candidate.z, order), kept.part)
+
+    def sample(
+        self, task: Task, sizes: Tensor, keys: Tensor, starts: Sequence[Start], time: float = 1.0
+    ) -> list[Candidate]:
+        """Ligands from their starts, noised up to a time; all of the starts have latents, or none has."""
         n = int(sizes.max())
         mask = torch.arange(n, device=self.device) < sizes.unsqueeze(-1)
         model, layout, setting = self.model, self.model.denoiser.layout, task.setting
@@ -99,22 +138,22 @@ class LigandSampler:
         def fresh(step: int) -> Tensor:
             return scale * layout.noise(keys, f"step {step}", mask)
 
-        denoise = self._denoiser(task, mask)
-        start = scale * layout.noise(keys, "start", mask)
+        denoise = self._denoiser(task, mask, [start.fragment for start in starts])
+        z = scale * layout.noise(keys, "start", mask)
         times = time_grid(setting.steps, setting.min_time, setting.power)
-        if earlier is not None:
-            times = [t for t in times if t <= setting.refine_time] or times[-1:]
+        earlier = [start.z for start in starts if start.z is not None]
+        if earlier:
+            times = [t for t in times if t <= time] or times[-1:]
             t = torch.full((len(keys),), times[0], device=self.device)
-            c = coefficients(model.schedule, t, model.denoiser.prediction)
-            start = add_noise(layout.stacked(earlier, n), start, c)
-        z = SAMPLERS[setting.sampler](denoise, start, times, model.schedule, fresh, setting.churn)
-        x, h = model.stats.restore(z)
-        prediction = self.ligand_vae.decode(x, h, mask)
-        ligands = [self._built(prediction, row, size, task) for row, size in enumerate(sizes.tolist())]
-        return [Candidate(a, layout.single(z[a.index], a.num_atoms), implausibility(a, task.pocket)) for a in ligands]
+            z = add_noise(layout.stacked(earlier, n), z, coefficients(model.schedule, t, model.denoiser.prediction))
+        z = SAMPLERS[setting.sampler](denoise, z, times, model.schedule, fresh, setting.churn)
+        prediction = self.ligand_vae.decode(*model.stats.restore(z), mask)
+        ligands = [self._built(prediction, row, size, task.origin, start.fragment)
+                   for row, (size, start) in enumerate(zip(sizes.tolist(), starts, strict=True))]  # fmt: skip
+        return [Candidate(a, layout.single(z[a.index], a.num_atoms), find_faults(a, task.pocket)) for a in ligands]
 
-    def _denoiser(self, task: Task, mask: Tensor) -> GuidedDenoiser:
-        """The network with a pocket and all that the ligands are asked for."""
+    def _denoiser(self, task: Task, mask: Tensor, fragments: Sequence[Fragment | None]) -> GuidedDenoiser:
+        """The network with a pocket and all that the ligands are asked for, of each the fragment that it contains."""
         model, setting = self.model, task.setting
 
         def predict(noisy: NoisyLigand, null: Tensor, third_atoms: bool = True) -> Tensor:
@@ -131,26 +170,29 @@ class LigandSampler:
         if any(value is not None for value in wanted):
             values = torch.tensor([torch.nan if value is None else value for value in wanted], device=self.device)
             denoise.given = Given(properties=values.expand(len(mask), -1))
-        if task.fragment is not None:
-            self._fix(denoise, task.fragment, task.origin)
+        if any(fragments):
+            self._fix(denoise, fragments, task.origin)
         if setting.repulsion > 0:
             x, nearest = (torch.as_tensor(a, dtype=torch.float32, device=self.device)
                          for a in (task.pocket.tree.data - task.origin, task.pocket.nearest))  # fmt: skip
             denoise.walls = Walls(x, nearest, setting.repulsion, setting.repulsion_time)
         return denoise
 
-    def _fix(self, denoise: GuidedDenoiser, fragment: Fragment, origin: np.ndarray) -> None:
-        """Give the fragment to all molecules, as their first atoms."""
-        rows, n = denoise.mask.shape
-        batch = collate_ligands([fragment.placed(origin)], self.vocabulary, n).to(self.device)
-        fixed = batch.mask.expand(rows, -1)
+    def _fix(self, denoise: GuidedDenoiser, fragments: Sequence[Fragment | None], origin: np.ndarray) -> None:
+        """Give the molecules their fragments, as their first atoms."""
+        standing_in = next(fragment for fragment in fragments if fragment)  # where there is none; masked
+        given = torch.tensor([fragment is not None for fragment in fragments], device=self.device)
+        placed = [(fragment or standing_in).placed(origin) for fragment in fragments]
+        batch = collate_ligands(placed, self.vocabulary, denoise.mask.shape[1]).to(self.device)
+        fixed = batch.mask & given.unsqueeze(-1)
         z = self.model.stats.normalise(batch.x, self.ligand_vae.encode(batch).mean_h, batch.mask)
-        denoise.given = denoise.given._replace(fixed=fixed, fragment=z[..., 3:].expand(rows, -1, -1))
-        denoise.known = denoise.layout.with_bonds(z, batch.bonds, batch.mask).expand(rows, -1, -1)
+        denoise.given = denoise.given._replace(fixed=fixed, fragment=z[..., 3:] * fixed.unsqueeze(-1))
+        denoise.known = denoise.layout.with_bonds(z, batch.bonds, batch.mask)
 
-    def _built(self, prediction: LigandPrediction, row: int, size: int, task: Task) -> GeneratedLigand:
-        decoded = decoded_ligand(prediction, row, size, self.vocabulary, task.origin)
-        fragment = task.fragment
+    def _built(
+        self, prediction: LigandPrediction, row: int, size: int, origin: np.ndarray, fragment: Fragment | None
+    ) -> GeneratedLigand:
+        decoded = decoded_ligand(prediction, row, size, self.vocabulary, origin)
         built = build_molecule(decoded if fragment is None else fragment.imposed(decoded))
         if not isinstance(built, BuildFailure) and fragment is not None:
             built = fragment.lost(built.mol) or built
@@ -158,8 +200,9 @@ class LigandSampler:
             return GeneratedLigand(row, size, None, False, False, False, built.reason, built.detail)
         valid = int(built.raw_valid and built.connected)
         return GeneratedLigand(
-            row, size, built.mol, built.raw_valid, built.repaired, built.connected, candidates_valid=valid
-        )
+            row, size, built.mol, built.raw_valid, built.repaired, built.connected,
+            candidates_valid=valid, changed=built.changed,
+        )  # fmt: skip
 
 
 def decoded_ligand(

@@ -200,3 +200,4 @@ class GeneratedLigand:
     detail: str = ""
     candidates: int = 1  # sampled for it; this is the one that was kept
     candidates_valid: int = 0  # of these, valid as decoded and connected
+    changed: tuple[int, ...] = ()  # atoms of `mol` that repair touched

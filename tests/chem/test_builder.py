@@ -106,6 +106,7 @@ def test_over_valent_carbon_loses_its_least_probable_bond() -> None:
     result = built(with_bond(ligand, 1, 6, [0.45, 0.5, 0.03, 0.01, 0.01]))
     assert smiles_of(result) == flat("CC(C)(C)CCO")
     assert result.changes == ("bond 2-7 dropped",)
+    assert result.changed == (1, 6)
     assert (result.raw_valid, result.repaired) == (False, True)
 
 

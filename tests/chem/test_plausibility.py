@@ -1,13 +1,14 @@
 """Crystal ligands are plausible in their own pockets; each fault costs about one."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, implausibility
+from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, find_faults, implausibility
 from ligandsmith.chem.surroundings import PocketAtoms, tight_contacts
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.ligands import mol_from_ligand
@@ -93,6 +94,20 @@ def test_cages_and_macrocycles_are_less_plausible_than_a_six_membered_ring(site:
     assert cage > large > ring
 
 
+def test_faults_lie_on_atoms(site: PocketAtoms) -> None:
+    chain = embedded("CCCCCO")
+    assert not find_faults(generated(chain), site).atoms.any()
+    bent = find_faults(generated(moved(chain, pulled(0, (3.0, 3.0, 3.0)))), site).atoms
+    assert bent[0]
+    assert not bent[4:].any()
+    bridged = embedded("c1ccc2CCCCCCCc2c1")  # the large ring, but not the benzene that it shares atoms with
+    rings = find_faults(generated(bridged), site).atoms
+    benzene = [atom.GetIsAromatic() for atom in bridged.GetAtoms()]
+    assert rings.tolist() == [not flag for flag in benzene]
+    repaired = replace(generated(chain, repaired=True), changed=(2, 3))
+    assert np.flatnonzero(find_faults(repaired, site).atoms).tolist() == [2, 3]
+
+
 def test_repair_and_pieces_count_and_nothing_is_worst(site: PocketAtoms) -> None:
     mol = embedded("CCO")
     plain = implausibility(generated(mol), site)
@@ -108,9 +123,9 @@ def test_a_tight_contact_with_the_pocket_counts() -> None:
     oxygen = PocketAtoms.of(np.zeros((1, 3)), np.array([8]))
     for pocket, distance, tight in ((carbon, 3.1, 1), (carbon, 3.3, 0), (oxygen, 3.1, 0), (oxygen, 2.9, 1)):
         mol.GetConformer().SetAtomPosition(0, (distance, 0.0, 0.0))
-        assert tight_contacts(mol, pocket) == tight
+        assert tight_contacts(mol, pocket).tolist() == [tight]
     water = Chem.MolFromSmiles("O")
     water.AddConformer(Chem.Conformer(1))
     water.GetConformer().SetAtomPosition(0, (2.7, 0.0, 0.0))
-    assert tight_contacts(water, oxygen) == 0  # a hydrogen bond
-    assert tight_contacts(water, carbon) == 1
+    assert tight_contacts(water, oxygen).sum() == 0  # a hydrogen bond
+    assert tight_contacts(water, carbon).sum() == 1

@@ -47,3 +47,14 @@ def test_molecules_are_unpadded_and_padded_again(batch: ComplexBatch) -> None:
     z = LAYOUT.noise(torch.arange(len(mask)), "test", mask)
     singles = [LAYOUT.single(row, int(n)) for row, n in zip(z, mask.sum(-1), strict=True)]
     assert torch.equal(LAYOUT.stacked(singles, mask.shape[1]), z)
+
+
+def test_atoms_are_reordered_with_their_bonds(batch: ComplexBatch) -> None:
+    ligand = batch.ligand
+    n = int(ligand.mask[0].sum())
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    z = LAYOUT.with_bonds(torch.rand(*ligand.mask.shape, LAYOUT.atom), ligand.bonds, ligand.mask)
+    other = LAYOUT.reordered(LAYOUT.single(z[0], n), order)
+    assert torch.equal(other[:, : LAYOUT.atom], z[0, order, : LAYOUT.atom])
+    bonds = LAYOUT.bonds(other.unsqueeze(0)).argmax(-1)[0]
+    assert torch.equal(bonds, ligand.bonds[0, :n, :n][order][:, order])

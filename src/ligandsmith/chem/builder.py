@@ -1,6 +1,6 @@
 """Decoded arrays -> RDKit molecule, or the reason why there is none. Validity with and without repair is kept apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class BuiltLigand:
     repaired: bool  # a bond, charge, hydrogen or aromatic flag was changed
     connected: bool  # one fragment
     changes: tuple[str, ...] = ()  # what repair changed, one line each, atoms counted from 1
+    changed: tuple[int, ...] = ()  # atoms whose bonds, charge or hydrogens it changed, counted from 0
     hydrogen_mismatches: int = 0  # atoms of `mol` whose hydrogens differ from the decoder's
 
 
@@ -41,6 +42,7 @@ def build_molecule(decoded: DecodedLigand) -> BuiltLigand | BuildFailure:
     if failure is not None:
         return failure
     graph = MolecularGraph.from_decoded(decoded)
+    meant = graph.copy()
     with rdBase.BlockLogs():
         mol, problem = _sanitised(graph)
         raw_valid = mol is not None
@@ -55,7 +57,8 @@ def build_molecule(decoded: DecodedLigand) -> BuiltLigand | BuildFailure:
                 break
         if mol is None:
             return problem
-        return _finish(mol, decoded, raw_valid, tuple(changes))
+        built = _finish(mol, decoded, raw_valid)
+        return replace(built, changes=tuple(changes), changed=graph.different_atoms(meant))
 
 
 def _refuse(decoded: DecodedLigand) -> BuildFailure | None:
@@ -92,7 +95,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _finish(mol: Chem.Mol, decoded: DecodedLigand, raw_valid: bool, changes: tuple[str, ...]) -> BuiltLigand:
+def _finish(mol: Chem.Mol, decoded: DecodedLigand, raw_valid: bool) -> BuiltLigand:
     mol.AddConformer(conformer(decoded.x), assignId=True)
     Chem.AssignStereochemistryFrom3D(mol)
     hydrogens = np.array([atom.GetTotalNumHs() for atom in mol.GetAtoms()])
@@ -101,7 +104,6 @@ def _finish(mol: Chem.Mol, decoded: DecodedLigand, raw_valid: bool, changes: tup
         raw_valid=raw_valid,
         repaired=not raw_valid,
         connected=len(Chem.GetMolFrags(mol)) == 1,
-        changes=changes,
         hydrogen_mismatches=int((hydrogens != decoded.num_h).sum()),
     )
 

@@ -112,6 +112,12 @@ class MolecularGraph:
             self.length,
         )
 
+    def different_atoms(self, other: "MolecularGraph") -> tuple[int, ...]:
+        """Atoms whose bonds, charge, hydrogens or aromatic flag are not those of `other`."""
+        same = (self.orders == other.orders).all(1) & (self.charge == other.charge)
+        same &= (self.num_h == other.num_h) & (self.aromatic == other.aromatic)
+        return tuple(np.flatnonzero(~same).tolist())
+
     def to_rdkit(self, atoms: NDArray[Any] | None = None) -> Chem.RWMol:
         """Unsanitised molecule of all atoms, or of these atoms alone in this order."""
         index = np.arange(len(self.element)) if atoms is None else np.asarray(atoms)

@@ -6,6 +6,8 @@ aromatic rings, contacts with the pocket, strange rings, and bonds that had to b
 nothing replaces the evaluator: it only ranks.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
@@ -26,33 +28,54 @@ FUSED = 3  # fused rings of a molecule, at most
 ODD_RING = 0.5
 LARGE_RING = 8  # atoms, at least; such a ring is seldom meant
 LARGE = 3  # odd rings that it counts for: alone, it makes a ligand implausible
+CROWD = 3  # tight contacts of one atom, at least
 TIGHT_CONTACT = 0.1  # with the pocket; where heavy atoms do not clash, their hydrogens do
 REPAIR = 3.0
 HIGHEST_ENERGY = 1e9  # kcal/mol
 STRAIN = 0.25  # of each factor of e in the force field's energy per atom
 
 
+class Faults(NamedTuple):
+    """What speaks against a ligand, and where it lies."""
+
+    score: float  # 0 without a fault, about one for each; `WORST` without a molecule
+    atoms: NDArray[np.bool_]  # [N] with a fault; none where it is everywhere or nowhere, as strain
+
+
 def implausibility(ligand: GeneratedLigand, pocket: PocketAtoms) -> float:
-    """0 for a ligand without fault; about one for each fault. `WORST` without a molecule."""
+    """0 for a ligand without a fault; about one for each fault. `WORST` without a molecule."""
+    return find_faults(ligand, pocket).score
+
+
+def find_faults(ligand: GeneratedLigand, pocket: PocketAtoms) -> Faults:
+    """The score of a ligand and its faulty atoms, to which those count that repair touched."""
     mol = ligand.mol
     if mol is None:
-        return WORST
+        return Faults(WORST, np.zeros(0, dtype=np.bool_))
     x = mol.GetConformer().GetPositions()
-    faults = _distance_faults(mol, x) + _bent_planes(mol, x) + int((clashes_per_atom(mol, pocket) > 0).sum())
-    shape = ODD_RING * _odd_rings(mol) + TIGHT_CONTACT * tight_contacts(mol, pocket) + _strain(mol)
-    return faults + shape + REPAIR * ligand.repaired + PIECES * (not ligand.connected)
+    groups = [*_wrong_distances(mol, x), *_bent_planes(mol, x)]
+    clash, tight = clashes_per_atom(mol, pocket) > 0, tight_contacts(mol, pocket)
+    odd, in_odd = _odd_rings(mol)
+    atoms = clash | (tight >= CROWD) | in_odd
+    for group in (*groups, list(ligand.changed)):
+        atoms[group] = True
+    if not ligand.connected:
+        atoms |= ~np.isin(np.arange(len(atoms)), max(Chem.GetMolFrags(mol), key=len))
+    shape = ODD_RING * odd + TIGHT_CONTACT * tight.sum() + _strain(mol)
+    status = REPAIR * ligand.repaired + PIECES * (not ligand.connected)
+    return Faults(float(len(groups) + clash.sum() + shape + status), atoms)
 
 
-def _distance_faults(mol: Chem.Mol, x: NDArray[np.float64]) -> float:
+def _wrong_distances(mol: Chem.Mol, x: NDArray[np.float64]) -> list[list[int]]:
     """Pairs of atoms whose distance is out of the bounds by more than the tolerance."""
     n = mol.GetNumAtoms()
     if n < 2:
-        return 0.0
+        return []
     try:
         with rdBase.BlockLogs():
             bounds = rdDistGeom.GetMoleculeBoundsMatrix(mol)
     except (RuntimeError, ValueError):
-        return WORST
+        return [list(range(n))] * int(WORST)
     i, j = np.triu_indices(n, 1)
     distance = np.linalg.norm(x[i] - x[j], axis=1)
     high, low = bounds[i, j], bounds[j, i]
@@ -60,10 +83,10 @@ def _distance_faults(mol: Chem.Mol, x: NDArray[np.float64]) -> float:
     near = steps <= 2
     wrong = near & ((distance < low * (1 - BOND_TOLERANCE)) | (distance > high * (1 + BOND_TOLERANCE)))
     touching = ~near & (distance < low * (1 - CONTACT_TOLERANCE))
-    return float((wrong | touching).sum())
+    return np.stack([i, j], 1)[wrong | touching].tolist()
 
 
-def _bent_planes(mol: Chem.Mol, x: NDArray[np.float64]) -> float:
+def _bent_planes(mol: Chem.Mol, x: NDArray[np.float64]) -> list[list[int]]:
     """Aromatic rings of five or six atoms and fourfold substituted C=C bonds that are not flat."""
     planes = [
         list(ring)
@@ -71,7 +94,7 @@ def _bent_planes(mol: Chem.Mol, x: NDArray[np.float64]) -> float:
         if len(ring) in (5, 6) and all(mol.GetAtomWithIdx(a).GetIsAromatic() for a in ring)
     ]
     planes += [list(match) for match in mol.GetSubstructMatches(DOUBLE_BOND)]
-    return float(sum(_height(x[plane]) > FLAT for plane in planes))
+    return [plane for plane in planes if _height(x[plane]) > FLAT]
 
 
 def _height(place: NDArray[np.float64]) -> float:
@@ -80,15 +103,26 @@ def _height(place: NDArray[np.float64]) -> float:
     return float(np.abs(centred @ np.linalg.svd(centred)[2][2]).max())
 
 
-def _odd_rings(mol: Chem.Mol) -> int:
-    """Rings of odd size (very large ones count more), bridgeheads, atoms in three rings, fused rings beyond a few."""
+def _odd_rings(mol: Chem.Mol) -> tuple[int, NDArray[np.bool_]]:
+    """Rings of odd size (very large ones count more), bridgeheads, atoms in three rings, fused rings beyond a few; and
+    the atoms [N] of these."""
     low, high = TOLERATED_RING
-    rings = mol.GetRingInfo()
-    sizes = [len(ring) for ring in rings.AtomRings()]
-    crowded = sum(rings.NumAtomRings(a) > 2 for a in range(mol.GetNumAtoms()))
-    fused = sum(rings.IsRingFused(k) for k in range(rings.NumRings()))
-    odd = sum(LARGE if size >= LARGE_RING else not low <= size <= high for size in sizes)
-    return odd + int(rdMolDescriptors.CalcNumBridgeheadAtoms(mol)) + crowded + max(fused - FUSED, 0)
+    info, n = mol.GetRingInfo(), mol.GetNumAtoms()
+    rings = info.AtomRings()
+    odd = [ring for ring in rings if not low <= len(ring) <= high]
+    crowded = np.array([info.NumAtomRings(a) > 2 for a in range(n)])
+    fused = [k for k in range(len(rings)) if info.IsRingFused(k)]
+    bridgeheads: list[int] = []
+    rdMolDescriptors.CalcNumBridgeheadAtoms(mol, bridgeheads)  # type: ignore[arg-type]  # the stub is wrong
+    atoms = crowded.copy()
+    atoms[bridgeheads] = True
+    ordinary = {a for ring in rings if low <= len(ring) <= high for a in ring}
+    for ring in odd:
+        atoms[[a for a in ring if a not in ordinary] or list(ring)] = True
+    if len(fused) > FUSED:
+        atoms[[a for k in fused for a in rings[k]]] = True
+    score = sum(LARGE if len(ring) >= LARGE_RING else 1 for ring in odd)
+    return score + len(bridgeheads) + int(crowded.sum()) + max(len(fused) - FUSED, 0), atoms
 
 
 def _strain(mol: Chem.Mol) -> float:

@@ -87,16 +87,17 @@ def clashes_per_atom(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:
     )  # fmt: skip
 
 
-def tight_contacts(mol: Chem.Mol, pocket: PocketAtoms) -> int:
-    """Pairs that make no hydrogen bond and are nearer than the sum of the van der Waals radii less 0.2 Å.
+def tight_contacts(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:
+    """For each heavy atom of a ligand the number of pocket atoms with which it makes no hydrogen bond and that are
+    nearer than the sum of the van der Waals radii less 0.2 Å.
 
-    Heavier atoms apart: the hydrogens on them touch. Crystal ligands have 1.3 in the mean.
+    Heavier atoms apart: the hydrogens on them touch. Crystal ligands have 1.3 in all, in the mean.
     """
-    found = 0
+    found = []
     for element, near, distance in _neighbours(mol, pocket, 2 * LARGEST_VDW_RADIUS - TIGHT):
         apolar = np.isin(pocket.element[near], APOLAR) | (element in APOLAR)
-        found += int((apolar & (distance < pocket.radius[near] + vdw_radius(element) - TIGHT)).sum())
-    return found
+        found.append((apolar & (distance < pocket.radius[near] + vdw_radius(element) - TIGHT)).sum())
+    return np.array(found, dtype=np.int64)
 
 
 def _neighbours(

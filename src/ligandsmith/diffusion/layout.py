@@ -69,6 +69,14 @@ class Layout(NamedTuple):
         pairs = 0.5 * real_pairs(mask).unsqueeze(-1).expand(-1, -1, -1, self.orders).flatten(2)
         return torch.cat([atoms, pairs], -1)
 
+    def reordered(self, z: Tensor, order: Tensor) -> Tensor:
+        """One molecule without padding [n, D], its atoms in another order [n]."""
+        z = z[order]
+        if not self.orders:
+            return z
+        bonds = z[:, self.atom :].unflatten(1, (len(order), self.orders))[:, order]
+        return torch.cat([z[:, : self.atom], bonds.flatten(1)], 1)
+
     def single(self, z: Tensor, atoms: int) -> Tensor:
         """One molecule of a batch, [N, D] -> [atoms, D'], without its padding."""
         return z[:atoms, : self.width(atoms)]

@@ -1,0 +1,71 @@
+"""Ligands that begin from others: held parts stay, and nothing depends on what else is in the batch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+
+from ligandsmith.chem.fragment import read_fragment
+from ligandsmith.chem.surroundings import PocketAtoms
+from ligandsmith.diffusion import noise
+from ligandsmith.generation import LigandGenerator, load, read_pocket
+from ligandsmith.sampling import Candidate, LigandSampler, Start, Task
+from tiny_runs import ROOT
+
+SITE = ROOT / "examples/complexes/7sza"
+SIZES = torch.tensor([9, 12, 12])
+KEYS = noise.make_keys(4, torch.arange(3))
+
+
+@pytest.fixture(scope="module")
+def generator(denoiser_dir: Path) -> LigandGenerator:
+    torch.set_num_threads(1)
+    return load(denoiser_dir / "best_denoiser.pt")
+
+
+@pytest.fixture(scope="module")
+def sampler(generator: LigandGenerator) -> LigandSampler:
+    return generator.sampler
+
+
+@pytest.fixture(scope="module")
+def task(generator: LigandGenerator) -> Task:
+    pocket, _ = read_pocket(SITE / "protein.pdb.gz", SITE / "ligand.sdf")
+    latents, origin = generator.encode(pocket)
+    keys, around = generator.model.denoiser.keys(latents), PocketAtoms.of(pocket.x, pocket.element)
+    return Task(keys, origin, around, generator.config.sampling, lambda: None)
+
+
+@pytest.fixture(scope="module")
+def starts(task: Task, sampler: LigandSampler) -> list[Start]:
+    """Latents of first candidates; a benzene at the pocket's middle is the sound part of the second one."""
+    first = sampler.sample(task, SIZES, KEYS, [Start()] * 3)
+    benzene = Chem.MolFromSmiles("c1ccccc1")
+    angle = np.arange(6) * np.pi / 3
+    ring = Chem.Conformer(6)
+    ring.SetPositions(task.origin.astype(float) + 1.39 * np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1))
+    benzene.AddConformer(ring)
+    parts = [None, read_fragment(benzene), None]
+    return [Start(candidate.z, part) for candidate, part in zip(first, parts, strict=True)]
+
+
+def same(a: Candidate, b: Candidate) -> bool:
+    return a.z.shape == b.z.shape and bool((a.z - b.z).abs().max() < 1e-4)
+
+
+def test_a_part_is_held_and_its_batch_mates_do_not_notice(
+    sampler: LigandSampler, task: Task, starts: list[Start]
+) -> None:
+    together = sampler.sample(task, SIZES, KEYS, starts, 0.5)
+    apart = [sampler.sample(task, SIZES[[i]], KEYS[[i]], [start], 0.5)[0] for i, start in enumerate(starts)]
+    assert all(same(a, b) for a, b in zip(together, apart, strict=True))
+    part = starts[1].fragment
+    assert part is not None
+    x, _ = sampler.model.stats.restore(together[1].z[None])
+    assert np.allclose(x[0, :6].numpy() + task.origin, part.ligand.x, atol=1e-3)
+    free, _ = sampler.model.stats.restore(
+        sampler.sample(task, SIZES, KEYS, [Start(s.z) for s in starts], 0.5)[1].z[None]
+    )
+    assert not np.allclose(free[0, :6].numpy() + task.origin, part.ligand.x, atol=0.5)
