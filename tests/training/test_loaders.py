@@ -1,5 +1,7 @@
 """Which records come, how often, and what several processes see of them."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from ligandsmith.config import Config
 from ligandsmith.data.conformers import EmbedOptions, embed_conformers
-from ligandsmith.data.dataset import ComplexDataset, Split
+from ligandsmith.data.dataset import SPLITS, ComplexDataset, Split, open_dataset
 from ligandsmith.data.vocabulary import ORIGIN_VOCABULARY, VOCABULARY
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.training.loaders import DataOptions, Loaders, make_loaders, open_records
@@ -84,6 +86,18 @@ def test_the_ligand_vae_trains_on_conformers_alone(tmp_path: Path) -> None:
     assert all(records[i].pocket is None for i in range(len(records)))
     with pytest.raises(LigandsmithError, match="it has no complexes"):
         open_records(DataOptions(tmp_path / "data"), Split.TRAIN, "complexes")
+
+
+def test_ids_of_a_split_without_a_record_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(open_dataset(), folder)
+    splits = json.loads((folder / SPLITS).read_text())
+    splits["train"] += ["lost1", "lost2"]
+    (folder / SPLITS).write_text(json.dumps(splits))
+    open_records(DataOptions(folder), Split.VALIDATION, "complexes")
+    assert not caplog.text
+    open_records(DataOptions(folder), Split.TRAIN, "complexes")
+    assert "2 ids of the split train have no record: lost1, lost2" in caplog.text
 
 
 def test_an_lmdb_needs_its_split_file(tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ from torch.utils.data import DataLoader
 from ligandsmith.config import Config
 from ligandsmith.data.collate import BucketSampler, FramedDataset, collate
 from ligandsmith.data.crossdocked import CrossDockedDataset
-from ligandsmith.data.dataset import KINDS, ComplexDataset, Split, open_dataset, read_splits, shard_paths
+from ligandsmith.data.dataset import KINDS, SPLITS, ComplexDataset, Split, open_dataset, read_splits, shard_paths
 from ligandsmith.data.shards import ShardReader
 from ligandsmith.data.vocabulary import VOCABULARY, Vocabulary
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.types import Complex, ComplexBatch
 
 log = logging.getLogger("ligandsmith")
+LISTED = 20  # ids in a warning
 Population = Literal["ligands", "pockets", "complexes"]
 
 
@@ -102,12 +103,14 @@ def open_records(
 
 
 def _kinds(data: Path | None, split: Split) -> set[str]:
-    """The kinds of records that a data set has in a split."""
+    """The kinds of records that a data set has in a split. Warns of ids of the split that have no record."""
     folder = open_dataset(data)
     ids = set(read_splits(folder).get(split, ()))
-    return {
-        k for k in KINDS if (paths := shard_paths(folder, k)) and not ids.isdisjoint(ShardReader(paths).index()["id"])
-    }
+    found = {k: ids & set(ShardReader(paths).index()["id"]) for k in KINDS if (paths := shard_paths(folder, k))}
+    if absent := sorted(ids.difference(*found.values())):
+        listing = ", ".join(absent[:LISTED]) + (", …" if len(absent) > LISTED else "")
+        log.warning("%s: %d ids of the split %s have no record: %s", folder / SPLITS, len(absent), split, listing)
+    return {kind for kind, there in found.items() if there}
 
 
 def _usable(records: Any, limit: int, vocabulary: Vocabulary) -> Any:
