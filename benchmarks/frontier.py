@@ -33,10 +33,14 @@ TABLES = {
         )
     ],
     "candidates": [f"--candidates {k}" for k in (1, 2, 4, 8, 12, 16)],
+    "mending": [
+        f"--candidates 8 --set sampling.refine_time={refine} --set sampling.regrow_time={regrow}"
+        for refine, regrow in ((0, 0), (0.2, 0), (0.3, 0), (0, 0.55), (0.3, 0.55))
+    ],
 }  # fmt: skip
 COLUMNS = {
-    "raw_valid_connected": "no repair", "valid_connected": "after repair", "no_clash": "no close contact",
-    "strain_uff": "strain", "qed": "QED", "sa_normalised": "SA", "six_rings": "rings of 6", "carbon": "carbon",
+    "raw_valid_connected": "no repair", "valid_connected": "after repair", "plausible": "no fault",
+    "no_clash": "no close contact", "strain_uff": "strain", "qed": "QED", "sa_normalised": "SA", "six_rings": "rings of 6", "carbon": "carbon",
     "diversity": "diversity", "unique": "unique", "core_s_per_100": "core-s / 100",
 }  # fmt: skip
 
@@ -64,7 +68,7 @@ def main() -> None:
     args = parser.parse_args()
     found = {}
     for name in args.tables:
-        extra = "" if name == "candidates" else " --candidates 1"
+        extra = "" if name in ("candidates", "mending") else " --candidates 1"
         found[name] = [run(flags + extra, args) for flags in TABLES[name]]
         rows = [[f"`{r['flags']}`", *(cell(r[c]) for c in COLUMNS)] for r in found[name]]
         print(f"\n{name}\n\n{table(['flags', *COLUMNS.values()], rows)}", flush=True)

@@ -15,7 +15,10 @@ import torch
 from measure import cpu_seconds, report
 from rdkit import Chem
 
+from ligandsmith.chem.plausibility import PLAUSIBLE, implausibility
 from ligandsmith.chem.sdf import write_sdf
+from ligandsmith.chem.surroundings import PocketAtoms
+from ligandsmith.config import override
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import mark_pocket, nearest_distance
 from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
@@ -48,6 +51,7 @@ def main() -> None:
     parser.add_argument("--model_sizes", action="store_true")
     for name in SETTINGS:
         parser.add_argument(f"--{name}", type={"steps": int, "candidates": int, "sampler": str}.get(name, float))
+    parser.add_argument("--set", action="append", default=[], metavar="sampling.KEY=VALUE", help="any other setting")
     parser.add_argument("--posebusters", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -58,16 +62,19 @@ def main() -> None:
     fitting = np.flatnonzero(data.sizes()[0] <= args.max_atoms)
     chosen = fitting[np.linspace(0, len(fitting) - 1, args.pockets).astype(int)]
     generator = load(args.checkpoint)
+    generator.config = override(generator.config, args.set)
     options = {n: getattr(args, n) for n in SETTINGS}
     args.out.mkdir(parents=True, exist_ok=True)
-    made, failures, gaps, offsets = [], [], [], []
+    made, failures, gaps, offsets, scores = [], [], [], [], []
     began, began_cpu = time.perf_counter(), cpu_seconds()
     for number, i in enumerate(chosen):
         record = data[int(i)]
         assert record.pocket is not None
         pocket = mark_pocket(record.pocket, record.ligand.x, generator.config.pocket)
         size = None if args.model_sizes else str(record.ligand.num_atoms)
+        site = PocketAtoms.of(pocket.x, pocket.element)
         for ligand in generator.generate(pocket, args.num, args.seed, num_atoms=size, **options):
+            scores.append(implausibility(ligand, site))
             index = number * args.num + ligand.index
             if ligand.mol is None:
                 failures.append({"index": index, "reason": ligand.reason, "detail": ligand.detail})
@@ -95,6 +102,7 @@ def main() -> None:
         valid_connected=sum(bool(p["connected"]) for p in flags) / requested,
         **{name: metrics[name]["median" if name == "strain_uff" else "mean"] for name in MEANS},
         **composition([mol for mol, _ in made]),
+        plausible=float((np.array(scores) <= PLAUSIBLE).mean()), median_score=float(np.median(scores)),
         candidates_per_ligand=sampled / max(len(flags), 1),
         no_clash=float(np.mean([g > CLASH for g in gaps])), centre_offset=float(np.median(offsets)),
         core_s_per_100=core_s * 100 / requested, wall_s=wall_s,
