@@ -40,7 +40,8 @@ TABLES = {
 }  # fmt: skip
 COLUMNS = {
     "raw_valid_connected": "no repair", "valid_connected": "after repair", "plausible": "no fault",
-    "no_clash": "no close contact", "strain_uff": "strain", "qed": "QED", "sa_normalised": "SA", "six_rings": "rings of 6", "carbon": "carbon",
+    "no_clash": "no close contact", "strain_uff": "strain", "qed": "QED", "sa_normalised": "SA",
+    "six_rings": "rings of 6", "carbon": "carbon",
     "diversity": "diversity", "unique": "unique", "core_s_per_100": "core-s / 100",
 }  # fmt: skip
 
