@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rdkit import Chem
-from rdkit.Chem import rdDistGeom
+from rdkit.Chem import rdDistGeom, rdMolTransforms
 
 from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, find_faults, implausibility
 from ligandsmith.chem.surroundings import PocketAtoms, tight_contacts
@@ -106,6 +106,16 @@ def test_faults_lie_on_atoms(site: PocketAtoms) -> None:
     assert rings.tolist() == [not flag for flag in benzene]
     repaired = replace(generated(chain, repaired=True), changed=(2, 3))
     assert np.flatnonzero(find_faults(repaired, site).atoms).tolist() == [2, 3]
+
+
+def test_hydrogens_that_touch_are_a_fault_of_the_atoms_that_bear_them(site: PocketAtoms) -> None:
+    chain, folded = embedded("CCCCCCC"), embedded("CCCCCCC")
+    for mol, turns in ((chain, (180, 180, 180, 180)), (folded, (60, -60, 180, 180))):  # the latter is syn-pentane
+        for first, degrees in enumerate(turns):
+            rdMolTransforms.SetDihedralDeg(mol.GetConformer(), *range(first, first + 4), degrees)
+    assert not find_faults(generated(chain), site).atoms.any()
+    assert np.flatnonzero(find_faults(generated(folded), site).atoms).tolist() == [0, 4]
+    assert implausibility(generated(folded), site) > PLAUSIBLE
 
 
 def test_repair_and_pieces_count_and_nothing_is_worst(site: PocketAtoms) -> None:

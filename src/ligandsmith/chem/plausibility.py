@@ -32,6 +32,8 @@ CROWD = 3  # tight contacts of one atom, at least
 TIGHT_CONTACT = 0.1  # with the pocket; where heavy atoms do not clash, their hydrogens do
 REPAIR = 3.0
 HIGHEST_ENERGY = 1e9  # kcal/mol
+LARGEST_FORCE = 500.0  # kcal/mol/Å on an atom; more in every tenth crystal ligand, mostly hydrogens that touch
+PULLED = 0.3  # of each heavy atom with more
 STRAIN = 0.25  # of each factor of e in the force field's energy per atom
 
 
@@ -39,7 +41,7 @@ class Faults(NamedTuple):
     """What speaks against a ligand, and where it lies."""
 
     score: float  # 0 without a fault, about one for each; `WORST` without a molecule
-    atoms: NDArray[np.bool_]  # [N] with a fault; none where it is everywhere or nowhere, as strain
+    atoms: NDArray[np.bool_]  # [N] with a fault; that it lies on
 
 
 def implausibility(ligand: GeneratedLigand, pocket: PocketAtoms) -> float:
@@ -56,12 +58,13 @@ def find_faults(ligand: GeneratedLigand, pocket: PocketAtoms) -> Faults:
     groups = [*_wrong_distances(mol, x), *_bent_planes(mol, x)]
     clash, tight = clashes_per_atom(mol, pocket) > 0, tight_contacts(mol, pocket)
     odd, in_odd = _odd_rings(mol)
-    atoms = clash | (tight >= CROWD) | in_odd
+    strain, pulled = _strain(mol)
+    atoms = clash | (tight >= CROWD) | in_odd | pulled
     for group in (*groups, list(ligand.changed)):
         atoms[group] = True
     if not ligand.connected:
         atoms |= ~np.isin(np.arange(len(atoms)), max(Chem.GetMolFrags(mol), key=len))
-    shape = ODD_RING * odd + TIGHT_CONTACT * tight.sum() + _strain(mol)
+    shape = ODD_RING * odd + TIGHT_CONTACT * tight.sum() + strain + PULLED * pulled.sum()
     status = REPAIR * ligand.repaired + PIECES * (not ligand.connected)
     return Faults(float(len(groups) + clash.sum() + shape + status), atoms)
 
@@ -125,15 +128,20 @@ def _odd_rings(mol: Chem.Mol) -> tuple[int, NDArray[np.bool_]]:
     return score + len(bridgeheads) + int(crowded.sum()) + max(len(fused) - FUSED, 0), atoms
 
 
-def _strain(mol: Chem.Mol) -> float:
-    """A score that grows with the logarithm of the UFF energy per atom of the pose; 0 where UFF has no parameters."""
+def _strain(mol: Chem.Mol) -> tuple[float, NDArray[np.bool_]]:
+    """A score that grows with the logarithm of the UFF energy per atom of the pose, and the atoms [N] on which, or on
+    whose hydrogens, the largest forces act; 0 and none where UFF has no parameters."""
+    n = mol.GetNumAtoms()
     with rdBase.BlockLogs():
         try:
             full = Chem.AddHs(mol, addCoords=True)
             if not rdForceFieldHelpers.UFFHasAllMoleculeParams(full):
-                return 0.0
-            energy = rdForceFieldHelpers.UFFGetMoleculeForceField(full).CalcEnergy()
+                return 0.0, np.zeros(n, dtype=np.bool_)
+            field = rdForceFieldHelpers.UFFGetMoleculeForceField(full)
+            energy, slope = field.CalcEnergy(), np.array(field.CalcGrad()).reshape(-1, 3)
         except (RuntimeError, ValueError):
-            return 0.0
+            return 0.0, np.zeros(n, dtype=np.bool_)
     finite = HIGHEST_ENERGY if np.isnan(energy) else min(max(energy, 0.0), HIGHEST_ENERGY)  # NaN: atoms on one place
-    return STRAIN * float(np.log1p(finite / full.GetNumAtoms()))
+    pulled = ~(np.linalg.norm(slope, axis=1) <= LARGEST_FORCE)
+    heavy = [a.GetIdx() if a.GetIdx() < n else a.GetNeighbors()[0].GetIdx() for a in full.GetAtoms()]
+    return STRAIN * float(np.log1p(finite / full.GetNumAtoms())), np.isin(np.arange(n), np.array(heavy)[pulled])
