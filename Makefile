@@ -11,7 +11,7 @@ export PYTHON
 .PHONY: help setup demo test lint format unit gates bench docs lock clean distclean
 
 help:
-	@echo "make demo    ligands for a held-out pocket by the shipped weights, scored, as a page (3 minutes on 2 cores)"
+	@echo "make demo    ligands for a held-out pocket by the shipped weights, scored, as a page (2 minutes on 2 cores)"
 	@echo "make test    lint, type-check, test"
 	@echo "make gates   the slow quality gates"
 	@echo "make bench   speed and memory of all parts; writes docs/performance.md (10 minutes on 2 idle cores)"
