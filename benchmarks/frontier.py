@@ -69,8 +69,9 @@ def main() -> None:
     args = parser.parse_args()
     found = {}
     for name in args.tables:
-        extra = "" if name in ("candidates", "mending") else " --candidates 1"
-        found[name] = [run(flags + extra, args) for flags in TABLES[name]]
+        found[name] = [
+            run(flags if "--candidates" in flags else f"{flags} --candidates 1", args) for flags in TABLES[name]
+        ]
         rows = [[f"`{r['flags']}`", *(cell(r[c]) for c in COLUMNS)] for r in found[name]]
         print(f"\n{name}\n\n{table(['flags', *COLUMNS.values()], rows)}", flush=True)
     report(benchmark="frontier", checkpoint=args.checkpoint, pockets=args.pockets, num=args.num, tables=found)

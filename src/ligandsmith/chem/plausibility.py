@@ -41,7 +41,7 @@ class Faults(NamedTuple):
     """What speaks against a ligand, and where it lies."""
 
     score: float  # 0 without a fault, about one for each; `WORST` without a molecule
-    atoms: NDArray[np.bool_]  # [N] with a fault; that it lies on
+    atoms: NDArray[np.bool_]  # [N] that a fault lies on; none without a molecule
 
 
 def implausibility(ligand: GeneratedLigand, pocket: PocketAtoms) -> float:
