@@ -59,6 +59,7 @@ def _training_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
     add("--pair_budget", type=whole, default=0, help="most atom pairs at a time; larger batches go in parts (0: any)")
     add("--seed", type=int, default=0)
     add("--limit", type=whole, default=0, help="use only the first N complexes of each split (a quick look)")
+    add("--validation_interval", type=positive, default=1, help="validate, and save the best, every N epochs")
     add("--threads", type=whole, default=0, help="CPU threads per process (default: the cores there are)")
     add("--gradient_checkpointing", action="store_true", help="less memory, about a third more time")
 
@@ -71,6 +72,12 @@ def _diffusion_flags(parser: argparse.ArgumentParser) -> None:
         help="guidance of the samples (default: the preset's; 7.5 ruins geometry)",
     )
     parser.add_argument("--complexes_only", action="store_true", help="do not co-train on ligands without a pocket")
+    parser.add_argument(
+        "--ligands_per_complex",
+        type=above_zero,
+        default=1.0,
+        help="ligands without a pocket in an epoch for each complex, where the data set has them (%(default)s)",
+    )
 
 
 def _request(args: argparse.Namespace) -> Any:
@@ -91,18 +98,19 @@ def _request(args: argparse.Namespace) -> Any:
         config = replace(config, sampling=replace(config.sampling, cfg_scale=args.cfg_scale))
     data = DataOptions(
         args.data, args.split_file, args.batch_size, args.num_workers, args.seed,
-        not getattr(args, "complexes_only", False), args.limit,
+        not getattr(args, "complexes_only", False), args.limit, getattr(args, "ligands_per_complex", 1.0),
+        getattr(args, "cuda_graphs", False),
     )  # fmt: skip
     names = (
         "run_dir", "learning_rate", "num_epochs", "save_interval", "seed", "max_steps", "max_minutes", "accumulate",
-        "pair_budget", "patience", "resume", "init_from",
+        "pair_budget", "patience", "validation_interval", "resume", "init_from",
     )  # fmt: skip
     train = TrainOptions(**{name: getattr(args, name) for name in names})
     hardware = Hardware(
         args.device, args.use_amp, getattr(args, "num_gpus", 1), getattr(args, "num_nodes", 1), args.threads,
         args.gradient_checkpointing, args.cpu_bf16,
     )  # fmt: skip
-    return Request(config, data, train, hardware, getattr(args, "cache_latents", False))
+    return Request(config, data, train, hardware, getattr(args, "cache_latents", False), data.few_shapes)
 
 
 def _train_vae_flags(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +128,7 @@ def _train_denoiser_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ligand_vae_path", type=Path, help="frozen ligand VAE; without it, one is trained beside")
     parser.add_argument("--protein_vae_path", type=Path, help="frozen protein VAE; without it, one is trained beside")
     parser.add_argument("--cache_latents", action="store_true", help="encode every pocket once with the frozen VAE")
+    parser.add_argument("--cuda_graphs", action="store_true", help="on a GPU: steps recorded once and played again")
     _training_flags(parser, batch_size=16)
     _diffusion_flags(parser)
 

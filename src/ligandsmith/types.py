@@ -128,6 +128,7 @@ class ComplexBatch(TensorRecord):
     ligand: LigandBatch
     pocket: PocketBatch | None
     ids: tuple[str, ...] = ()
+    leading: int | None = None  # so many records, the first, may have a pocket, and the others have none; None: unknown
 
 
 @dataclass(frozen=True)

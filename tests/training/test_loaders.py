@@ -34,6 +34,16 @@ def test_every_complex_comes_once_an_epoch_and_as_many_ligands() -> None:
     assert all(batch.pocket is not None for batch in loaders.validation)
 
 
+def test_an_epoch_may_have_more_ligands_than_complexes() -> None:
+    for ratio, extra in ((2.0, 4), (0.5, 1)):
+        options = replace(OPTIONS, limit=2, ligands_per_complex=ratio)
+        loaders = make_loaders(options, "complexes", Config(), VOCABULARY)
+        complexes = set(ComplexDataset(None, Split.TRAIN).ids[:2])
+        seen = {id for batch in ids(loaders) for id in batch}
+        # The limit holds for the ligands, too: there are no more than two.
+        assert (len(seen & complexes), len(seen - complexes)) == (2, min(extra, 2))
+
+
 def test_processes_share_a_global_batch_and_the_weights_add_up() -> None:
     options = replace(OPTIONS, limit=9, ligand_only=False)
     whole = make_loaders(options, "complexes", Config(), VOCABULARY)

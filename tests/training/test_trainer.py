@@ -166,6 +166,13 @@ def test_time_is_a_limit_too(tiny: Tiny, tmp_path: Path) -> None:
     assert short["progress"]["batch"] == short["step"]
 
 
+def test_validation_may_come_every_few_epochs(tiny: Tiny, tmp_path: Path) -> None:
+    extra = (*LIGAND, "--limit", "2", "--num_epochs", "5", "--validation_interval", "2")
+    assert tiny.run("train-vae", tmp_path, *extra) == 0
+    history = json.loads((tmp_path / "ligand_vae_history.json").read_text())
+    assert [row["epoch"] for row in history] == [2, 4, 5]  # the end always
+
+
 def test_patience_ends_a_run_and_says_so(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -176,7 +176,7 @@ class FramedDataset(torch.utils.data.Dataset[Complex]):
         return replace(record, ligand=replace(record.ligand, fixed=draw_fragment(record.ligand, rng)))
 
 
-def _shuffled(members: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def shuffled(members: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Members in random order; of more than a window only the blocks, with their members in order, since drawing each
     record from anywhere would decode a whole block for it."""
     if len(members) <= WINDOW:
@@ -237,7 +237,7 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
     def _windows(self, members: NDArray[np.int64], rng: np.random.Generator) -> list[NDArray[np.int64]]:
         """All members in random order: at once, or a window of random blocks at a time where there are too many to stay
         in memory."""
-        order = _shuffled(members, rng)
+        order = shuffled(members, rng)
         if len(members) <= WINDOW:
             return [order]
         size = max(WINDOW // self.global_batch, 1) * self.global_batch
@@ -250,7 +250,7 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
             return np.arange(self.always)
         rng = np.random.default_rng(self.seed or 0)
         window = (np.arange(self.extra) + self.epoch * self.extra) % len(rest)
-        return np.concatenate([np.arange(self.always), _shuffled(rest, rng)[window]])
+        return np.concatenate([np.arange(self.always), shuffled(rest, rng)[window]])
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for batch in self.batches()[self.start :]:

@@ -30,6 +30,7 @@ from ligandsmith.models.layers import (
 TIME_FEATURES = 32
 TYPICAL_SIZE = 25.0  # atoms; scales the size feature to about one
 SIZE_PERIODS = (2.0, 4.0, 8.0, 16.0)  # atoms; of one atom more or less the scalar alone says too little
+SCALES = [(p.mean, p.sd) for p in PROPERTIES.values()]
 
 
 class DenoiserKeys(NamedTuple):
@@ -40,7 +41,7 @@ class DenoiserKeys(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """Which molecules of a batch see their pocket: the others pass the cross blocks without edges, at no cost."""
+    """Which molecules of a batch may see their pocket: the others pass the cross blocks without edges, at no cost."""
 
     seeing: Tensor  # [V] long, rows
     blind: Tensor  # [B - V] long, rows
@@ -48,9 +49,21 @@ class Sight(NamedTuple):
     keys: DenoiserKeys  # of the rows that see
 
 
+def _leading_sight(records: int, null: Tensor, keys: DenoiserKeys) -> Sight:
+    """The first `records` of a batch may see their pocket, the others have none: known without waiting for a device."""
+    rows = records * (len(null) // len(keys.pocket.mask))
+    order = torch.arange(len(null), device=null.device)
+    layers = [Keys(*(part[:records] for part in layer)) for layer in keys.layers]
+    return Sight(
+        order[:rows], order[rows:], order, DenoiserKeys(keys.pocket.mapped(lambda part: part[:records]), layers)
+    )
+
+
 def sight(null: Tensor, keys: DenoiserKeys) -> Sight:
     """A molecule sees its pocket unless `null` [B] is set or the pocket is empty. Pockets are repeated only where a
     batch has several and some molecules do not see theirs."""
+    if keys.pocket.leading is not None:
+        return _leading_sight(keys.pocket.leading, null, keys)
     sets = len(keys.pocket.mask)
     draws = len(null) // sets
     sees = ~null & keys.pocket.mask.any(-1).repeat_interleave(draws, 0)
@@ -145,6 +158,7 @@ class Denoiser(nn.Module):
         if self.config.bonds:
             pair = pair + self._embedded_bonds(noisy.c_h.scale_in * noisy.z, previous)
         seen = sight(null, keys)
+        sees = mask & ~null.unsqueeze(-1)
         every = -(-self.config.self_layers // max(self.config.cross_layers, 1))
         crossings = iter(zip(self.cross_blocks, seen.keys.layers, strict=True))
         for number, block in enumerate(self.self_blocks, 1):
@@ -152,7 +166,7 @@ class Denoiser(nn.Module):
             moved = moved + move * mask.unsqueeze(-1)
             crossing = next(crossings, None) if number % every == 0 or number == self.config.self_layers else None
             if crossing is not None:
-                s, move = self._cross(crossing, s, guess + share * moved, seen, condition, mask)
+                s, move = self._cross(crossing, s, guess + share * moved, seen, condition, sees)
                 moved = moved + move * mask.unsqueeze(-1)
             if number < self.config.self_layers:
                 edges = dense_edges(start + share * moved, mask)._replace(third_atoms=third_atoms)
@@ -180,7 +194,7 @@ class Denoiser(nn.Module):
         """Times, noise levels, size and the null flag -> [B, 1, D]."""
         levels = [(c.sigma / (c.alpha + c.sigma)).view(-1, 1) for c in (noisy.c_x, noisy.c_h)]
         number = noisy.mask.sum(-1, keepdim=True)
-        phase = 2 * torch.pi * number / torch.tensor(SIZE_PERIODS, device=number.device)
+        phase = torch.cat([2 * torch.pi * number / period for period in SIZE_PERIODS], -1)
         size = [number / TYPICAL_SIZE, null.unsqueeze(-1), phase.cos(), phase.sin()]
         features = [self.time(noisy.t_x), self.time(noisy.t_h), *levels, *size]
         first, *others = self.condition
@@ -193,11 +207,9 @@ class Denoiser(nn.Module):
         """The properties that a ligand should have, in standard deviations of drug-like ones, [B, D]; 0 if none."""
         if given.properties is None or not self.config.properties:
             return 0.0
-        mean, sd = (
-            given.properties.new_tensor([getattr(p, name) for p in PROPERTIES.values()]) for name in ("mean", "sd")
-        )
         told = ~given.properties.isnan()
-        values = ((given.properties - mean) / sd).where(told, 0.0)
+        scaled = [(p - mean) / sd for p, (mean, sd) in zip(given.properties.unbind(-1), SCALES, strict=True)]
+        values = torch.stack(scaled, -1).where(told, 0.0)
         embedded: Tensor = self.property_embedding(torch.cat([values, told.float()], -1))
         return embedded
 
@@ -218,7 +230,7 @@ class Denoiser(nn.Module):
     def _cross(
         self, crossing: tuple[nn.Module, Keys], s: Tensor, x: Tensor, seen: Sight, *rest: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """One cross block at ligand coordinates x [B, N, 3] Å; `rest` is (condition, mask)."""
+        """One cross block at ligand coordinates x [B, N, 3] Å; `rest` is (condition, atoms that see the pocket)."""
         if not len(seen.blind):
             return self._seeing(crossing, s, x, seen.keys.pocket, *rest)
         condition, mask = rest

@@ -25,6 +25,7 @@ class PocketLatents(TensorRecord):
     mask: Tensor  # [B', M]
     anchors: Tensor  # [B', A] long, atoms spread over the site
     anchor_mask: Tensor  # [B', A]
+    leading: int | None = None  # so many of them, the first, may have an atom, and the others have none; None: unknown
 
 
 def spread_atoms(x: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ def smoothed_targets(num_atoms: Tensor) -> Tensor:
     index = size_classes(num_atoms)
     offsets = torch.arange(-2, 3, device=num_atoms.device)
     place = (index.unsqueeze(-1) + offsets).clamp(0, CLASSES - 1)
-    weight = (torch.tensor([1.0, 2.0, 3.0, 2.0, 1.0], device=num_atoms.device) / 9).expand(len(num_atoms), 5)
+    weight = ((3.0 - offsets.abs()) / 9).expand(len(num_atoms), 5)
     return torch.zeros(len(num_atoms), CLASSES, device=num_atoms.device).scatter_add_(1, place, weight)
 
 

@@ -74,6 +74,8 @@ def make_fabric(hardware: Hardware) -> Fabric:
     several = processes * nodes > 1
     backend = "nccl" if device == "cuda" else "gloo"
     use_threads(hardware.threads, processes)
+    if device == "cuda" and hardware.use_amp:
+        torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves alone, the optimizer above all
     fabric = Fabric(
         accelerator=device,
         devices=processes,

@@ -16,6 +16,7 @@ from ligandsmith.config import Config
 from ligandsmith.data.collate import BucketSampler, FramedDataset, collate
 from ligandsmith.data.crossdocked import CrossDockedDataset
 from ligandsmith.data.dataset import KINDS, SPLITS, ComplexDataset, Split, open_dataset, read_splits, shard_paths
+from ligandsmith.data.shapes import EvenSampler, collate_to_few_shapes
 from ligandsmith.data.shards import ShardReader
 from ligandsmith.data.vocabulary import VOCABULARY, Vocabulary
 from ligandsmith.errors import LigandsmithError
@@ -37,6 +38,8 @@ class DataOptions:
     seed: int = 0
     ligand_only: bool = True  # also use the data set's records without a pocket, where there are any
     limit: int = 0  # use at most this many complexes (0: all), for quick looks
+    ligands_per_complex: float = 1.0  # records without a pocket that an epoch of complexes has for each of them
+    few_shapes: bool = False  # batches of like composition, padded to few shapes
 
 
 class Joined:
@@ -144,27 +147,30 @@ def make_loaders(
     options: DataOptions, population: Population, config: Config, vocabulary: Vocabulary,
     ranks: tuple[int, int] = (0, 1), latents: dict[str, NDArray[np.float16]] | None = None,
 ) -> Loaders:  # fmt: skip
-    """Loaders of one process. The denoiser sees as many ligand-only records per epoch as complexes."""
+    """Loaders of one process. To the complexes of an epoch come `ligands_per_complex` times as many ligands alone."""
     train, always = open_records(options, Split.TRAIN, population, vocabulary)
     validation, fixed = open_records(
         replace(options, ligand_only=population == "ligands"), Split.VALIDATION, population
     )
     train.latents = validation.latents = latents
     read = partial(collate, vocabulary=vocabulary)
-    train_sampler = BucketSampler(
-        train.costs(), options.batch_size, seed=options.seed, always=always, extra=min(always, len(train) - always),
-        ranks=ranks,
-    )  # fmt: skip
+    extra = min(round(always * options.ligands_per_complex), len(train) - always)
+    train_sampler = (EvenSampler if options.few_shapes else BucketSampler)(
+        train.costs(), options.batch_size, seed=options.seed, always=always, extra=extra, ranks=ranks
+    )
     validation_sampler = BucketSampler(validation.costs(), options.batch_size, seed=None, always=fixed, ranks=ranks)
     framed = partial(FramedDataset, config=config.pocket, surroundings=population == "complexes")
     fragments = config.diffusion.fragment_prob if population == "complexes" and config.denoiser.fragments else 0.0
     return Loaders(
-        _loader(framed(train, seed=options.seed, fragment_prob=fragments), train_sampler, options, read),
+        _loader(
+            framed(train, seed=options.seed, fragment_prob=fragments), train_sampler, options,
+            partial(collate_to_few_shapes, vocabulary=vocabulary) if options.few_shapes else read,
+        ),
         train_sampler,
         _loader(framed(validation, seed=None), validation_sampler, replace(options, num_workers=0), read),
         validation_sampler,
         train,
-    )
+    )  # fmt: skip
 
 
 def _loader(

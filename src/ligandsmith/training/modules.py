@@ -39,15 +39,15 @@ class StepKeys(NamedTuple):
     """Randomness of one step: one key per molecule and one that all processes share."""
 
     molecules: Tensor  # [B] int64
-    step: Tensor  # scalar int64
+    step: Tensor  # scalar int64, on the CPU: what it decides must not wait for a GPU
 
 
 def step_keys(seed: int, step: int, count: int, ranks: tuple[int, int], device: torch.device) -> StepKeys:
     """Keys of a step: a molecule's depends on its position in the global batch, not on the number of processes."""
     rank, world = ranks
     position = torch.arange(count, device=device) * world + rank
-    key = noise.make_keys(seed, step, device=device)
-    return StepKeys(noise.combine(key, position), noise.combine(key, -1))
+    key = noise.make_keys(seed, step)
+    return StepKeys(noise.combine(key.to(device), position), noise.combine(key, -1))
 
 
 class LigandVAETraining(nn.Module):
@@ -182,7 +182,7 @@ def pocket_input(vae: PocketVAE, batch: ComplexBatch, anchors: int) -> PocketLat
     pocket = batch.pocket
     h = vae.encode(pocket).mean_h if pocket.latent is None else pocket.latent
     if pocket.kept is None:
-        return pocket_latents(pocket.x, h, pocket.mask, anchors)
+        return replace(pocket_latents(pocket.x, h, pocket.mask, anchors), leading=batch.leading)
     return seen_latents(pocket.x, h, pocket.mask & pocket.kept, anchors)
 
 

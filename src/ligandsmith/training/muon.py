@@ -43,7 +43,10 @@ def block_matrices(module: nn.Module) -> list[nn.Parameter]:
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """Groups with `muon` true go by Muon, the others by AdamW; `lr_ratio`: a group's share of the run's rate."""
+    """Groups with `muon` true go by Muon, the others by AdamW; `lr_ratio`: a group's share of the run's rate.
+
+    A group's `lr` and `count` may be tensors, which a captured step reads anew each time.
+    """
 
     def __init__(self, module: nn.Module, config: OptimizerConfig, learning_rate: float) -> None:
         matrices = block_matrices(module)
@@ -80,23 +83,32 @@ class MuonAdamW(torch.optim.Optimizer):
 
     def _muon(self, group: dict[str, Any], members: list[Tensor]) -> None:
         gradient = torch.stack([p.grad for p in members if p.grad is not None])
-        momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in members]
+        momenta = self._states(members, "momentum")
         torch._foreach_lerp_(momenta, list(gradient.unbind()), 1 - MOMENTUM)
         update = orthogonalised(gradient.lerp(torch.stack(momenta), MOMENTUM))
         rows, columns = members[0].shape
         scale = max(1.0, rows / columns) ** 0.5
-        torch._foreach_add_(members, list(update.unbind()), alpha=-group["lr"] * scale)
+        torch._foreach_sub_(members, list(update.mul(group["lr"] * scale).unbind()))
+
+    def _states(self, members: list[Tensor], name: str) -> list[Tensor]:
+        """A tensor of that name for each parameter, zero at first."""
+        for p in members:
+            if name not in self.state[p]:
+                self.state[p][name] = torch.zeros_like(p)
+        return [self.state[p][name] for p in members]
 
     def _adam(self, group: dict[str, Any], members: list[Tensor]) -> None:
         gradients = [p.grad for p in members if p.grad is not None]
         beta1, beta2 = group["betas"]
-        group["count"] = count = group.get("count", 0) + 1
-        first = [self.state[p].setdefault("first", torch.zeros_like(p)) for p in members]
-        second = [self.state[p].setdefault("second", torch.zeros_like(p)) for p in members]
+        count = group.get("count", 0)
+        count = group["count"] = count.add_(1) if isinstance(count, Tensor) else count + 1
+        first, second = self._states(members, "first"), self._states(members, "second")
         torch._foreach_lerp_(first, gradients, 1 - beta1)
         torch._foreach_mul_(second, beta2)
         torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
         size = torch._foreach_sqrt(second)
         torch._foreach_div_(size, (1 - beta2**count) ** 0.5)
         torch._foreach_add_(size, 1e-8)
-        torch._foreach_addcdiv_(members, first, size, -group["lr"] / (1 - beta1**count))
+        change = torch._foreach_div(first, size)
+        torch._foreach_mul_(change, group["lr"] / (1 - beta1**count))
+        torch._foreach_sub_(members, change)

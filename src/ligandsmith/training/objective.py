@@ -20,6 +20,12 @@ from ligandsmith.losses import bond_nats, distance_error, per_atom_mean
 from ligandsmith.models.denoiser import Denoiser, DenoiserKeys
 
 
+def self_conditions(step_key: Tensor) -> bool:
+    """Whether a step gives the network an estimate of its own: one decision per step, the same on every process, so
+    that the extra pass costs half of the steps only."""
+    return bool(noise.uniform(step_key.view(1), "self-conditioning") < 0.5)
+
+
 class ObjectiveStep:
     """What one evaluation of the objective needs besides the model and the data; all randomness comes from `keys`."""
 
@@ -27,8 +33,7 @@ class ObjectiveStep:
         self.config, self.schedule, self.scale_x, self.keys = config, schedule, scale_x, keys
         self.pairs: Tensor | None = None  # [B, N, N], pairs whose distances are compared too
         self.given = NOTHING
-        # One decision per step, the same on every process, so that the extra pass costs half of the steps only.
-        self.self_condition = bool(noise.uniform(step_key.view(1), "self-conditioning") < 0.5)
+        self.self_condition = self_conditions(step_key)
 
 
 def denoising_errors(

@@ -18,6 +18,7 @@ from ligandsmith.data.vocabulary import ORIGIN_VOCABULARY, VOCABULARY, Vocabular
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.latents import fingerprint, moments
 from ligandsmith.models.ligand_vae import LigandVAE
+from ligandsmith.training.graphs import GraphTrainer
 from ligandsmith.training.hardware import Hardware, make_fabric, process_counts
 from ligandsmith.training.latent_cache import cached_pocket_latents
 from ligandsmith.training.loaders import DataOptions, Loaders, Population, make_loaders
@@ -48,6 +49,7 @@ class Request:
     train: TrainOptions
     hardware: Hardware = field(default_factory=Hardware)
     cache_latents: bool = False
+    cuda_graphs: bool = False  # of the denoiser's steps; the data must come in few shapes
 
 
 def train_vae(model_type: str, request: Request) -> Progress:
@@ -170,7 +172,8 @@ def _train(stage: Stage, loaders: Loaders, request: Request, fabric: Fabric) -> 
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        progress = Trainer(stage, loaders, request.train, fabric).run()
+        kind = GraphTrainer if request.cuda_graphs else Trainer
+        progress = kind(stage, loaders, request.train, fabric).run()
     if progress.skipped:
         log.warning("%d steps were skipped for non-finite gradients", progress.skipped)
     return progress

@@ -57,6 +57,7 @@ class TrainOptions:
     accumulate: int = 1
     pair_budget: int = 0  # atom pairs (Σ N², padded) done at a time; larger batches go in parts; 0: no limit
     patience: int = 0  # epochs without a better test loss before stopping; 0: never stop early
+    validation_interval: int = 1  # epochs from one validation, and possible best checkpoint, to the next
     resume: str = ""  # path of a checkpoint, or "auto"
     init_from: Path | None = None  # checkpoint of the same kind and sizes whose weights a new run starts from
 
@@ -266,7 +267,10 @@ class Trainer:
 
     def _finish_epoch(self, whole: bool) -> bool:
         """Validate, log, save; True if the run ends here. With `whole=False` the position has been saved already."""
-        p = self.progress
+        p, o = self.progress, self.options
+        if whole and p.epoch % o.validation_interval and p.epoch < o.num_epochs and not self._orders().end:
+            self._next_epoch()
+            return False
         terms = self.validate()
         train, test = p.loss_sum / max(p.molecules, 1), terms["total"]
         losses = {"train_loss": train, "test_loss": test, "test_terms": terms}
@@ -279,7 +283,7 @@ class Trainer:
             p.best, p.best_epoch = test, p.epoch
         number = p.epoch
         if whole:
-            p.epoch, p.batch, p.loss_sum, p.molecules = p.epoch + 1, 0, 0.0, 0.0
+            self._next_epoch()
         ended = not whole or p.epoch > self.options.num_epochs or self._orders().end or self._out_of_patience()
         if whole:
             self._save_last()
@@ -292,6 +296,10 @@ class Trainer:
         if self.fabric.is_global_zero:
             write_json(self.options.run_dir / f"{self.stage.best_name}_history.json", p.history)
         return ended
+
+    def _next_epoch(self) -> None:
+        p = self.progress
+        p.epoch, p.batch, p.loss_sum, p.molecules = p.epoch + 1, 0, 0.0, 0.0
 
     def _out_of_patience(self) -> bool:
         p, patience = self.progress, self.options.patience
