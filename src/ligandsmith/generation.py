@@ -185,6 +185,8 @@ class LigandGenerator:
         self.config = from_dict(Config, content["config"], "checkpoint config")
         self.vocabulary = Vocabulary.from_dict(content["vocabulary"])
         self.checkpoint_hash, self.device = checkpoint_hash, torch.device(device)
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32
         average = content.get("ema_state", {}).get("values", {})
         state = {k.removeprefix("model."): v for k, v in average.items() if k.startswith("model.")}
         self.model = DiffusionModel(self.config)
@@ -278,7 +280,10 @@ class LigandGenerator:
         assert batch.kept is not None
         batch = batch.to(self.device)
         h = self.vaes["protein"].encode(batch).mean_h  # type: ignore[operator]
-        return seen_latents(batch.x, h, batch.mask & batch.kept, self.config.denoiser.anchors), origin
+        latents = seen_latents(batch.x, h, batch.mask & batch.kept, self.config.denoiser.anchors)
+        if self.device.type == "cuda":  # told, not asked of the device
+            latents = replace(latents, leading=1)
+        return latents, origin
 
     def _sizes(self, latents: PocketLatents, keys: Tensor, asked: Asked) -> Tensor:
         """Number of heavy atoms of each molecule: drawn from p(N | pocket), or uniformly from a given range."""

@@ -26,6 +26,7 @@ from ligandsmith.diffusion.repulsion import Walls
 from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
 from ligandsmith.models.denoiser import DenoiserKeys
 from ligandsmith.models.ligand_vae import LigandVAE
+from ligandsmith.models.recording import Network, RecordedNetwork
 from ligandsmith.training.modules import DiffusionModel
 from ligandsmith.types import BuildFailure, DecodedLigand, GeneratedLigand, LigandPrediction
 
@@ -155,11 +156,13 @@ class LigandSampler:
     def _denoiser(self, task: Task, mask: Tensor, fragments: Sequence[Fragment | None]) -> GuidedDenoiser:
         """The network with a pocket and all that the ligands are asked for, of each the fragment that it contains."""
         model, setting = self.model, task.setting
+        network: Network = partial(model.denoiser, keys=task.keys)
+        if self.device.type == "cuda":
+            network = RecordedNetwork(network)
 
         def predict(noisy: NoisyLigand, null: Tensor, third_atoms: bool = True) -> Tensor:
             task.check()
-            target: Tensor = model.denoiser(noisy, task.keys, null, third_atoms)
-            return target
+            return network(noisy, null=null, third_atoms=third_atoms)
 
         denoise = GuidedDenoiser(
             predict, mask, model.stats.scale_x, setting,
