@@ -156,7 +156,7 @@ def main() -> None:
         f"{out}/relaxed.sdf   the ligands in the pocket's coordinates\n"
         f"{out}/top.sdf       the best of them\n"
         f"{out}/table.md      the table above\n"
-        f"Done in {(time.monotonic() - began) / 60:.1f} minutes. Weights trained on CPUs on a small set show that "
+        f"Done in {(time.monotonic() - began) / 60:.1f} minutes. Weights trained for hours on a small set show that "
         "everything works, not what the method can do; see docs/results.md."
     )
 
