@@ -4,6 +4,7 @@ z_x is noised around the origin of the pocket's frame, so a denoiser is equivari
 and under permutations, but not under translations: a shifted ligand and pocket are another place of the frame.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -244,6 +245,16 @@ def test_each_molecule_of_a_batch_sees_its_pocket_or_not(case: Case, kind: str, 
     null = torch.tensor([False, True, True, False])
     without, seen, mixed = (predict(denoiser, case, null=n) for n in (null | True, null & False, null))
     assert torch.allclose(mixed, torch.where(null.view(-1, 1, 1), without, seen), atol=1e-6)
+
+
+@pytest.mark.parametrize("leading", [3, 4])
+def test_to_be_told_which_pockets_there_are_changes_nothing(case: Case, kind: str, leading: int) -> None:
+    denoiser, pocket = make(kind), case.pocket()
+    null = torch.tensor([False, True, False, True])
+    told = replace(pocket, leading=leading)
+    assert torch.allclose(predict(denoiser, case, told, null), predict(denoiser, case, pocket, null), atol=1e-6)
+    too_few = replace(pocket, leading=1)
+    assert float((predict(denoiser, case, too_few, null) - predict(denoiser, case, pocket, null)).abs().max()) > 1e-3
 
 
 def test_a_cut_off_hides_what_is_beyond(case: Case) -> None:
