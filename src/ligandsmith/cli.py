@@ -110,7 +110,7 @@ def _request(args: argparse.Namespace) -> Any:
         args.device, args.use_amp, getattr(args, "num_gpus", 1), getattr(args, "num_nodes", 1), args.threads,
         args.gradient_checkpointing, args.cpu_bf16,
     )  # fmt: skip
-    return Request(config, data, train, hardware, getattr(args, "cache_latents", False), data.few_shapes)
+    return Request(config, data, train, hardware, getattr(args, "cache_latents", False))
 
 
 def _train_vae_flags(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,6 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.training.modules import DiffusionTraining, StepKeys, step_keys
 from ligandsmith.training.muon import MuonAdamW
 from ligandsmith.training.objective import self_conditions
-from ligandsmith.training.optimization import learning_rate_factor
 from ligandsmith.training.trainer import Trainer
 from ligandsmith.types import ComplexBatch
 
@@ -43,8 +42,7 @@ class GraphTrainer(Trainer):
     def _batch(self, batch: ComplexBatch, step_now: bool) -> None:
         p, o = self.progress, self.options
         keys = step_keys(o.seed, self._draw_number(), len(batch.ids), self.ranks, torch.device("cpu"))
-        rate = o.learning_rate * learning_rate_factor(p.step, self.total_steps, self.optimizer_config)
-        self.graphed(batch, keys, rate)
+        self.graphed(batch, keys, self._rate())
         self.average.update(self.stage.module)
         self.unread += len(batch.ids)
         p.step += 1

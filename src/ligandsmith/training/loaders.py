@@ -39,7 +39,7 @@ class DataOptions:
     ligand_only: bool = True  # also use the data set's records without a pocket, where there are any
     limit: int = 0  # use at most this many complexes (0: all), for quick looks
     ligands_per_complex: float = 1.0  # records without a pocket that an epoch of complexes has for each of them
-    few_shapes: bool = False  # batches of like composition, padded to few shapes
+    few_shapes: bool = False  # batches of like composition, padded to few shapes, for steps as CUDA graphs
 
 
 class Joined:

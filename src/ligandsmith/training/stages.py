@@ -49,7 +49,6 @@ class Request:
     train: TrainOptions
     hardware: Hardware = field(default_factory=Hardware)
     cache_latents: bool = False
-    cuda_graphs: bool = False  # of the denoiser's steps; the data must come in few shapes
 
 
 def train_vae(model_type: str, request: Request) -> Progress:
@@ -172,7 +171,7 @@ def _train(stage: Stage, loaders: Loaders, request: Request, fabric: Fabric) -> 
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        kind = GraphTrainer if request.cuda_graphs else Trainer
+        kind = GraphTrainer if request.data.few_shapes else Trainer
         progress = kind(stage, loaders, request.train, fabric).run()
     if progress.skipped:
         log.warning("%d steps were skipped for non-finite gradients", progress.skipped)

@@ -206,9 +206,13 @@ class Trainer:
         """Number of the batch in the whole run: the source of its noise."""
         return self.progress.epoch * 1_000_000 + self.progress.batch
 
+    def _rate(self) -> float:
+        factor = learning_rate_factor(self.progress.step, self.total_steps, self.optimizer_config)
+        return self.options.learning_rate * factor
+
     def _step(self, report: LossReport) -> None:
         p = self.progress
-        rate = self.options.learning_rate * learning_rate_factor(p.step, self.total_steps, self.optimizer_config)
+        rate = self._rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_ratio", 1.0)
         norm = self.fabric.clip_gradients(
