@@ -93,6 +93,17 @@ def test_the_first_look_at_the_energy_decides_as_posebusters_does(noise: float, 
     assert checks["internal_energy"] is (noise < 0.7)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_a_wider_crop_changes_no_check(noise: float, ligand: Chem.Mol) -> None:
+    whole = pytest.importorskip("posebusters").PoseBusters(config="dock", max_workers=0)
+    protein = load_protein(COMPLEX / "protein.pdb.gz", ligand)
+    x = ligand.GetConformer().GetPositions()
+    pose = Chem.Mol(ligand)
+    pose.GetConformer().SetPositions(x + np.random.default_rng(0).normal(scale=noise, size=x.shape))
+    own = whole.bust(pose, None, protein.crop(x, 15.0)).iloc[0]
+    assert PoseBustersTool().open(Site("7off", protein))(pose) == own.to_dict()
+
+
 @pytest.mark.parametrize(("name", "text"), [("x.pdb", "hello\n"), ("x.cif", "data_x\n"), ("y.cif", "{}")])
 def test_unusable_protein_files_are_one_line_errors(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)

@@ -23,12 +23,12 @@ from ligandsmith.evaluation.failure import ToolFailure
 if TYPE_CHECKING:
     from ligandsmith.evaluation.tools import Site
 
-CROP_RADIUS = 12.0  # Å; PoseBusters looks at protein atoms within 5 Å (contact) and 6 Å (overlap)
+CROP_RADIUS = 8.0  # Å; PoseBusters looks at protein atoms within 5 Å (contact) and 6 Å (overlap)
 SAME_PLACE = 0.5  # Å, between atoms of the reference ligand and of its own copy in the protein file
 ALTERNATIVE = 2.0  # Å, between unmarked atoms of one name in one residue: nearer ones are alternative locations
-# A pose whose energy is at most 10 times the mean of 5 conformers passes PoseBusters' 100 times the mean of 50, by far;
+# A pose whose energy is at most 10 times the mean of 2 conformers passes PoseBusters' 100 times the mean of 50, by far;
 # only the others are worth 50 conformers, which take ten times as long as all other checks together.
-FIRST_LOOK = {"ensemble_number_conformations": 5, "threshold_energy_ratio": 10.0, "num_threads": 1}
+FIRST_LOOK = {"ensemble_number_conformations": 2, "threshold_energy_ratio": 10.0, "num_threads": 1}
 ENERGY_CHECK = "internal_energy"
 POSEBUSTERS_MISSING = "posebusters is not installed: pip install 'ligandsmith[evaluate]'"
 
@@ -182,11 +182,14 @@ class PoseBustersTool:
 
 def _bust(buster: Any, mol: Chem.Mol, protein: Protein | None, energy: Any) -> PoseChecks:
     """All checks by `buster`; the energy's by `energy`, with all its conformers, where the first look does not pass."""
+    import pandas as pd  # noqa: PLC0415 (comes with PoseBusters)
+
     around = None if protein is None else protein.crop(mol.GetConformer().GetPositions())
     try:
-        checks = _checks(buster.bust(mol, None, around))
-        if not checks[ENERGY_CHECK]:
-            checks[ENERGY_CHECK] = _checks(energy.bust(mol, None, around))[ENERGY_CHECK]
+        with pd.option_context("future.infer_string", False):  # PoseBusters reads tables by the row, slow with Arrow's
+            checks = _checks(buster.bust(mol, None, around))
+            if not checks[ENERGY_CHECK]:
+                checks[ENERGY_CHECK] = _checks(energy.bust(mol, None, around))[ENERGY_CHECK]
     except (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError) as error:
         raise ToolFailure(f"PoseBusters failed: {' '.join(str(error).split())}") from error
     return checks
