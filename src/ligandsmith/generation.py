@@ -235,7 +235,7 @@ class LigandGenerator:
             index = torch.arange(begin, min(begin + options.batch_size, options.num), device=self.device)
             molecule_keys = noise.make_keys(options.seed, pocket_key, index, device=self.device)
             sizes = self._sizes(latents, molecule_keys, asked)
-            ligands = self.sampler.grouped(task, sizes, molecule_keys)
+            ligands = self.sampler.best(task, sizes, molecule_keys)
             yield [replace(ligand, index=begin + row) for row, ligand in enumerate(ligands)]
 
     def asked(self, options: GenerationOptions, pocket: Pocket) -> Asked:

@@ -31,7 +31,7 @@ from ligandsmith.training.modules import DiffusionModel
 from ligandsmith.types import BuildFailure, DecodedLigand, GeneratedLigand, LigandPrediction
 
 SEEDS = 2**32 - 1
-GROUP = 13  # ligands of like sizes that a thread makes at a time: little padding, and what they need stays in the cache
+GROUP = 8  # ligands of like sizes that a thread makes at a time: little padding, and what they need stays in the cache
 
 
 class Task(NamedTuple):
@@ -78,15 +78,7 @@ class LigandSampler:
     def __init__(self, model: DiffusionModel, ligand_vae: LigandVAE, vocabulary: Vocabulary, device: torch.device):
         self.model, self.ligand_vae, self.vocabulary, self.device = model, ligand_vae, vocabulary, device
 
-    def grouped(self, task: Task, sizes: Tensor, keys: Tensor) -> list[GeneratedLigand]:
-        """Ligands of the given sizes, in order; on a CPU in groups of like sizes, side by side, the largest first."""
-        order = torch.argsort(sizes, descending=True, stable=True)
-        groups = order.split(GROUP) if self.device.type == "cpu" else (order,)
-        made = side_by_side(lambda rows, check: self.best(task._replace(check=check), sizes[rows], keys[rows]), groups)
-        ligands = [ligand for group in made for ligand in group]
-        return [ligands[i] for i in torch.argsort(order).tolist()]
-
-    @torch.inference_mode()  # of this thread
+    @torch.inference_mode()
     def best(self, task: Task, sizes: Tensor, keys: Tensor) -> list[GeneratedLigand]:
         """The most plausible candidate of each ligand; a ligand with a plausible one gets no more of them.
 
@@ -94,7 +86,7 @@ class LigandSampler:
         further with its sound part held. All candidates of a ligand have its size, lest the choice favour small ones.
         """
         setting = task.setting
-        kept = self.sample(task, sizes, keys, [Start(fragment=task.fragment)] * len(sizes))
+        kept = self._candidates(task, sizes, keys, [Start(fragment=task.fragment)] * len(sizes))
         for number in range(1, setting.candidates):
             rows = [row for row, candidate in enumerate(kept) if candidate.score > PLAUSIBLE]
             if not rows:
@@ -107,9 +99,23 @@ class LigandSampler:
                 starts = [Start(kept[row].z, task.fragment) for row in rows]
             else:
                 starts = [self._regrown(task, kept[row], key) for row, key in zip(rows, own.tolist(), strict=True)]
-            for row, candidate in zip(rows, self.sample(task, sizes[rows], own, starts, time or 1.0), strict=True):
+            for row, candidate in zip(rows, self._candidates(task, sizes[rows], own, starts, time or 1.0), strict=True):
                 kept[row] = better(kept[row], candidate)
         return [candidate.ligand for candidate in kept]
+
+    def _candidates(
+        self, task: Task, sizes: Tensor, keys: Tensor, starts: Sequence[Start], time: float = 1.0
+    ) -> list[Candidate]:
+        """What `sample` makes, in order; on a CPU in groups of like sizes, side by side, the largest first."""
+        order = torch.argsort(sizes, descending=True, stable=True)
+        groups = order.split(GROUP) if self.device.type == "cpu" else (order,)
+
+        def made(rows: Tensor, check: Check) -> list[Candidate]:
+            chosen = [starts[row] for row in rows.tolist()]
+            return self.sample(task._replace(check=check), sizes[rows], keys[rows], chosen, time)
+
+        candidates = [candidate for group in side_by_side(made, groups) for candidate in group]
+        return [candidates[place] for place in torch.argsort(order).tolist()]
 
     def _regrown(self, task: Task, candidate: Candidate, seed: int) -> Start:
         """What is sound about a candidate, to be completed anew; where nothing is, the whole to be noised.
@@ -126,6 +132,7 @@ class LigandSampler:
         order = torch.as_tensor(kept.order, device=self.device)
         return Start(self.model.denoiser.layout.reordered(candidate.z, order), kept.part)
 
+    @torch.inference_mode()  # of this thread
     def sample(
         self, task: Task, sizes: Tensor, keys: Tensor, starts: Sequence[Start], time: float = 1.0
     ) -> list[Candidate]:
