@@ -70,7 +70,7 @@ class GenerationOptions:
     sa: float | None = None
     logp: float | None = None
     fix: Path | str | Chem.Mol | None = None  # a fragment that all ligands contain as it is
-    batch_size: int = 50  # at a time; on a CPU in groups of like sizes
+    batch_size: int = 100  # at a time; on a CPU in groups of like sizes
     seed: int = 0
     add_hs: bool = False
 

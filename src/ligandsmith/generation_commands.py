@@ -60,7 +60,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
         type=probability,
         help="share of an overlap with the pocket that is taken back at each step (default: the checkpoint's)",
     )
-    add("--batch_size", type=positive, default=50, help="molecules at a time; does not change them (%(default)s)")
+    add("--batch_size", type=positive, default=100, help="molecules at a time; does not change them (%(default)s)")
     add("--seed", type=int, default=0)
     add("--device", default="cuda")
     add("--threads", type=whole, default=0, help="CPU threads (default: the cores there are; of a worker, 1)")
