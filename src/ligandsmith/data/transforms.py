@@ -26,26 +26,30 @@ def select_atoms(pocket: Pocket, keep: NDArray[np.bool_]) -> Pocket:
         residue_index=pocket.residue_index[keep],
         x=pocket.x[keep],
         latent=None if pocket.latent is None else pocket.latent[keep],
-        kept=None if pocket.kept is None else pocket.kept[keep],
+        kept=None,
     )
 
 
 def kept_part(pocket: Pocket) -> Pocket:
     """The atoms that the denoiser sees."""
-    return pocket if pocket.kept is None else replace(select_atoms(pocket, pocket.kept), kept=None)
+    return pocket if pocket.kept is None else select_atoms(pocket, pocket.kept)
 
 
 def mark_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> Pocket:
     """Keep heavy atoms within the config's radius of any point of `around` [P, 3] Å, the C-alphas of the shell beyond,
     and of these the nearest `max_atoms`; the others stay as surroundings."""
-    distance = nearest_distance(pocket.x, around)
-    every = np.ones(len(distance), np.bool_)
-    return replace(pocket, kept=_within(pocket, distance, every, config, config.radius))
+    return replace(pocket, kept=_cut(pocket, around, config))
 
 
 def crop_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> Pocket:
     """What `mark_pocket` keeps, without the surroundings."""
     return kept_part(mark_pocket(pocket, around, config))
+
+
+def _cut(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> NDArray[np.bool_]:
+    """Mask [M] of the atoms that the config keeps of a pocket around points [P, 3] Å."""
+    distance = nearest_distance(pocket.x, around)
+    return _within(pocket, distance, np.ones(len(distance), np.bool_), config, config.radius)
 
 
 def _within(
@@ -77,8 +81,12 @@ def frame_origin(pocket: Pocket) -> NDArray[np.float32]:
 
 def shift(record: Complex, origin: NDArray[np.float32]) -> Complex:
     """The record with `origin` moved to zero."""
+    return _shifted(record, record.pocket, origin)
+
+
+def _shifted(record: Complex, pocket: Pocket | None, origin: NDArray[np.float32]) -> Complex:
+    """The record with another pocket and `origin` moved to zero."""
     ligand = replace(record.ligand, x=(record.ligand.x - origin).astype(np.float32))
-    pocket = record.pocket
     if pocket is not None:
         pocket = replace(pocket, x=(pocket.x - origin).astype(np.float32), center=None)
     return replace(record, ligand=ligand, pocket=pocket)
@@ -92,17 +100,17 @@ def to_frame(
     if record.pocket is None:
         spread = np.zeros(3) if rng is None else rng.normal(0, NO_POCKET_SPREAD, 3)
         return shift(record, (record.ligand.x.mean(0) + spread).astype(np.float32))
-    if rng is None:
-        pocket = mark_pocket(record.pocket, record.ligand.x, config)
-        origin = frame_origin(pocket)
-    else:
-        pocket = _varied(record.pocket, record.ligand, config, rng)
-        origin = frame_origin(pocket) + rng.normal(0, config.center_jitter, 3).astype(np.float32)
-    return shift(replace(record, pocket=pocket if surroundings else kept_part(pocket)), origin)
+    whole, ligand = record.pocket, record.ligand
+    keep = _cut(whole, ligand.x, config) if rng is None else _varied_cut(whole, ligand, config, rng)
+    pocket = replace(whole, kept=keep) if surroundings else select_atoms(whole, keep)
+    origin = frame_origin(pocket)
+    if rng is not None:
+        origin = origin + rng.normal(0, config.center_jitter, 3).astype(np.float32)
+    return _shifted(record, pocket, origin)
 
 
-def _varied(pocket: Pocket, ligand: Ligand, config: PocketConfig, rng: np.random.Generator) -> Pocket:
-    """A random cut: another radius, and some residues of the rim missing."""
+def _varied_cut(pocket: Pocket, ligand: Ligand, config: PocketConfig, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Mask [M] of a random cut: another radius, and some residues of the rim missing."""
     radius = rng.uniform(config.min_training_radius, config.calpha_radius)
     distance = nearest_distance(pocket.x, ligand.x)
     inside = distance <= config.min_training_radius
@@ -110,4 +118,4 @@ def _varied(pocket: Pocket, ligand: Ligand, config: PocketConfig, rng: np.random
     lost = np.zeros(len(residues) and int(residues[-1]) + 1, np.bool_)
     lost[residues] = rng.random(len(residues)) < config.rim_dropout
     lost[pocket.residue_index[inside]] = False
-    return replace(pocket, kept=_within(pocket, distance, ~lost[pocket.residue_index], config, radius))
+    return _within(pocket, distance, ~lost[pocket.residue_index], config, radius)

@@ -1,6 +1,7 @@
 """The only tables of elements, charges, bonds, residues and atom names. Immutable; every checkpoint has a copy."""
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,7 @@ class Vocabulary:
 
     def ligand_element_classes(self, atomic_numbers: NDArray[Any]) -> NDArray[np.int64]:
         """Atomic numbers [N] -> class indices [N]; raises ValueError naming an element that has no class."""
-        table = np.full(256, -1, dtype=np.int64)
-        table[list(self.ligand_elements)] = np.arange(len(self.ligand_elements))
-        classes = table[np.asarray(atomic_numbers, dtype=np.int64)]
+        classes = self._ligand_table[np.asarray(atomic_numbers, dtype=np.int64)]
         if (classes < 0).any():
             bad = sorted({int(z) for z in np.asarray(atomic_numbers)[classes < 0]})
             raise ValueError(f"unknown ligand element: atomic number(s) {bad}; known: {list(self.ligand_elements)}")
@@ -52,9 +51,15 @@ class Vocabulary:
 
     def pocket_element_classes(self, atomic_numbers: NDArray[Any]) -> NDArray[np.int64]:
         """Atomic numbers [M] -> class indices [M]; an unlisted element is the last class."""
-        table = np.full(256, len(self.pocket_elements) - 1, dtype=np.int64)
-        table[list(self.pocket_elements[:-1])] = np.arange(len(self.pocket_elements) - 1)
-        return table[np.asarray(atomic_numbers, dtype=np.int64)]
+        return self._pocket_table[np.asarray(atomic_numbers, dtype=np.int64)]
+
+    @cached_property
+    def _ligand_table(self) -> NDArray[np.int64]:
+        return _table(self.ligand_elements, -1)
+
+    @cached_property
+    def _pocket_table(self) -> NDArray[np.int64]:
+        return _table(self.pocket_elements[:-1], len(self.pocket_elements) - 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, as stored in checkpoints and manifests."""
@@ -65,6 +70,13 @@ class Vocabulary:
         """Inverse of `to_dict`."""
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**fields)
+
+
+def _table(elements: tuple[int, ...], other: int) -> NDArray[np.int64]:
+    """Class of each atomic number below 256."""
+    table = np.full(256, other, dtype=np.int64)
+    table[list(elements)] = np.arange(len(elements))
+    return table
 
 
 VOCABULARY = Vocabulary()
