@@ -12,11 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
 
 from ligandsmith import cli
 from ligandsmith.generation import LigandGenerator, read_pocket, shipped_weights
-from ligandsmith.models.size import MIN_ATOMS, SizeModel
 from ligandsmith.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,40 +133,3 @@ def test_a_grown_denoiser_gives_what_it_gave_before(changes: dict[str, Any]) -> 
     )
     difference = old.GetConformer().GetPositions() - new.GetConformer().GetPositions()
     assert abs(difference).max() < 1e-3
-
-
-def test_fitting_the_size_model_changes_nothing_else(
-    denoiser_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = denoiser_dir / "best_denoiser.pt"
-    script("fit_size_model").main([str(before), str(tmp_path / "fitted.pt"), "--limit", "6", "--epochs", "4"])
-    old, new = (
-        LigandGenerator(load_checkpoint(before), "a"),
-        LigandGenerator(load_checkpoint(tmp_path / "fitted.pt"), "b"),
-    )
-    theirs = new.model.state_dict()
-    changed = {name for name, value in old.model.state_dict().items() if not torch.equal(value, theirs[name])}
-    assert changed
-    assert all(name.startswith("size.") for name in changed)
-    assert old.fingerprints() == new.fingerprints()
-    assert capsys.readouterr().out.startswith("Before: around the ligand")
-
-
-def test_the_size_model_is_kept_at_its_best_on_held_out_pockets() -> None:
-    fitting = script("fit_size_model")
-
-    def pockets(seed: int) -> dict[str, list[Any]]:
-        """Large ligands in large pockets."""
-        x = torch.randn(200, 3, generator=torch.Generator().manual_seed(seed))
-        made = [(5 * x[:m], x[:m] + 1, n) for m, n in ((60, 12), (62, 12), (190, 30), (200, 31))]
-        return dict.fromkeys(fitting.CUTS, made)
-
-    torch.manual_seed(0)
-    model, held_out = SizeModel(3), pockets(1)
-    before = fitting.mean_loss(model, held_out[fitting.CUTS[0]])
-    fitting.fit(model, pockets(0), held_out, epochs=12, rate=3e-2)
-    best = fitting.mean_loss(model, held_out[fitting.CUTS[0]])
-    small, _, _, large = model(fitting.batch_of(held_out[fitting.CUTS[0]])[0]).argmax(-1).tolist()
-    assert best < 0.8 * before
-    assert abs(small + MIN_ATOMS - 12) <= 2
-    assert abs(large + MIN_ATOMS - 31) <= 2
