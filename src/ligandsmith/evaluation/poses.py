@@ -155,7 +155,7 @@ class PoseBustersTool:
     `mol`. The protein is cropped around each ligand first."""
 
     name: str = "posebusters"
-    seconds: float = 60.0
+    seconds: float = 300.0  # fifty conformers of a ligand of 60 atoms take more than one minute
 
     def missing(self, site: "Site") -> str:
         """Why it cannot run."""
