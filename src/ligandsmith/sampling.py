@@ -78,7 +78,6 @@ class LigandSampler:
     def __init__(self, model: DiffusionModel, ligand_vae: LigandVAE, vocabulary: Vocabulary, device: torch.device):
         self.model, self.ligand_vae, self.vocabulary, self.device = model, ligand_vae, vocabulary, device
 
-    @torch.inference_mode()
     def best(self, task: Task, sizes: Tensor, keys: Tensor) -> list[GeneratedLigand]:
         """The most plausible candidate of each ligand; a ligand with a plausible one gets no more of them.
 

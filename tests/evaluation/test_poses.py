@@ -24,6 +24,13 @@ def ligand() -> Chem.Mol:
     return mol
 
 
+def shaken(mol: Chem.Mol, noise: float) -> Chem.Mol:
+    """A copy with every coordinate moved at random, s.d. `noise` Å."""
+    copy, x = Chem.Mol(mol), mol.GetConformer().GetPositions()
+    copy.GetConformer().SetPositions(x + np.random.default_rng(0).normal(scale=noise, size=x.shape))
+    return copy
+
+
 def hetatm(number: int, element: str, residue: str, xyz: Sequence[float], name: str = "") -> str:
     x, y, z = xyz
     place = f"HETATM{number:5d} {name or element:>4} {residue:>3} B{number:4d}    {x:8.3f}{y:8.3f}{z:8.3f}"
@@ -84,9 +91,7 @@ def test_posebusters_accepts_the_crystal_pose_and_names_what_is_wrong_with_other
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.4, 0.7])
 def test_the_first_look_at_the_energy_decides_as_posebusters_does(noise: float, ligand: Chem.Mol) -> None:
     whole = pytest.importorskip("posebusters").PoseBusters(config="mol", max_workers=0)
-    pose = Chem.Mol(ligand)
-    x = ligand.GetConformer().GetPositions()
-    pose.GetConformer().SetPositions(x + np.random.default_rng(0).normal(scale=noise, size=x.shape))
+    pose = shaken(ligand, noise)
     own = whole.bust(pose).iloc[0]
     checks = PoseBustersTool().open(Site())(pose)
     assert checks == own.to_dict()
@@ -97,10 +102,8 @@ def test_the_first_look_at_the_energy_decides_as_posebusters_does(noise: float, 
 def test_a_wider_crop_changes_no_check(noise: float, ligand: Chem.Mol) -> None:
     whole = pytest.importorskip("posebusters").PoseBusters(config="dock", max_workers=0)
     protein = load_protein(COMPLEX / "protein.pdb.gz", ligand)
-    x = ligand.GetConformer().GetPositions()
-    pose = Chem.Mol(ligand)
-    pose.GetConformer().SetPositions(x + np.random.default_rng(0).normal(scale=noise, size=x.shape))
-    own = whole.bust(pose, None, protein.crop(x, 15.0)).iloc[0]
+    pose = shaken(ligand, noise)
+    own = whole.bust(pose, None, protein.crop(pose.GetConformer().GetPositions(), 15.0)).iloc[0]
     assert PoseBustersTool().open(Site("7off", protein))(pose) == own.to_dict()
 
 

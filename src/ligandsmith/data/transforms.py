@@ -43,7 +43,7 @@ def mark_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfi
 
 def crop_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> Pocket:
     """What `mark_pocket` keeps, without the surroundings."""
-    return kept_part(mark_pocket(pocket, around, config))
+    return select_atoms(pocket, _cut(pocket, around, config))
 
 
 def _cut(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> NDArray[np.bool_]:

@@ -186,7 +186,7 @@ def _bust(buster: Any, mol: Chem.Mol, protein: Protein | None, energy: Any) -> P
 
     around = None if protein is None else protein.crop(mol.GetConformer().GetPositions())
     try:
-        with pd.option_context("future.infer_string", False):  # PoseBusters reads tables by the row, slow with Arrow's
+        with pd.option_context("future.infer_string", False):  # it reads tables by the row, slow with Arrow's strings
             checks = _checks(buster.bust(mol, None, around))
             if not checks[ENERGY_CHECK]:
                 checks[ENERGY_CHECK] = _checks(energy.bust(mol, None, around))[ENERGY_CHECK]
