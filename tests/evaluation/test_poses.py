@@ -1,6 +1,7 @@
 """Protein files, crops, clashes and PoseBusters on a real complex."""
 
 import gzip
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from moved_poses import moved
 from rdkit import Chem
+from rdkit.Chem import rdDistGeom
 
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.errors import LigandsmithError
@@ -105,6 +107,23 @@ def test_a_wider_crop_changes_no_check(noise: float, ligand: Chem.Mol) -> None:
     pose = shaken(ligand, noise)
     own = whole.bust(pose, None, protein.crop(pose.GetConformer().GetPositions(), 15.0)).iloc[0]
     assert PoseBustersTool().open(Site("7off", protein))(pose) == own.to_dict()
+
+
+def test_a_ligand_of_which_no_conformer_can_be_made_has_all_other_checks() -> None:
+    pytest.importorskip("posebusters")
+    ketone = Chem.AddHs(Chem.MolFromSmiles("CC1=C(C)C2C(OS(=O)(=O)c3ccccc3)CC1C2=O"))
+    assert rdDistGeom.EmbedMolecule(ketone, randomSeed=0) == 0
+    sulfoxide = Chem.RemoveHs(ketone)
+    sulfoxide.GetAtomWithIdx(sulfoxide.GetSubstructMatch(Chem.MolFromSmarts("C=O"))[0]).SetAtomicNum(16)
+    Chem.SanitizeMol(sulfoxide)
+    Chem.AssignStereochemistryFrom3D(sulfoxide)
+    bust = PoseBustersTool().open(Site())
+    began = time.monotonic()
+    checks = bust(sulfoxide)
+    assert time.monotonic() - began < 20
+    assert checks.pop("internal_energy") is None
+    assert set(checks) == set(bust(Chem.RemoveHs(ketone))) - {"internal_energy"}
+    assert checks["sanitization"] is checks["all_atoms_connected"] is True
 
 
 @pytest.mark.parametrize(("name", "text"), [("x.pdb", "hello\n"), ("x.cif", "data_x\n"), ("y.cif", "{}")])

@@ -5,15 +5,16 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
+from rdkit.Chem import rdDistGeom
 from scipy.spatial import cKDTree
 
 from ligandsmith.chem.surroundings import PocketAtoms, clashes_per_atom
@@ -30,6 +31,7 @@ ALTERNATIVE = 2.0  # Å, between unmarked atoms of one name in one residue: near
 # only the others are worth 50 conformers, which take ten times as long as all other checks together.
 FIRST_LOOK = {"ensemble_number_conformations": 2, "threshold_energy_ratio": 10.0, "num_threads": 1}
 ENERGY_CHECK = "internal_energy"
+EMBED_ATTEMPTS = 50  # at one conformer; for fifty impossible ones RDKit tries for an hour
 POSEBUSTERS_MISSING = "posebusters is not installed: pip install 'ligandsmith[evaluate]'"
 
 PoseChecks = dict[str, bool | None]  # None: the check could not decide
@@ -176,23 +178,49 @@ class PoseBustersTool:
         others = [m for m in config["modules"] if m["function"] != "energy_ratio"]
         look = energy | {"parameters": energy["parameters"] | FIRST_LOOK}
         whole = energy | {"parameters": energy["parameters"] | {"num_threads": 1}}
-        first, second = (PoseBusters({**config, "modules": m}) for m in ([*others, look], [whole]))
-        return lambda mol: _bust(first, mol, site.protein, second)
+        busters = (PoseBusters({**config, "modules": m}) for m in (others, [*others, look], [whole]))
+        return partial(_bust, _Busters(*busters), site.protein)
 
 
-def _bust(buster: Any, mol: Chem.Mol, protein: Protein | None, energy: Any) -> PoseChecks:
-    """All checks by `buster`; the energy's by `energy`, with all its conformers, where the first look does not pass."""
+class _Busters(NamedTuple):
+    """PoseBusters with parts of its checks."""
+
+    geometry: Any  # all but the energy
+    first: Any  # all, the energy against two conformers
+    energy: Any  # the energy alone, against fifty
+
+
+def _bust(busters: _Busters, protein: Protein | None, mol: Chem.Mol) -> PoseChecks:
+    """All checks; the energy's against all conformers where the first look does not pass, and none where there are no
+    conformers to compare with."""
     import pandas as pd  # noqa: PLC0415 (comes with PoseBusters)
 
     around = None if protein is None else protein.crop(mol.GetConformer().GetPositions())
     try:
         with pd.option_context("future.infer_string", False):  # it reads tables by the row, slow with Arrow's strings
-            checks = _checks(buster.bust(mol, None, around))
+            if not _has_conformers(mol):
+                return {**_checks(busters.geometry.bust(mol, None, around)), ENERGY_CHECK: None}
+            checks = _checks(busters.first.bust(mol, None, around))
             if not checks[ENERGY_CHECK]:
-                checks[ENERGY_CHECK] = _checks(energy.bust(mol, None, around))[ENERGY_CHECK]
+                checks[ENERGY_CHECK] = _checks(busters.energy.bust(mol, None, around))[ENERGY_CHECK]
     except (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError) as error:
         raise ToolFailure(f"PoseBusters failed: {' '.join(str(error).split())}") from error
     return checks
+
+
+def _has_conformers(mol: Chem.Mol) -> bool:
+    """Whether RDKit makes a conformer. Looked at only where rings share a stereocentre, as in bridged systems:
+    from their InChI, which PoseBusters starts from, some cannot be made."""
+    rings = mol.GetRingInfo()
+    tagged = (a.GetIdx() for a in mol.GetAtoms() if a.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED)
+    if all(rings.NumAtomRings(i) < 2 for i in tagged):
+        return True
+    plain = Chem.MolFromInchi(Chem.MolToInchi(mol))
+    if plain is None:
+        return True  # for PoseBusters to report
+    hydrogenated = Chem.AddHs(plain)
+    made = rdDistGeom.EmbedMolecule(hydrogenated, maxAttempts=EMBED_ATTEMPTS, randomSeed=42, useRandomCoords=True)
+    return bool(made == 0)
 
 
 def _checks(table: Any) -> PoseChecks:
