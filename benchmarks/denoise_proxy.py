@@ -27,8 +27,9 @@ from ligandsmith.data.transforms import to_frame
 from ligandsmith.data.vocabulary import VOCABULARY
 from ligandsmith.diffusion import noise
 from ligandsmith.losses import bonded_pairs, distance_error
-from ligandsmith.models.layers import BLOCKS, BlockConfig, RadialBasis, dense_edges
+from ligandsmith.models.layers import BLOCKS, BlockConfig, dense_edges
 from ligandsmith.models.ligand_vae import LigandVAE
+from ligandsmith.models.radial import RadialBasis
 from ligandsmith.training.modules import LigandVAETraining, step_keys
 from ligandsmith.training.optimization import make_optimizer
 from ligandsmith.training.trained_vae import load_vae

@@ -34,6 +34,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     generator = load(args.checkpoint)
+    generator.model.denoiser.tabulated = False
     data = ComplexDataset(None, "validation")
     records = [to_frame(data[i], generator.config.pocket) for i in range(len(data))]
     found: dict[str, list[np.ndarray]] = {}

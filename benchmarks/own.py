@@ -86,6 +86,7 @@ def training_step(module: nn.Module, config: Config, batch: ComplexBatch, checkp
 def denoising_step(config: Config, batch: int, ligand: int, pocket: int) -> Step:
     """One network call for `batch` molecules of one pocket that is encoded already, as within sampling."""
     model = DiffusionModel(config).eval().requires_grad_(False)
+    model.denoiser.tabulated = True
     site = pocket_input(
         build_vaes(config, VOCABULARY)["protein"],  # type: ignore[arg-type]
         synthetic_batch(1, ligand, pocket), config.denoiser.anchors,

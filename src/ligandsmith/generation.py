@@ -201,6 +201,7 @@ class LigandGenerator:
             ) from error
         for module in (self.model, self.vaes):
             module.eval().requires_grad_(False).to(self.device)
+        self.model.denoiser.tabulated = self.device.type == "cpu"
         self.sampler = LigandSampler(self.model, self.vaes["ligand"], self.vocabulary, self.device)  # type: ignore[arg-type]
 
     def fingerprints(self) -> dict[str, str]:

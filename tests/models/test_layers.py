@@ -13,12 +13,13 @@ from ligandsmith.models.layers import (
     BlockConfig,
     Edges,
     EqAttnBlock,
-    RadialBasis,
     dense_edges,
     gathered_edges,
+    linear_of,
     nearest,
     soft_clip,
 )
+from ligandsmith.models.radial import RadialBasis
 
 WIDTH, EDGE, CONDITION = 24, 16, 6
 SMILES = ("CC(=O)Nc1ccc(O)cc1", "C[C@H](N)C(=O)O")  # paracetamol and L-alanine: different sizes, one chiral
@@ -240,20 +241,6 @@ def test_moves_stay_within_their_limit(name: str, molecules: Molecules) -> None:
     )
 
 
-def test_gradient_of_the_radial_basis() -> None:
-    """The basis has a backward pass of its own: it must agree with automatic differentiation, far atoms included."""
-    torch.manual_seed(0)
-    distance = torch.tensor([1e-3, 0.9, 1.54, 3.3, 6.0, 25.0])
-    weight = torch.randn(6, RadialBasis.SIZE)
-    gradients = []
-    for basis in (RadialBasis(), Basis64()):
-        d = distance.clone().requires_grad_()
-        (basis(d) * weight).sum().backward()
-        gradients.append(d.grad)
-    torch.testing.assert_close(RadialBasis()(distance), Basis64()(distance))
-    torch.testing.assert_close(gradients[0], gradients[1])
-
-
 @torch.no_grad()
 def test_an_edge_state_sees_the_paths_over_third_atoms() -> None:
     torch.manual_seed(0)
@@ -262,9 +249,22 @@ def test_an_edge_state_sees_the_paths_over_third_atoms() -> None:
     n, real = 5, 4
     edge, mask = torch.randn(1, n, n, EDGE), dense_edges(torch.zeros(1, n, 3), torch.arange(n).view(1, -1) < real).mask
     first, second = block.triangle_sides(edge).chunk(2, -1)
-    found = block._paths(edge, mask)
+    *_, sides_in, sides_out = block._planes(edge, True)
+    found = block._paths([sides_in, sides_out], mask)
     for i, j in ((0, 1), (2, 3), (1, 0)):
         between = [k for k in range(real) if k not in (i, j)]
         paths = sum(first[0, i, k] * second[0, k, j] for k in between)
         expected = block.triangle_out(block.triangle_norm(paths / (real - 1) ** 0.5))
         assert torch.allclose(found[0, i, j], expected, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_linear_layer_of_parts_is_that_of_their_concatenation(parts: int) -> None:
+    torch.manual_seed(0)
+    linear, distance = nn.Linear(2 * RadialBasis.SIZE, EDGE), torch.rand(2, 3, 3) * 14
+    basis, other = RadialBasis()(distance), torch.randn(2, 3, 3, RadialBasis.SIZE)
+    expected = linear(torch.cat([basis, other * (parts == 2)], -1))
+    for first in (basis, RadialBasis().tabulated(distance)):
+        found = linear_of(linear, first, *[other][: parts - 1])
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 if first is basis else 2e-3)

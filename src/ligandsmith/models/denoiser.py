@@ -19,13 +19,13 @@ from ligandsmith.models.layers import (
     BLOCKS,
     BlockConfig,
     Edges,
-    FourierTime,
     Keys,
-    RadialBasis,
     dense_edges,
     gathered_edges,
+    linear_of,
     nearest,
 )
+from ligandsmith.models.radial import FourierTime, RadialBasis, Tabulated
 
 TIME_FEATURES = 32
 TYPICAL_SIZE = 25.0  # atoms; scales the size feature to about one
@@ -78,6 +78,8 @@ def sight(null: Tensor, keys: DenoiserKeys) -> Sight:
 
 class Denoiser(nn.Module):
     """Predicts the target of `diffusion.process` for coordinates and features together."""
+
+    tabulated = False  # whether radial bases are read off tables: faster on a CPU, not to the last digit
 
     def __init__(self, config: DenoiserConfig, latent_width: int, pocket_width: int, prediction: str) -> None:
         super().__init__()
@@ -153,8 +155,8 @@ class Denoiser(nn.Module):
             share, guess = share * free, torch.where(free, guess, start)
         moved = torch.zeros_like(start)
         edges = dense_edges(start, mask)._replace(third_atoms=third_atoms)
-        basis = self.basis(edges.distance)
-        pair = self.pair_embedding(torch.cat([basis, self._previous_basis(noisy)], -1))
+        basis = self._basis(edges)
+        pair = linear_of(self.pair_embedding, basis, *self._previous_basis(noisy))
         if self.config.bonds:
             pair = pair + self._embedded_bonds(noisy.c_h.scale_in * noisy.z, previous)
         seen = sight(null, keys)
@@ -170,7 +172,7 @@ class Denoiser(nn.Module):
                 moved = moved + move * mask.unsqueeze(-1)
             if number < self.config.self_layers:
                 edges = dense_edges(start + share * moved, mask)._replace(third_atoms=third_atoms)
-                basis = self.basis(edges.distance)
+                basis = self._basis(edges)
         atoms = torch.cat([moved / scale, self.head(s).float()], -1) * mask.unsqueeze(-1)
         if not self.config.bonds:
             return atoms
@@ -185,7 +187,7 @@ class Denoiser(nn.Module):
     def _bond_target(self, noisy: NoisyLigand, s: Tensor, pair: Tensor, edges: Edges) -> Tensor:
         """The target at which the clean bond orders are the probabilities that the network gives them, [B, N, ·]."""
         atom = self.bond_atom(s)
-        joint = self.bond_pair(torch.cat([pair + pair.transpose(1, 2), self.basis(edges.distance)], -1))
+        joint = linear_of(self.bond_pair, pair + pair.transpose(1, 2), self._basis(edges))
         logits = self.bond_head(joint + atom.unsqueeze(1) + atom.unsqueeze(2)).float()
         clean = (logits.softmax(-1) * edges.mask.unsqueeze(-1)).flatten(2)
         return (clean - noisy.c_h.skip * noisy.z[..., self.layout.atom :]) / noisy.c_h.out
@@ -220,12 +222,14 @@ class Denoiser(nn.Module):
         embedded: Tensor = self.fixed_embedding(torch.cat([given.fragment, given.fixed.unsqueeze(-1).float()], -1))
         return embedded
 
-    def _previous_basis(self, noisy: NoisyLigand) -> Tensor:
-        """Distances of an earlier estimate; zeros where there is none."""
-        b, n = noisy.mask.shape
+    def _previous_basis(self, noisy: NoisyLigand) -> list[Tensor | Tabulated]:
+        """Distances of an earlier estimate, if there is one."""
         if noisy.previous is None:
-            return noisy.z.new_zeros(b, n, n, RadialBasis.SIZE)
-        return self.basis(dense_edges(noisy.scale_x * noisy.previous[..., :3].float(), noisy.mask).distance)
+            return []
+        return [self._basis(dense_edges(noisy.scale_x * noisy.previous[..., :3].float(), noisy.mask))]
+
+    def _basis(self, edges: Edges) -> Tensor | Tabulated:
+        return self.basis.tabulated(edges.distance) if self.tabulated else self.basis(edges.distance)
 
     def _cross(
         self, crossing: tuple[nn.Module, Keys], s: Tensor, x: Tensor, seen: Sight, *rest: Tensor
@@ -247,7 +251,7 @@ class Denoiser(nn.Module):
         condition, mask = rest
         block, keys = crossing
         edges = self._cross_edges(x, pocket, mask)
-        s, move, _ = block(s, keys, edges, self.basis(edges.distance), self.cross_pair, condition)
+        s, move, _ = block(s, keys, edges, self._basis(edges), self.cross_pair, condition)
         return s, move
 
     def _blind(self, block: nn.Module, s: Tensor, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
@@ -255,7 +259,7 @@ class Denoiser(nn.Module):
         nothing = torch.zeros_like(x).unsqueeze(2)
         edges = Edges(nothing, nothing[..., 0] + 1, nothing[..., 0].bool())
         keys = block.keys(torch.zeros_like(s[:, :1]))  # type: ignore[operator]
-        s, move, _ = block(s, keys, edges, self.basis(edges.distance), self.cross_pair, condition)
+        s, move, _ = block(s, keys, edges, self._basis(edges), self.cross_pair, condition)
         return s, move
 
     def _cross_edges(self, x: Tensor, pocket: PocketLatents, mask: Tensor) -> Edges:

@@ -9,18 +9,18 @@ C vector channels, H heads.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ligandsmith.diffusion.layout import real_pairs
+from ligandsmith.models.radial import RadialBasis, Tabulated
 
 EPS = 1e-6  # Å², keeps the gradient of the distance finite at zero
-MAX_EXPONENT = 30.0  # exp(-30) is 1e-13; an exp that underflows costs ten times as much on a CPU
 
 
 @dataclass(frozen=True)
@@ -92,57 +92,6 @@ def nearest(x: Tensor, mask: Tensor, keys_x: Tensor, keys_mask: Tensor, k: int) 
     return index, torch.isfinite(value) & mask.unsqueeze(-1)
 
 
-class _Gaussians(torch.autograd.Function):
-    """exp(-z²) of z = (distance - centers) · scale, then distance / 10; few passes over memory both ways."""
-
-    @staticmethod
-    def forward(ctx: Any, distance: Tensor, centers: Tensor, scale: Tensor) -> Tensor:
-        z = distance.unsqueeze(-1).sub(centers).mul_(scale)
-        out = torch.cat([z.square().clamp_(max=MAX_EXPONENT).neg_().exp_(), distance.unsqueeze(-1) * 0.1], -1)
-        ctx.save_for_backward(z, scale, out)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        z, scale, out = ctx.saved_tensors
-        gradient = gradients[0]
-        through = (gradient[..., :-1] * out[..., :-1]).mul_(z) @ scale
-        return gradient[..., -1] * 0.1 - 2 * through, None, None
-
-
-class RadialBasis(nn.Module):
-    """Two-resolution Gaussians of a distance in Å, [...] -> [..., SIZE]: fine over bond lengths, coarse beyond."""
-
-    SIZE = 43
-    centers: Tensor
-    scale: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        fine, coarse = torch.linspace(0.8, 3.2, 25), torch.linspace(3.6, 10.0, 17)
-        self.register_buffer("centers", torch.cat([fine, coarse]), persistent=False)
-        width = torch.cat([torch.full((25,), 0.1), torch.full((17,), 0.4)])
-        self.register_buffer("scale", math.sqrt(0.5) / width, persistent=False)
-
-    def forward(self, distance: Tensor) -> Tensor:
-        return _Gaussians.apply(distance.float(), self.centers, self.scale)
-
-
-class FourierTime(nn.Module):
-    """Fourier features of a time in [0, 1], [...] -> [..., size]."""
-
-    frequencies: Tensor
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.register_buffer("frequencies", torch.logspace(0, 2.5, size // 2), persistent=False)
-
-    def forward(self, t: Tensor) -> Tensor:
-        angle = t.float().unsqueeze(-1) * self.frequencies
-        return torch.cat([angle.sin(), angle.cos()], -1)
-
-
 class AdaptiveNorm(nn.Module):
     """LayerNorm whose gain, shift and output gate come from a condition (zero at the start); plain without one."""
 
@@ -204,8 +153,9 @@ class EqAttnBlock(nn.Module):
         return Keys(self.edge_key(nodes), self.key(nodes), self.value(nodes))
 
     def forward(
-        self, s: Tensor, keys: Keys | None, edges: Edges, basis: Tensor, pair: Tensor, condition: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, s: Tensor, keys: Keys | None, edges: Edges, basis: Tensor | Tabulated, pair: Tensor,
+        condition: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """s [B, Q, D], basis [B, Q, K, RadialBasis.SIZE], pair [B, Q, K, E] -> (s, move [B, Q, 3] Å, pair).
 
         `pair` may also be one state [E] for all edges; it is then returned as it came.
@@ -216,31 +166,47 @@ class EqAttnBlock(nn.Module):
         edge = edge_input(self.edge_query(u), keys.edge, edges)
         edge = accumulate(edge, (basis, self.edge_basis.weight), (pair, self.edge_state.weight))
         edge = silu(self.edge_out(silu(edge)))
-        bias, coefficients = self.bias_and_channels(edge).split([self.config.heads, self.config.channels], -1)
+        paths = edges.third_atoms and self.config.triangles > 0 and pair.ndim > 1
+        bias, coefficients, *sides = self._planes(edge, paths)
         s = s + gate * self.out(self._attend(u, keys, edges, edge, bias))
         vectors = self._vectors(coefficients, edges)
         u, gate = self.ffn_norm(s, condition)
         s = s + gate * self.ffn_out(F.silu(self.ffn_in(torch.cat([u, *self._invariants(vectors)], -1))))
-        return s, self._move(u, vectors), self._kept(pair, edge, edges.mask, edges.third_atoms)
+        if pair.ndim > 1:
+            pair = pair + edge if edge.requires_grad else edge.add_(pair)
+        if paths:
+            pair = pair + self._paths(sides, edges.mask)
+        return s, self._move(u, vectors), pair
 
-    def _kept(self, pair: Tensor, edge: Tensor, mask: Tensor, third_atoms: bool) -> Tensor:
-        """The edge state of the next block; a state that is one for all edges stays so."""
-        if pair.ndim == 1:
-            return pair
-        if third_atoms and self.config.triangles:
-            pair = pair + self._paths(edge, mask)
-        return pair + edge if edge.requires_grad else edge.add_(pair)
+    def _planes(self, edge: Tensor, paths: bool) -> tuple[Tensor, ...]:
+        """What is read off the edges [B, Q, K, E], in planes [B, ·, Q, K]: biases of the heads, weights of the vector
+        channels and, for `paths`, the first and the second sides of those over third atoms."""
+        b, q, k, e = edge.shape
+        linear, counts = [self.bias_and_channels], [self.config.heads, self.config.channels]
+        if paths:
+            linear, counts = [*linear, self.triangle_sides], counts + [self.config.triangles] * 2
+        weight, bias = torch.cat([part.weight for part in linear]), torch.cat([part.bias for part in linear])
+        planes = torch.baddbmm(bias.unsqueeze(-1), weight.expand(b, -1, -1), edge.view(b, q * k, e).transpose(1, 2))
+        return planes.view(b, -1, q, k).split(counts, 1)
 
-    def _paths(self, edge: Tensor, mask: Tensor) -> Tensor:
-        """For each pair i, j the sum over third atoms k of the products of edge i-k and edge k-j, [B, N, N, E]."""
-        sides = (self.triangle_sides(edge) * mask.unsqueeze(-1)).permute(0, 3, 1, 2)
-        first, second = sides.chunk(2, 1)
-        count = mask.sum(-1).clamp(min=1).to(edge.dtype).rsqrt()
-        paths = (first @ second).permute(0, 2, 3, 1) * count[..., None, None]
-        return self.triangle_out(self.triangle_norm(paths))
+    def _paths(self, sides: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """For each pair i, j the sum over third atoms k of the products of sides i-k and k-j, [B, N, N, E]."""
+        b, n = mask.shape[:2]
+        first, second = (side * mask.unsqueeze(1) for side in sides)
+        paths = (first @ second).float()
+        paths = paths * mask.sum(-1).clamp(min=1).to(paths.dtype).rsqrt().view(b, 1, n, 1)
+        # The norm over the planes, in place of which `triangle_norm` would want the planes last.
+        paths = paths - paths.mean(1, keepdim=True)
+        paths = paths * (paths.square().mean(1, keepdim=True) + self.triangle_norm.eps).rsqrt()
+        weight = self.triangle_out.weight
+        return torch.baddbmm(
+            weight @ self.triangle_norm.bias, paths.flatten(2).transpose(1, 2),
+            (weight * self.triangle_norm.weight).t().expand(b, -1, -1),
+        ).view(b, n, n, -1)  # fmt: skip
 
     def _attend(self, u: Tensor, keys: Keys, edges: Edges, edge: Tensor, bias: Tensor) -> Tensor:
-        """Multi-head attention over nodes and edges; a query without any neighbour receives zero. -> [B, Q, D].
+        """Multi-head attention over nodes and edges, `bias` [B, H, Q, K]; a query without any neighbour receives zero.
+        -> [B, Q, D].
 
         Queries meet all keys in one product per pocket, from which the listed ones are taken: far fewer bytes than
         gathering a key and a value for every edge. Queries of all draws of a pocket form one matrix.
@@ -254,7 +220,7 @@ class EqAttnBlock(nn.Module):
         if edges.index is not None:
             index = edges.index.view(sets, 1, shape[2], -1).expand(-1, h, -1, -1)
             logits = logits.gather(-1, index)
-        bias = bias.view(sets, shape[2], -1, h).permute(0, 3, 1, 2)
+        bias = bias.unflatten(0, (sets, -1)).transpose(1, 2).flatten(2, 3)
         present = edges.mask.view(sets, 1, shape[2], -1)
         logits = (logits * (d // h) ** -0.5 + bias).float()
         logits = logits.masked_fill(~present, torch.finfo(logits.dtype).min / 2)
@@ -268,10 +234,10 @@ class EqAttnBlock(nn.Module):
     def _vectors(self, coefficients: Tensor, edges: Edges) -> Tensor:
         """Weighted sums of unit vectors, [B, Q, C, 3], divided by the root of the number of neighbours; fp32."""
         with torch.autocast(coefficients.device.type, enabled=False):
-            weight = coefficients.float() * edges.mask.unsqueeze(-1)
+            weight = coefficients.float() * edges.mask.unsqueeze(1)
             unit = edges.vector / edges.distance.unsqueeze(-1)
             count = edges.mask.sum(-1).clamp(min=1).to(unit.dtype)
-            return (weight.transpose(2, 3) @ unit) * count.rsqrt()[..., None, None]
+            return (weight.transpose(1, 2) @ unit) * count.rsqrt()[..., None, None]
 
     def _invariants(self, vectors: Tensor) -> list[Tensor]:
         """Lengths [B, Q, C] and, if chiral, the pseudo-scalar [B, Q, 1]."""
@@ -314,8 +280,9 @@ class EGNNBlock(nn.Module):
         return Keys(edge, edge, edge)
 
     def forward(
-        self, s: Tensor, keys: Keys | None, edges: Edges, basis: Tensor, pair: Tensor, condition: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, s: Tensor, keys: Keys | None, edges: Edges, basis: Tensor | Tabulated, pair: Tensor,
+        condition: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """As `EqAttnBlock.forward`; the edge state passes through unchanged."""
         u, gate = self.norm(s, condition)
         keys = self.keys(u) if keys is None else keys
@@ -341,16 +308,30 @@ def edge_input(query: Tensor, keys: Tensor, edges: Edges) -> Tensor:
     return gather_nodes(keys, edges.index).add_(query.unsqueeze(2))
 
 
-def accumulate(total: Tensor, *products: tuple[Tensor, Tensor]) -> Tensor:
+def accumulate(total: Tensor, *products: tuple[Tensor | Tabulated, Tensor]) -> Tensor:
     """total + Σ x Wᵀ over (x [..., I] or [I] for all, W [O, I]), in the memory of `total`: out of place, every product
     would first copy it. Computed in the type of `total`, since autocast leaves operations in place alone."""
     flat, kind = total.flatten(0, -2), total.dtype
     for x, weight in products:
-        if x.ndim == 1:
+        if isinstance(x, Tabulated):
+            flat = flat.add_(x.product(weight).view(flat.shape))
+        elif x.ndim == 1:
             flat = flat.add_(F.linear(x, weight))
         else:
             flat = flat.addmm_(x.flatten(0, -2).to(kind), weight.t().to(kind))
     return flat.view(total.shape)
+
+
+def linear_of(linear: nn.Linear, *parts: Tensor | Tabulated) -> Tensor:
+    """linear(cat(parts, -1)) without the concatenation; features that are left out at its end count as zeros."""
+    widths = [RadialBasis.SIZE if isinstance(part, Tabulated) else part.shape[-1] for part in parts]
+    weights = linear.weight[:, : sum(widths)].split(widths, 1)
+    first = parts[0]
+    if isinstance(first, Tabulated):
+        total = first.product(weights[0]) + linear.bias
+    else:
+        total = F.linear(first, weights[0], linear.bias)
+    return accumulate(total, *zip(parts[1:], weights[1:], strict=True))
 
 
 def silu(x: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from ligandsmith.config import LigandVAEConfig
 from ligandsmith.data.vocabulary import AROMATIC, Vocabulary
-from ligandsmith.models.layers import BLOCKS, BlockConfig, Edges, RadialBasis, dense_edges
+from ligandsmith.models.layers import BLOCKS, BlockConfig, Edges, dense_edges
+from ligandsmith.models.radial import RadialBasis
 from ligandsmith.types import LigandBatch, LigandPrediction, Posterior
 
 LOGVAR_RANGE = (-8.0, 2.0)

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from ligandsmith.config import PocketVAEConfig
 from ligandsmith.data.vocabulary import BACKBONE_NAMES, CALPHA, OTHER_RESIDUE, Vocabulary
 from ligandsmith.diffusion import noise
-from ligandsmith.models.layers import BLOCKS, BlockConfig, Edges, RadialBasis, gathered_edges, nearest
+from ligandsmith.models.layers import BLOCKS, BlockConfig, Edges, gathered_edges, nearest
+from ligandsmith.models.radial import RadialBasis
 from ligandsmith.types import PocketBatch, Posterior, TensorRecord
 
 LOGVAR_RANGE = (-8.0, 2.0)
