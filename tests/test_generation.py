@@ -31,6 +31,7 @@ from ligandsmith.generation import (
     read_pocket,
 )
 from ligandsmith.models.latents import fingerprint
+from ligandsmith.models.size import CLASSES, MIN_ATOMS, FittedSizeModel
 from ligandsmith.training.trained_vae import load_vae
 from ligandsmith.types import BuildFailure, GeneratedLigand, Pocket
 from tiny_runs import ROOT, Tiny
@@ -146,6 +147,22 @@ def test_sizes_follow_the_model_where_none_is_given(
     assert len(set(drawn.tolist())) > 5
     bounded = sizes(40, num_atoms="18-20")
     assert set(bounded.tolist()) == {18, 19, 20}
+
+
+def test_a_size_model_is_used_for_the_cut_that_it_was_fitted_to(
+    generator: LigandGenerator, pocket: Pocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = FittedSizeModel(generator.config.pocket_vae.latent_width).eval()
+    torch.nn.init.zeros_(fitted.net[-1].weight)
+    with torch.no_grad():
+        fitted.net[-1].bias.copy_(torch.where(torch.arange(CLASSES) == 17 - MIN_ATOMS, 50.0, 0.0))
+    monkeypatch.setitem(generator.model.fitted_sizes._modules, "center", fitted)
+    sizes = {
+        cut: {g.num_atoms for g in generator.generate(replace(pocket, cut=cut), num=6, steps=1)}
+        for cut in ("ligand", "center", "")
+    }
+    assert sizes["center"] == {17}
+    assert sizes["ligand"] == sizes[""] != {17}
 
 
 @pytest.mark.parametrize("text", ["3", "90", "20-10", "a", "1-2-3", ""])
@@ -267,6 +284,8 @@ def test_every_way_to_name_a_site_finds_the_same_one(tmp_path: Path) -> None:
     distance = np.linalg.norm(by_center.x - center, axis=-1)
     near = (distance <= 10) | ((by_center.atom_name == CALPHA) & (distance <= 12))
     assert np.array_equal(by_center.kept, near)
+    assert [site.cut for site in (by_ligand, by_het, by_center, by_residues)] == ["ligand", "ligand", "center", ""]
+    assert read_pocket(PROTEIN, center=center, radius=9.0)[0].cut == read_pocket(PROTEIN, LIGAND, cut=7.0)[0].cut == ""
     for pocket in (by_residues, by_center, by_het):
         pairs = np.abs(pocket.x[:, None] - by_ligand.x[None]).max(-1) < 1e-3
         assert pairs.any(0).mean() > 0.5  # of what is around the ligand is in the pocket

@@ -96,6 +96,7 @@ class PocketConfig:
     min_training_radius: float = 6.0  # Å, lower end of the random cut of training
     rim_dropout: float = 0.05  # share of the residues at the rim left out in training
     center_jitter: float = 1.0  # Å per axis, of the pocket's origin in training
+    fitted_sizes: bool = False  # whether there are size models for sites around a ligand and around a centre
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ligandsmith.chem.fragment import Fragment, read_fragment
 from ligandsmith.chem.surroundings import PocketAtoms
-from ligandsmith.config import Config, SamplingConfig, from_dict
+from ligandsmith.config import Config, PocketConfig, SamplingConfig, from_dict
 from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.pocket import (
     PreflightReport,
@@ -48,6 +48,7 @@ from ligandsmith.types import GeneratedLigand, Pocket
 
 __all__ = ["GenerationOptions", "LigandGenerator", "funnel", "generate", "generate_to_folder", "load", "read_pocket"]
 SHIPPED = "weights"
+SITE_RADIUS = 10.0  # Å, of a site around a centre
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class GenerationOptions:
 
 def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
     protein: Path, ligand: Path | None = None, residues: Sequence[str] | None = None,
-    center: Sequence[float] | None = None, het: str | None = None, *, radius: float = 10.0, cut: float = 8.0,
+    center: Sequence[float] | None = None, het: str | None = None, *, radius: float = SITE_RADIUS, cut: float = 8.0,
 ) -> tuple[Pocket, PreflightReport]:  # fmt: skip
     """A pocket by reference ligand, residues, centre and radius (Å) or het molecule, and what was kept and dropped.
 
@@ -119,6 +120,7 @@ def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
     """
     structure = read_protein(protein)
     shape = replace(Config().pocket, radius=cut)
+    way = "ligand" if shape == Config().pocket else ""
     if ligand is not None:
         mol = read_ligand(ligand)
         heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
@@ -127,7 +129,7 @@ def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
     elif residues:
         return pocket_from_residues(structure, residues)
     elif center is not None:
-        shape = replace(shape, radius=radius, calpha_radius=radius + shape.calpha_radius - Config().pocket.radius)
+        shape, way = sphere(Config().pocket, radius), "center" if radius == SITE_RADIUS else ""
         around = np.asarray(center, dtype=np.float32)[None]
         pocket, report = pocket_from_center(structure, around[0], shape.calpha_radius)
     elif het is not None:
@@ -135,8 +137,13 @@ def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
         around = structure.x[structure.residue_of == het_residues(structure, het)[0]]
     else:
         raise LigandsmithError("name the site: a reference ligand, residues, a centre or a het molecule")
-    pocket = mark_pocket(pocket, around, shape)
+    pocket = replace(mark_pocket(pocket, around, shape), cut=way)
     return pocket, replace(report, num_atoms=int(pocket.kept.sum()))  # type: ignore[union-attr]
+
+
+def sphere(config: PocketConfig, radius: float) -> PocketConfig:
+    """The cut of a pocket around a centre: heavy atoms within `radius` Å, C-alphas a little further."""
+    return replace(config, radius=radius, calpha_radius=radius + config.calpha_radius - config.radius)
 
 
 def load(checkpoint: str | Path = "small", device: str = "cpu") -> "LigandGenerator":
@@ -235,7 +242,7 @@ class LigandGenerator:
         for begin in range(start, options.num, options.batch_size):
             index = torch.arange(begin, min(begin + options.batch_size, options.num), device=self.device)
             molecule_keys = noise.make_keys(options.seed, pocket_key, index, device=self.device)
-            sizes = self._sizes(latents, molecule_keys, asked)
+            sizes = self._sizes(latents, molecule_keys, asked, pocket.cut)
             ligands = self.sampler.best(task, sizes, molecule_keys)
             yield [replace(ligand, index=begin + row) for row, ligand in enumerate(ligands)]
 
@@ -286,12 +293,12 @@ class LigandGenerator:
             latents = replace(latents, leading=1)
         return latents, origin
 
-    def _sizes(self, latents: PocketLatents, keys: Tensor, asked: Asked) -> Tensor:
+    def _sizes(self, latents: PocketLatents, keys: Tensor, asked: Asked, cut: str) -> Tensor:
         """Number of heavy atoms of each molecule: drawn from p(N | pocket), or uniformly from a given range."""
         u, bounds = noise.uniform(keys, "size"), asked.sizes
         if bounds is not None:
             return bounds[0] + (u * (bounds[1] - bounds[0] + 1)).long()
-        logits = self.model.size(latents)
+        logits = self.model.size_model(cut)(latents)
         logits[:, : asked.least - MIN_ATOMS] = -torch.inf
         cumulative = logits.softmax(-1).cumsum(-1).expand(len(keys), -1)
         return MIN_ATOMS + torch.searchsorted(cumulative.contiguous(), u.unsqueeze(-1)).squeeze(-1).clamp(

@@ -51,6 +51,7 @@ class Pocket:
     name: str = ""
     latent: NDArray[np.float16] | None = None  # [M, Z], where a frozen encoder has been run before
     kept: NDArray[np.bool_] | None = None  # [M], what the denoiser sees; the rest only surrounds it. None: all
+    cut: str = ""  # around what, at the radii that size models are fitted to: ligand | center; empty: anything else
 
     @property
     def num_atoms(self) -> int:

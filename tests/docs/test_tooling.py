@@ -12,9 +12,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from ligandsmith import cli
 from ligandsmith.generation import LigandGenerator, read_pocket, shipped_weights
+from ligandsmith.models.size import FittedSizeModel
 from ligandsmith.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,3 +135,33 @@ def test_a_grown_denoiser_gives_what_it_gave_before(changes: dict[str, Any]) -> 
     )
     difference = old.GetConformer().GetPositions() - new.GetConformer().GetPositions()
     assert abs(difference).max() < 1e-3
+
+
+def test_fitting_size_models_changes_nothing_else(
+    denoiser_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = denoiser_dir / "best_denoiser.pt", tmp_path / "fitted.pt"
+    script("fit_size_models").main([str(before), str(after), "--limit", "6", "--epochs", "4"])
+    old, new = (LigandGenerator(load_checkpoint(path), "x") for path in (before, after))
+    ours, theirs = old.model.state_dict(), new.model.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    assert {name.split(".")[0] for name in theirs.keys() - ours.keys()} == {"fitted_sizes"}
+    assert old.fingerprints() == new.fingerprints()
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "around a ligand",
+        "around a center",
+    ]
+
+
+def test_a_size_model_is_kept_at_its_best_on_held_out_pockets() -> None:
+    fitting = script("fit_size_models")
+    torch.manual_seed(0)
+    model = FittedSizeModel(3)
+    x = torch.randn(400, model.mean.shape[0], generator=torch.Generator().manual_seed(1))
+    atoms = (25 + 8 * x[:, 0]).round().long()
+    train, held_out = (x[:300], atoms[:300]), (x[300:], atoms[300:])
+    words = fitting.fit(model, train, held_out, epochs=12, rate=1e-2)
+    with torch.no_grad():
+        found = fitting.summary(model.logits(held_out[0]), held_out[1])
+    assert words.startswith(found)
+    assert 1.5 < float(found.split()[0]) < 2.9

@@ -1,10 +1,21 @@
 """The number of atoms given the pocket."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from ligandsmith.models.latents import PocketLatents, null_pocket, pocket_latents
-from ligandsmith.models.size import BINS, CLASSES, MAX_ATOMS, MIN_ATOMS, SizeModel, size_classes, smoothed_targets
+from ligandsmith.models.size import (
+    BINS,
+    CLASSES,
+    MAX_ATOMS,
+    MIN_ATOMS,
+    FittedSizeModel,
+    SizeModel,
+    size_classes,
+    smoothed_targets,
+)
 
 WIDTH = 4
 COUNTS = torch.tensor([20, 60, 120, 260, 330])
@@ -81,9 +92,16 @@ def test_no_pocket_gives_no_loss(model: SizeModel) -> None:
     assert torch.isfinite(model(nothing)).all()
 
 
-def test_padding_and_batch_mates_do_not_matter(model: SizeModel) -> None:
+@pytest.fixture(params=["general", "fitted"])
+def either(request: pytest.FixtureRequest, model: SizeModel) -> SizeModel | FittedSizeModel:
     torch.nn.init.normal_(model.net[2].weight)
-    whole = pockets()
+    fitted = FittedSizeModel(WIDTH).eval()
+    fitted.standardise(fitted.features(pockets(seed=5)))
+    return model if request.param == "general" else fitted
+
+
+def test_padding_and_batch_mates_do_not_matter(either: SizeModel | FittedSizeModel) -> None:
+    model, whole = either, pockets()
     together = model(whole)
     for i, count in enumerate(COUNTS.tolist()):
         one = PocketLatents(
@@ -105,3 +123,25 @@ def test_training_learns_what_the_histogram_cannot_know(model: SizeModel) -> Non
         optimizer.step()
     assert model.loss(pocket, counts).mean().item() < first - 0.5
     assert pocket.h.grad is None
+
+
+def test_turning_a_pocket_changes_no_size(either: SizeModel | FittedSizeModel) -> None:
+    pocket = pockets()
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(2)))[0]
+    turned, stretched = (replace(pocket, x=pocket.x @ matrix) for matrix in (turn, 1.3 * turn))
+    torch.testing.assert_close(either(turned), either(pocket), rtol=0, atol=1e-4)
+    assert not torch.allclose(either(stretched), either(pocket), atol=1e-2)
+
+
+def test_a_fitted_model_reads_the_numbers_of_atoms_within_distances() -> None:
+    model, pocket = FittedSizeModel(WIDTH), pockets(torch.tensor([60]))
+    features = model.features(pocket)[0]
+    distance = pocket.x[0].norm(dim=-1)
+    for place, limit in ((0, 3.0), (7, 10.0), (17, 20.0)):
+        assert abs(features[place] - (distance < limit).sum()) < 2
+    assert features[21] == 60
+    torch.testing.assert_close(features[-WIDTH:], pocket.h[0].mean(0))
+    shape = torch.cov(pocket.x[0].t(), correction=0)
+    torch.testing.assert_close(features[18:21], torch.linalg.eigvalsh(shape).sqrt(), rtol=1e-4, atol=1e-4)
+    nothing = null_pocket(2, WIDTH, 0, torch.device("cpu"))
+    assert torch.isfinite(model(nothing)).all()

@@ -1,4 +1,7 @@
-"""Number of ligand atoms given the pocket: a smoothed histogram by pocket size, corrected by a small network."""
+"""Number of ligand atoms given the pocket: a smoothed histogram by pocket size, corrected by a small network, which
+trains beside the denoiser; and models that are fitted afterwards, each to one way of cutting a pocket."""
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +14,9 @@ CLASSES = MAX_ATOMS - MIN_ATOMS + 1
 BIN_WIDTH, BINS = 50, 16  # pocket atoms per bin
 SHELLS = (4.0, 6.0, 8.0, 10.0)  # Å around the origin
 HIDDEN = 32
+CUTS = ("ligand", "center")  # around a ligand; around a centre
+DISTANCES = tuple(float(d) for d in range(3, 21))  # Å from the origin, of the numbers of atoms within
+SOFTNESS = 0.5  # Å, of these limits
 
 
 def size_classes(num_atoms: Tensor) -> Tensor:
@@ -67,5 +73,54 @@ class SizeModel(nn.Module):
 
     def loss(self, pocket: PocketLatents, num_atoms: Tensor) -> Tensor:
         """Cross-entropy (nats) [B] against the smoothed count; zero where there is no pocket."""
-        nats = -(self(pocket).log_softmax(-1) * smoothed_targets(num_atoms)).sum(-1)
-        return nats * pocket.mask.any(-1)
+        return size_nats(self(pocket), num_atoms) * pocket.mask.any(-1)
+
+
+def size_nats(logits: Tensor, num_atoms: Tensor) -> Tensor:
+    """Cross-entropy (nats) [B] of logits [B, CLASSES] against the smoothed count."""
+    return -(logits.log_softmax(-1) * smoothed_targets(num_atoms)).sum(-1)
+
+
+class FittedSizeModel(nn.Module):
+    """p(N | pocket) for pockets that were all cut in one way, so that the number of atoms left says how large the
+    ligand is. Reads how many atoms lie within each distance, the shape of the whole and the mean latent."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, pocket_width: int) -> None:
+        super().__init__()
+        features = len(DISTANCES) + 5 + pocket_width
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        sizes = [features, 2 * HIDDEN, 2 * HIDDEN]
+        hidden = [nn.Sequential(nn.Linear(a, b), nn.SiLU(), nn.Dropout(0.2)) for a, b in pairwise(sizes)]
+        self.net = nn.Sequential(*hidden, nn.Linear(sizes[-1], CLASSES))
+
+    def features(self, pocket: PocketLatents) -> Tensor:
+        """What is read, [B', F]; no gradient reaches the pocket."""
+        mask = pocket.mask.float()
+        count = mask.sum(-1, keepdim=True)
+        x = pocket.x.detach().float() * mask.unsqueeze(-1)
+        limits = torch.tensor(DISTANCES, device=x.device)
+        inside = torch.sigmoid((limits - x.norm(dim=-1, keepdim=True)) / SOFTNESS) * mask.unsqueeze(-1)
+        middle = (x.sum(1) / count.clamp(min=1)).unsqueeze(1)
+        centred = (x - middle) * mask.unsqueeze(-1)
+        spread = centred.transpose(1, 2) @ centred / count.clamp(min=1).unsqueeze(-1)
+        axes = torch.linalg.eigvalsh(spread).clamp(min=0).sqrt()
+        latent = (pocket.h.detach().float() * mask.unsqueeze(-1)).sum(1) / count.clamp(min=1)
+        return torch.cat([inside.sum(1), axes, count, count.log1p(), latent], -1)
+
+    def standardise(self, features: Tensor) -> None:
+        """Take mean and spread from features [B, F] of the training set."""
+        self.mean.copy_(features.mean(0))
+        self.scale.copy_(features.std(0) + 1e-3)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """[B, F] -> [B, CLASSES]."""
+        logits: Tensor = self.net((features - self.mean) / self.scale)
+        return logits
+
+    def forward(self, pocket: PocketLatents) -> Tensor:
+        """Logits [B', CLASSES]."""
+        return self.logits(self.features(pocket))

@@ -27,7 +27,7 @@ from ligandsmith.models.denoiser import Denoiser
 from ligandsmith.models.latents import LatentStats, PocketLatents, null_pocket, pocket_latents, seen_latents
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.models.pocket_vae import PocketVAE
-from ligandsmith.models.size import SizeModel
+from ligandsmith.models.size import CUTS, FittedSizeModel, SizeModel
 from ligandsmith.training.objective import ObjectiveStep, denoising_errors
 from ligandsmith.types import ComplexBatch, LigandBatch, LossReport, PocketBatch
 
@@ -117,8 +117,15 @@ class DiffusionModel(nn.Module):
         z, p = config.ligand_vae.latent_width, config.pocket_vae.latent_width
         self.denoiser = Denoiser(config.denoiser, z, p, config.diffusion.prediction)
         self.size = SizeModel(p)
+        fitted = CUTS if config.pocket.fitted_sizes else ()  # not trained here
+        self.fitted_sizes = nn.ModuleDict({cut: FittedSizeModel(p) for cut in fitted}).eval().requires_grad_(False)
         self.stats = LatentStats(z)
         self.schedule = make_schedule(config.diffusion.schedule, config.diffusion.precision)
+
+    def size_model(self, cut: str) -> SizeModel | FittedSizeModel:
+        """The size model for a pocket that was cut in this way; the general one where none was fitted to it."""
+        fitted: dict[str, FittedSizeModel] = dict(self.fitted_sizes.items())  # type: ignore[arg-type]
+        return fitted.get(cut, self.size)
 
     def _given(self, ligand: LigandBatch, keys: Tensor) -> Given:
         """What the denoiser is told of each ligand: some atoms, some properties."""
