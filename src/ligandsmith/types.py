@@ -166,6 +166,7 @@ class LossReport:
     weights: dict[str, float] = field(default_factory=dict)
     per_molecule: Tensor | None = None  # [B]
     objective: Tensor | None = None  # what is minimised where heads with losses of their own train beside; else total
+    moments: Tensor | None = None  # sums over the latents, for their running statistics, where the encoder trains, too
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,23 @@ from tiny_runs import ROOT, Tiny, signalled, start
 # 18 records (9 complexes, 9 ligands without a pocket): the last global batch of 8 has 2
 EXTRA = ("--limit", "9", "--num_samples", "0", "--num_epochs", "2")
 RATE = 1e-3
+LITTLE_ROOM = """
+import os, runpy, torch
+from ligandsmith.training.modules import DiffusionTraining
+
+forward = DiffusionTraining.forward
+
+
+def limited(self, batch, *rest):
+    report = forward(self, batch, *rest)
+    if os.environ["RANK"] == "1" and torch.is_grad_enabled() and len(batch.ids) > 2:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return report
+
+
+DiffusionTraining.forward = limited
+runpy.run_path("{script}", run_name="__main__")
+"""
 
 
 def losses(folder: Path) -> list[float]:
@@ -42,6 +59,27 @@ def test_two_processes_compute_what_one_does(
     out, err = start(command, tmp_path).communicate(timeout=400)
     assert out.count("sqrt(2) = 0.001") == 1, err
     assert out.count("Epoch 1: Train Loss") == 1
+    assert losses(tmp_path) == pytest.approx(one_process, rel=1e-5)
+
+
+def test_a_process_without_room_does_its_batch_anew_while_the_other_waits(
+    one_process: list[float], tiny: Tiny, tmp_path: Path
+) -> None:
+    program = tmp_path / "little_room.py"
+    program.write_text(LITTLE_ROOM.format(script=ROOT / "train_all.py"))
+    words = [
+        *tiny.flags,
+        "--run_dir",
+        str(tmp_path),
+        *EXTRA,
+        "--batch_size",
+        "4",
+        "--learning_rate",
+        str(RATE / math.sqrt(2)),
+    ]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    out, err = start([*launcher, str(program), *words], tmp_path).communicate(timeout=400)
+    assert (out + err).count("process 1: done anew in parts of 2 complexes") == 1, err
     assert losses(tmp_path) == pytest.approx(one_process, rel=1e-5)
 
 

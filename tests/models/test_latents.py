@@ -56,13 +56,13 @@ def test_restoring_is_the_inverse() -> None:
 
 def test_running_statistics_start_with_the_first_batch_and_follow_slowly() -> None:
     stats, first, second = LatentStats(3), draw(0), draw(1, molecules=50)
-    stats.update(*first)
+    stats.update(moments(*first))
     assert torch.allclose(stats.std_h, fitted(first).std_h)
-    stats.update(*second)
+    stats.update(moments(*second))
     expected = torch.lerp(fitted(first).mean_h, fitted(second).mean_h, MOMENTUM)
     assert torch.allclose(stats.mean_h, expected, atol=1e-6)
     for seed in range(100):
-        stats.update(*draw(seed + 5, molecules=20))
+        stats.update(moments(*draw(seed + 5, molecules=20)))
     assert torch.allclose(stats.std_h, SD, rtol=0.05)
     assert float(stats.scale_x) == pytest.approx(4, rel=0.05)
 

@@ -95,13 +95,9 @@ class LatentStats(nn.Module):
         return z[..., :3] * self.scale_x, z[..., 3:width] * self.std_h + self.mean_h
 
     @torch.no_grad()
-    def update(self, x: Tensor, h: Tensor, mask: Tensor) -> None:
-        """Blend the statistics of a batch in (joint training); summed over all processes where there are several."""
-        sums = moments(x, h, mask)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(sums)
-        momentum = 1.0 if self.seen == 0 else MOMENTUM
-        self._blend(sums, momentum)
+    def update(self, sums: Tensor) -> None:
+        """Blend in the summed `moments` of a batch (joint training)."""
+        self._blend(sums, 1.0 if self.seen == 0 else MOMENTUM)
 
     @torch.no_grad()
     def fit(self, sums: Tensor) -> None:

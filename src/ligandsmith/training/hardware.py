@@ -81,8 +81,7 @@ def make_fabric(hardware: Hardware) -> Fabric:
         devices=processes,
         num_nodes=nodes,
         precision=precision,
-        # a batch without any pocket leaves the pocket VAE of joint training without gradients on that process
-        strategy=DDPStrategy(process_group_backend=backend, find_unused_parameters=True) if several else "auto",
+        strategy=DDPStrategy(process_group_backend=backend, broadcast_buffers=False) if several else "auto",
     )
     fabric.launch()
     if fabric.global_rank:

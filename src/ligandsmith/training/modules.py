@@ -24,7 +24,7 @@ from ligandsmith.losses import (
     vae_loss,
 )
 from ligandsmith.models.denoiser import Denoiser
-from ligandsmith.models.latents import LatentStats, PocketLatents, null_pocket, pocket_latents, seen_latents
+from ligandsmith.models.latents import LatentStats, PocketLatents, moments, null_pocket, pocket_latents, seen_latents
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.models.pocket_vae import PocketVAE
 from ligandsmith.models.size import CUTS, FittedSizeModel, SizeModel
@@ -225,9 +225,6 @@ class DiffusionTraining(nn.Module):
             if ligand.fixed is not None:
                 ligand = replace(ligand, fragment_latent=self.vae("ligand").encode_fragment(ligand))
             pocket = pocket_input(self.vae("protein"), batch, self.model.config.denoiser.anchors)
-        if "ligand" in self.trained and torch.is_grad_enabled():
-            counted = batch.ligand.mask & (share > 0).unsqueeze(-1)  # a padded rank repeats a record at share 0
-            self.model.stats.update(batch.ligand.x, mean_h, counted)
         report = self.model.report(ligand, mean_h, pocket, keys, share)
         if not self.trained:
             return report
@@ -236,7 +233,15 @@ class DiffusionTraining(nn.Module):
             parts["ligand"] = ligand_vae_report(self.vae("ligand"), batch.ligand, keys, share, self.ligand_weights)
         if "protein" in self.trained and batch.pocket is not None:
             parts["protein"] = pocket_vae_report(self.vae("protein"), batch.pocket, keys, share, self.pocket_weights)
-        return _summed(parts)
+        report = _summed(parts)
+        if "ligand" not in self.trained:
+            return report
+        counted = batch.ligand.mask & (share > 0).unsqueeze(-1)  # a padded rank repeats a record at share 0
+        return replace(report, moments=moments(batch.ligand.x, mean_h, counted))
+
+    def follow(self, sums: Tensor) -> None:
+        """Let the statistics of the latents follow the `moments` of a batch, summed over its parts and processes."""
+        self.model.stats.update(sums)
 
 
 def _summed(parts: dict[str, LossReport]) -> LossReport:

@@ -49,7 +49,9 @@ def added(reports: Sequence[LossReport]) -> LossReport:
         for name, value in report.terms.items():
             terms[name] = terms[name] + value.detach() if name in terms else value.detach()
     total = torch.stack([report.total.detach() for report in reports]).sum()
-    return replace(first, total=total, terms=terms, per_molecule=None, objective=None)
+    found = [report.moments for report in reports if report.moments is not None]
+    moments = torch.stack(found).sum(0) if found else None
+    return replace(first, total=total, terms=terms, per_molecule=None, objective=None, moments=moments)
 
 
 class PartedModule:
@@ -65,21 +67,27 @@ class PartedModule:
 
     def backward(self, whole: Part, sync: bool, accumulate: int, place: str) -> LossReport:
         """Add the gradients of a batch, divided by `accumulate`, and return its loss; with `sync`, the processes
-        exchange theirs. Raises LigandsmithError, naming `place`, where a single molecule does not fit."""
-        while True:
-            report = self._attempt(whole, sync, accumulate, place)
-            if report is not None:
-                return report
+        exchange theirs. Raises LigandsmithError, naming `place`, where a single molecule does not fit.
 
-    def _attempt(self, whole: Part, sync: bool, accumulate: int, place: str) -> LossReport | None:
+        The exchange comes after all backward passes, not beside the last one: a process that runs out of memory does
+        its batch anew while the others wait.
+        """
+        while (report := self._attempt(whole, accumulate, place)) is None:
+            pass
+        if sync and self.fabric.world_size > 1:
+            average_gradients(self.fabric, self.module)
+        if report.moments is not None:
+            self.module.module.inner.follow(self.fabric.all_reduce(report.moments, reduce_op="sum"))
+        return report
+
+    def _attempt(self, whole: Part, accumulate: int, place: str) -> LossReport | None:
         """None where memory ran out: nothing has changed then but the budget."""
         pieces = parts(*whole, self.budget)
         kept = _kept_state(self.module)
         reports = []
         try:
-            for number, piece in enumerate(pieces, 1):
-                alone = not sync or number < len(pieces)
-                with self.fabric.no_backward_sync(self.module, enabled=alone):
+            for piece in pieces:
+                with self.fabric.no_backward_sync(self.module):
                     objective, packed = self.module(Packed(*piece))
                     self.fabric.backward(objective / accumulate)
                 reports.append(packed.values[0])
@@ -97,10 +105,26 @@ class PartedModule:
     def _lower_budget(self, batch: ComplexBatch, place: str, error: RuntimeError) -> None:
         rows = len(batch.ids) // 2
         self.budget = rows * pairs_per_molecule(batch)
-        processes = self.fabric.world_size
-        if not rows or processes > 1:  # the other processes wait for gradients that do not come
-            raise LigandsmithError(_out_of_memory_text(batch, place, self.budget, error)) from error
-        log.warning("out of memory at %s: done anew in parts of %d complexes", place, rows)
+        if not rows:
+            raise LigandsmithError(_out_of_memory_text(batch, place, error)) from error
+        # an error, so that it is heard from every process
+        log.error(
+            "out of memory at %s, process %d: done anew in parts of %d complexes", place, self.fabric.global_rank, rows
+        )
+
+
+@torch.no_grad()
+def average_gradients(fabric: Fabric, module: nn.Module) -> None:
+    """Replace each gradient by its mean over the processes. One that a process lacks counts as zero there, and stays
+    away where all lack it."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    there = torch.tensor([float(p.grad is not None) for p in parameters], device=fabric.device)
+    anywhere = fabric.all_reduce(there, reduce_op="sum").tolist()  # type: ignore[union-attr]
+    used = [p for p, count in zip(parameters, anywhere, strict=True) if count]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in used]
+    mean = fabric.all_reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduce_op="mean")
+    for p, part in zip(used, mean.split([p.numel() for p in used]), strict=True):  # type: ignore[union-attr]
+        p.grad = part.view_as(p)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -125,12 +149,11 @@ def _restore_state(module: nn.Module, kept: Sequence[Tensor | None]) -> None:
         buffer.copy_(value)
 
 
-def _out_of_memory_text(batch: ComplexBatch, place: str, budget: int, error: BaseException) -> str:
+def _out_of_memory_text(batch: ComplexBatch, place: str, error: BaseException) -> str:
     """One line: which batch, and what to do."""
     atoms = batch.ligand.mask.shape[1]
     pocket = 0 if batch.pocket is None else batch.pocket.mask.shape[1]
-    other = f"continue with --resume auto --pair_budget {budget}, which changes no result, or " if budget else ""
     return (
         f"out of memory at {place}: {len(batch.ids)} complexes padded to {atoms} ligand and {pocket} pocket atoms; "
-        f"{other}add --gradient_checkpointing ({str(error).splitlines()[0]})"
+        f"add --gradient_checkpointing ({str(error).splitlines()[0]})"
     )

@@ -126,7 +126,7 @@ def _train_diffusion(request: Request, vae_paths: dict[str, Path | None], joint_
             raise LigandsmithError("--cache_latents needs a frozen protein VAE: add --protein_vae_path")
         latents = cached_pocket_latents(vaes["protein"], request.data, vocabulary, request.train.run_dir, fabric)  # type: ignore[arg-type]
     loaders = _loaders(request, "complexes", vocabulary, fabric, latents)
-    _measure(model, vaes, loaders, frozen_ligand="ligand" in loaded, device=fabric.device)
+    _measure(model, vaes, loaders, device=fabric.device)
 
     def content(state: dict[str, Tensor]) -> dict[str, Any]:
         frozen = {f"{n}.{k}": v for n in loaded for k, v in vaes[n].state_dict().items()}
@@ -186,10 +186,8 @@ def _loaders(
 
 
 @torch.no_grad()
-def _measure(
-    model: DiffusionModel, vaes: nn.ModuleDict, loaders: Loaders, frozen_ligand: bool, device: torch.device
-) -> None:
-    """Size histogram, and with a frozen ligand VAE the latent statistics, from records of the training set."""
+def _measure(model: DiffusionModel, vaes: nn.ModuleDict, loaders: Loaders, device: torch.device) -> None:
+    """Size histogram and latent statistics (the first, where the ligand VAE trains, too) from training records."""
     sums: Tensor | float = 0.0
     pocket_atoms: list[int] = []
     ligand_atoms: list[int] = []
@@ -202,9 +200,8 @@ def _measure(
             here = batch.pocket.mask.any(-1)
             pocket_atoms += batch.pocket.mask.sum(-1)[here].tolist()
             ligand_atoms += batch.ligand.mask.sum(-1)[here].tolist()
-        if frozen_ligand:
-            mean_h = vaes["ligand"].to(device).encode(batch.ligand).mean_h  # type: ignore[operator]
-            sums = sums + moments(batch.ligand.x, mean_h, batch.ligand.mask)
+        mean_h = vaes["ligand"].to(device).encode(batch.ligand).mean_h  # type: ignore[operator]
+        sums = sums + moments(batch.ligand.x, mean_h, batch.ligand.mask)
     model.size.fit_histogram(torch.tensor(pocket_atoms, dtype=torch.long), torch.tensor(ligand_atoms, dtype=torch.long))
     if isinstance(sums, Tensor):
         model.stats.to(device).fit(sums)
