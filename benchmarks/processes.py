@@ -2,9 +2,10 @@
 
 `python benchmarks/processes.py --compute_ms 60 --bandwidth 20 --processes 2`
 
-Step of P processes = compute of one process + what of the exchange the backward pass does not hide. A ring all-reduce
-moves 2 (P - 1) / P times the gradients through every link. Compute time and bandwidth (GB/s of the slowest link, all
-directions together) are yours to give; measure the first with `ligandsmith doctor` on the machine in question.
+Step of P processes = compute of one process + exchange, which comes after the backward pass, so that a process that
+runs out of memory can do its batch anew. A ring all-reduce moves 2 (P - 1) / P times the gradients through every link.
+Compute time and bandwidth (GB/s of the slowest link, all directions together) are yours to give; measure the first
+with `ligandsmith doctor` on the machine in question.
 """
 
 import argparse
@@ -21,7 +22,6 @@ from ligandsmith.config import PRESETS, preset
 from ligandsmith.data.vocabulary import VOCABULARY
 from ligandsmith.training.modules import DiffusionModel, build_vaes
 
-HIDDEN = 0.5  # share of a step's compute, the later part of the backward pass, that an exchange can hide behind
 GPUS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -37,10 +37,6 @@ def exchange_seconds(size: int, processes: int, bandwidth: float, latency: float
     if processes == 1:
         return 0.0
     return 2 * (processes - 1) / processes * size / bandwidth + 2 * (processes - 1) * latency
-
-
-def step_seconds(compute: float, exchange: float) -> float:
-    return compute + max(0.0, exchange - HIDDEN * compute)
 
 
 def _worker(rank: int, processes: int, size: int, port: int) -> None:
@@ -74,16 +70,16 @@ def main() -> None:
     compute, bandwidth, latency = args.compute_ms / 1e3, args.bandwidth * 1e9, args.latency_us / 1e6
     print(f"\nefficiency against the number of GPUs at {args.compute_ms:g} ms a step, {args.bandwidth:g} GB/s, "
           f"{args.latency_us:g} us a hop\n")  # fmt: skip
-    print("| preset | gradients, MiB | " + " | ".join(str(n) for n in GPUS) + " | exchange hidden up to, ms compute |")
+    print("| preset | gradients, MiB | " + " | ".join(str(n) for n in GPUS) + " | exchange among 128, ms |")
     print("|---|---|" + "---|" * (len(GPUS) + 1))
     rows = {}
     for name in PRESETS:
         size = gradient_bytes(name, joint=True)
-        shares = [compute / step_seconds(compute, exchange_seconds(size, n, bandwidth, latency)) for n in GPUS]
-        needed = exchange_seconds(size, GPUS[-1], bandwidth, latency) / HIDDEN
+        exchanges = [exchange_seconds(size, n, bandwidth, latency) for n in GPUS]
+        shares = [compute / (compute + exchange) for exchange in exchanges]
         rows[name] = {"gradient_mib": size / 2**20, "efficiency_at_128": shares[-1]}
         cells = " | ".join(f"{share:.2f}" for share in shares)
-        print(f"| {name} | {size / 2**20:.1f} | {cells} | {1e3 * needed:.1f} |")
+        print(f"| {name} | {size / 2**20:.1f} | {cells} | {1e3 * exchanges[-1]:.1f} |")
     report(benchmark="processes", compute_ms=args.compute_ms, bandwidth_gb_s=args.bandwidth, presets=rows)
 
 
