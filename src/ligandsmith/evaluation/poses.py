@@ -209,15 +209,11 @@ def _bust(busters: _Busters, protein: Protein | None, mol: Chem.Mol) -> PoseChec
 
 
 def _has_conformers(mol: Chem.Mol) -> bool:
-    """Whether RDKit makes a conformer. Looked at only where rings share a stereocentre, as in bridged systems:
-    from their InChI, which PoseBusters starts from, some cannot be made."""
-    rings = mol.GetRingInfo()
-    tagged = (a.GetIdx() for a in mol.GetAtoms() if a.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED)
-    if all(rings.NumAtomRings(i) < 2 for i in tagged):
-        return True
+    """Whether RDKit makes a conformer from the molecule's InChI, which PoseBusters starts from. With some
+    stereocentres, as in bridged rings, it cannot."""
     plain = Chem.MolFromInchi(Chem.MolToInchi(mol))
     if plain is None:
-        return True  # for PoseBusters to report
+        return True  # for PoseBusters to say
     hydrogenated = Chem.AddHs(plain)
     made = rdDistGeom.EmbedMolecule(hydrogenated, maxAttempts=EMBED_ATTEMPTS, randomSeed=42, useRandomCoords=True)
     return bool(made == 0)
