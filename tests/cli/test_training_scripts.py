@@ -158,7 +158,7 @@ def test_joint_training_ends_with_samples(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(LigandGenerator, "_sizes", lambda self, latents, keys, bounds: torch.full_like(keys, 6))
+    monkeypatch.setattr(LigandGenerator, "_sizes", lambda self, latents, keys, *rest: torch.full_like(keys, 6))
     extra = ("--cfg_scale", "7.5", "--num_samples", "2", "--num_epochs", "1", "--limit", "4", "--save_interval", "1")
     assert tiny.run("train-all", tmp_path, *extra) == 0
     assert "Learning rate 0.0001 x sqrt(1) = 0.0001" in caplog.text
