@@ -45,10 +45,11 @@ def examples(generator: LigandGenerator, data: ComplexDataset, cut: str, seed: i
     general: SizeModel = generator.model.size
     features, atoms, logits = [], [], []
     for index in range(min(len(data), limit)):
-        latents, _ = generator.encode(pocket_of(data[index], cut, generator.config.pocket, rng))
+        record = data[index]
+        latents, _ = generator.encode(pocket_of(record, cut, generator.config.pocket, rng))
         features.append(reader.features(latents))
         logits.append(general(latents))
-        atoms.append(data[index].ligand.num_atoms)
+        atoms.append(record.ligand.num_atoms)
     return (torch.cat(features), torch.tensor(atoms)), summary(torch.cat(logits), torch.tensor(atoms))
 
 

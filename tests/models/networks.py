@@ -10,9 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from ligandsmith.config import DenoiserConfig, LigandVAEConfig, PocketVAEConfig
+from ligandsmith.models.radial import RadialBasis
 
 SIZES = {"width": 32, "edge_width": 16, "channels": 4}
 BACKBONES = ("eqattn", "egnn")
+
+
+class Basis64(RadialBasis):
+    """The same basis without the rounding to fp32, so that symmetries can be tested to 1e-9."""
+
+    def forward(self, distance: Tensor) -> Tensor:
+        distance = distance.unsqueeze(-1)
+        square = ((distance - self.centers) * self.scale).square()
+        return torch.cat([torch.exp(-square), distance * 0.1], -1)
 
 
 def ligand_config(backbone: str = "eqattn") -> LigandVAEConfig:

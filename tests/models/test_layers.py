@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from networks import Basis64
 from rdkit import Chem
 from rdkit.Chem import AllChem
 from torch import Tensor, nn
@@ -50,15 +51,6 @@ def molecules() -> Molecules:
     generator = torch.Generator().manual_seed(1)
     s = torch.randn(*mask.shape, WIDTH, generator=generator, dtype=torch.float64) * mask.unsqueeze(-1)
     return Molecules(s, x, mask, torch.randn(2, 1, CONDITION, generator=generator, dtype=torch.float64))
-
-
-class Basis64(RadialBasis):
-    """The same basis without the rounding to fp32, so that symmetries can be tested to 1e-9."""
-
-    def forward(self, distance: Tensor) -> Tensor:
-        distance = distance.unsqueeze(-1)
-        square = ((distance - self.centers) * self.scale).square()
-        return torch.cat([torch.exp(-square), distance * 0.1], -1)
 
 
 @pytest.fixture
