@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ligandsmith.config import PocketConfig
+from ligandsmith.config import SITE_RADIUS, PocketConfig
 from ligandsmith.data.dataset import ComplexDataset, Split
 from ligandsmith.data.transforms import mark_pocket
-from ligandsmith.generation import SITE_RADIUS, LigandGenerator, load, sphere
+from ligandsmith.generation import LigandGenerator, load, sphere
 from ligandsmith.models.size import CUTS, MIN_ATOMS, FittedSizeModel, SizeModel, size_nats
 from ligandsmith.training.checkpoint import load_checkpoint, save_checkpoint
 from ligandsmith.training.sharing import slim

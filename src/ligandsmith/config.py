@@ -86,6 +86,9 @@ class DiffusionConfig:
     property_prob: float = 0.5  # share of ligands of which properties are told, where the denoiser reads them
 
 
+SITE_RADIUS = 10.0  # Å, of a site around a centre
+
+
 @dataclass(frozen=True)
 class PocketConfig:
     """What a network sees of a site, and how training varies it."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ligandsmith.chem.fragment import Fragment, read_fragment
 from ligandsmith.chem.surroundings import PocketAtoms
-from ligandsmith.config import Config, PocketConfig, SamplingConfig, from_dict
+from ligandsmith.config import SITE_RADIUS, Config, PocketConfig, SamplingConfig, from_dict
 from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.pocket import (
     PreflightReport,
@@ -48,7 +48,6 @@ from ligandsmith.types import GeneratedLigand, Pocket
 
 __all__ = ["GenerationOptions", "LigandGenerator", "funnel", "generate", "generate_to_folder", "load", "read_pocket"]
 SHIPPED = "weights"
-SITE_RADIUS = 10.0  # Å, of a site around a centre
 
 
 @dataclass(frozen=True)

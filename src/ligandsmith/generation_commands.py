@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ligandsmith.arguments import above_zero, number_or_any, numbers, positive, probability, whole
+from ligandsmith.config import SITE_RADIUS
 
 if TYPE_CHECKING:
     from ligandsmith.generation import GenerationOptions, LigandGenerator
@@ -30,7 +31,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     site.add_argument("--residues", nargs="+", metavar="CHAIN:NUMBER", help="residues of the site")
     site.add_argument("--center", type=numbers, metavar="X,Y,Z", help="centre of the site in Å, with --radius")
     site.add_argument("--het", metavar="NAME", help="ligand in the protein file: NAME or CHAIN:NAME:NUMBER")
-    add("--radius", type=above_zero, default=10.0, help="Å around --center (%(default)s)")
+    add("--radius", type=above_zero, default=SITE_RADIUS, help="Å around --center (%(default)s)")
     add("--num", type=positive, default=100, help="ligands, of each pocket (%(default)s)")
     add("--num_atoms", help="heavy atoms: a number or a range 18-26 (default: the size model)")
     add("--steps", type=positive, help="network steps (default: the checkpoint's)")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ligandsmith.config import SITE_RADIUS
 from ligandsmith.data.pocket import PreflightReport
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.generation import read_pocket
@@ -31,7 +32,7 @@ class PocketRow:
     het: str = ""
     radius: str = ""  # Å around the centre
 
-    def read(self, radius: float = 10.0) -> tuple[Pocket, PreflightReport]:
+    def read(self, radius: float = SITE_RADIUS) -> tuple[Pocket, PreflightReport]:
         """The pocket (`radius` in Å where the row has none), and what was kept of it. Raises LigandsmithError."""
         sites = [name for name in SITES if getattr(self, name)]
         if not self.protein or len(sites) != 1:

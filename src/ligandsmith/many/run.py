@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ligandsmith.config import SITE_RADIUS
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.generation import GenerationOptions, LigandGenerator, load
 from ligandsmith.many.engines import ENGINES
@@ -31,7 +32,7 @@ class ManyRequest:
     engine: str = "local"
     chunk: int = 100
     joining: Joining = field(default_factory=Joining)
-    radius: float = 10.0
+    radius: float = SITE_RADIUS
     command: str = ""
 
 

@@ -13,6 +13,7 @@ import torch
 from rdkit import Chem
 
 from ligandsmith.chem.sdf import write_sdf
+from ligandsmith.config import SITE_RADIUS
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import whole_file
 from ligandsmith.generation import GenerationOptions, LigandGenerator, load
@@ -102,7 +103,7 @@ class UnitWork:
     options: GenerationOptions
     device: str = "cpu"
     threads: int = 1  # the same in every worker: the number of threads may change the last digit of a coordinate
-    radius: float = 10.0  # Å around a centre, where the row has none
+    radius: float = SITE_RADIUS  # Å around a centre, where the row has none
 
     def __call__(self, unit: Unit) -> None:
         """Make a unit and write it. Raises LigandsmithError for a pocket that cannot be used."""
