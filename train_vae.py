@@ -2,7 +2,7 @@
 
 import sys
 
-from ligandsmith.cli import main
+from ligandsmith.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(command="train-vae"))

@@ -40,7 +40,7 @@ def main() -> None:
         words = command(args.command, args, Path(name))
         began = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-c", "from ligandsmith.cli import main; main()", *words],
+            [sys.executable, "-c", "from ligandsmith.cli.main import main; main()", *words],
             check=True, stdout=sys.stderr, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         wall_s = time.perf_counter() - began

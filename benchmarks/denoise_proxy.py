@@ -20,20 +20,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ligandsmith.batches import LigandBatch
+from ligandsmith.checkpoints.vae import load_vae
 from ligandsmith.config import LigandVAEConfig, OptimizerConfig, preset
 from ligandsmith.data.collate import BucketSampler, collate, collate_ligands
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.diffusion import noise
-from ligandsmith.losses import bonded_pairs, distance_error
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.models.layers import BLOCKS, BlockConfig, dense_edges
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.models.radial import RadialBasis
+from ligandsmith.records import Complex
+from ligandsmith.structure.vocabulary import VOCABULARY
+from ligandsmith.training.losses import bonded_pairs, distance_error
 from ligandsmith.training.modules import LigandVAETraining, step_keys
-from ligandsmith.training.optimization import make_optimizer
-from ligandsmith.training.trained_vae import load_vae
-from ligandsmith.types import Complex, LigandBatch
+from ligandsmith.training.optim.optimizer import make_optimizer
 
 NOISE = 0.15  # Å per axis
 WIDTH, EDGE_WIDTH, LAYERS = 96, 48, 4

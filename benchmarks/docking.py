@@ -9,10 +9,10 @@ from pathlib import Path
 from measure import peak_gib, repeat, report
 
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.evaluation.docking import VinaTool
-from ligandsmith.evaluation.poses import load_protein
-from ligandsmith.evaluation.receptor import receptor_pdbqt
-from ligandsmith.evaluation.tools import Site
+from ligandsmith.evaluation.protein import load_protein
+from ligandsmith.evaluation.tools.receptor import receptor_pdbqt
+from ligandsmith.evaluation.tools.runner import Site
+from ligandsmith.evaluation.tools.vina import VinaTool
 
 COMPLEXES = Path(__file__).parents[1] / "examples/complexes"
 

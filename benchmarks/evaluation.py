@@ -24,7 +24,7 @@ from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
 from ligandsmith.evaluation.output import write_evaluation
 from ligandsmith.evaluation.protocols import adapted
-from ligandsmith.types import DecodedLigand, Ligand
+from ligandsmith.records import DecodedLigand, Ligand
 
 SITE = Path(__file__).parents[1] / "examples/complexes/7off"
 

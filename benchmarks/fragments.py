@@ -16,10 +16,10 @@ from ligandsmith.chem.plausibility import PLAUSIBLE, implausibility
 from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.fragments import draw_fragment
-from ligandsmith.data.ligands import mol_from_ligand
 from ligandsmith.data.transforms import mark_pocket
-from ligandsmith.generation import load
-from ligandsmith.types import Ligand
+from ligandsmith.generation.generator import load
+from ligandsmith.records import Ligand
+from ligandsmith.structure.ligands import mol_from_ligand
 
 
 def part(ligand: Ligand, seed: int) -> Chem.Mol | None:

@@ -18,17 +18,18 @@ from measure import report
 from meter import counted_gflop
 from own import Step, synthetic_batch, training_module, with_latents
 
+from ligandsmith.batches import ComplexBatch
+from ligandsmith.checkpoints.files import load_checkpoint
 from ligandsmith.config import Config, from_dict
-from ligandsmith.data.shapes import to_few_shapes
-from ligandsmith.diffusion.noise import make_keys
+from ligandsmith.data.static_shapes import to_few_shapes
 from ligandsmith.diffusion.process import NoisyLigand, coefficients
-from ligandsmith.generation import load, read_pocket, shipped_weights
-from ligandsmith.training.checkpoint import load_checkpoint
-from ligandsmith.training.graphs import GraphedStep
+from ligandsmith.diffusion.rng import make_keys
+from ligandsmith.generation.generator import load, shipped_weights
+from ligandsmith.generation.site import read_pocket
+from ligandsmith.training.cudagraphs import GraphedStep
 from ligandsmith.training.modules import DiffusionTraining, step_keys
-from ligandsmith.training.muon import MuonAdamW
-from ligandsmith.training.optimization import make_optimizer
-from ligandsmith.types import ComplexBatch
+from ligandsmith.training.optim.muon import MuonAdamW
+from ligandsmith.training.optim.optimizer import make_optimizer
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "complexes" / "7off"
 CUDA = torch.device("cuda")

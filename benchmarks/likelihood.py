@@ -15,10 +15,10 @@ from measure import report
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.diffusion import noise
-from ligandsmith.generation import load
+from ligandsmith.diffusion import rng as noise
+from ligandsmith.generation.generator import load
+from ligandsmith.records import Complex
 from ligandsmith.training.nll import ligand_nll
-from ligandsmith.types import Complex
 
 
 def exchanged(records: list[Complex]) -> list[Complex]:

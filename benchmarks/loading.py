@@ -23,7 +23,7 @@ from meter import timed
 from ligandsmith.config import preset
 from ligandsmith.data.collate import WINDOW, BucketSampler, FramedDataset, collate
 from ligandsmith.data.shards import ShardReader, ShardWriter
-from ligandsmith.data.vocabulary import VOCABULARY
+from ligandsmith.structure.vocabulary import VOCABULARY
 
 DISTINCT = 32
 

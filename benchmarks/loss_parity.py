@@ -12,21 +12,15 @@ import numpy as np
 import torch
 from measure import report
 
+from ligandsmith.checkpoints.files import load_checkpoint
+from ligandsmith.checkpoints.vae import averaged_vae_state
 from ligandsmith.config import Config, from_dict
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.data.vocabulary import Vocabulary
-from ligandsmith.training.checkpoint import load_checkpoint
-from ligandsmith.training.modules import (
-    DiffusionModel,
-    DiffusionTraining,
-    LigandVAETraining,
-    PocketVAETraining,
-    build_vaes,
-    step_keys,
-)
-from ligandsmith.training.trained_vae import averaged_vae_state
+from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
+from ligandsmith.structure.vocabulary import Vocabulary
+from ligandsmith.training.modules import DiffusionTraining, LigandVAETraining, PocketVAETraining, step_keys
 
 BATCH = 8
 

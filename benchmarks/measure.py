@@ -11,8 +11,8 @@ import torch
 from meter import counted_gflop, cpu_seconds, matmul_rate, peak_gib, repeat
 
 from ligandsmith.config import Config
-from ligandsmith.data.vocabulary import ATOM_NAMES, RESIDUES
-from ligandsmith.types import Complex, Ligand, Pocket
+from ligandsmith.records import Complex, Ligand, Pocket
+from ligandsmith.structure.vocabulary import ATOM_NAMES, RESIDUES
 
 __all__ = [
     "against_matmul", "counted_gflop", "cpu_seconds", "edges", "machine", "matmul_rate", "measured", "peak_gib",

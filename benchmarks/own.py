@@ -13,24 +13,24 @@ from measure import synthetic_complex
 from meter import serve
 from torch import nn
 
+from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import Config, preset
 from ligandsmith.data.collate import collate
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.diffusion.noise import make_keys
 from ligandsmith.diffusion.process import NoisyLigand, coefficients
-from ligandsmith.generation import LigandGenerator
-from ligandsmith.training.memory import enable_gradient_checkpointing
+from ligandsmith.diffusion.rng import make_keys
+from ligandsmith.generation.generator import LigandGenerator
+from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
+from ligandsmith.records import Pocket
+from ligandsmith.structure.vocabulary import VOCABULARY
+from ligandsmith.training.gradient_checkpointing import enable_gradient_checkpointing
 from ligandsmith.training.modules import (
-    DiffusionModel,
     DiffusionTraining,
     LigandVAETraining,
     PocketVAETraining,
-    build_vaes,
     pocket_input,
     step_keys,
 )
-from ligandsmith.training.optimization import make_optimizer
-from ligandsmith.types import ComplexBatch, Pocket
+from ligandsmith.training.optim.optimizer import make_optimizer
 
 MODELS = ("ligand_vae", "protein_vae", "denoiser", "joint")
 Step = Callable[[], Any]

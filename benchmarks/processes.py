@@ -19,8 +19,8 @@ import torch.multiprocessing as mp
 from measure import report
 
 from ligandsmith.config import PRESETS, preset
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.training.modules import DiffusionModel, build_vaes
+from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
+from ligandsmith.structure.vocabulary import VOCABULARY
 
 GPUS = (1, 2, 4, 8, 16, 32, 64, 128)
 

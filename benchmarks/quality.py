@@ -24,7 +24,7 @@ from ligandsmith.data.transforms import mark_pocket, nearest_distance
 from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
 from ligandsmith.evaluation.output import summary_table
 from ligandsmith.evaluation.protocols import adapted
-from ligandsmith.generation import load
+from ligandsmith.generation.generator import load
 
 SETTINGS = (
     "steps", "cfg_scale", "cfg_scale_x", "autoguidance", "churn", "noise_scale", "noise_scale_h", "sampler",

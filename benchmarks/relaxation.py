@@ -13,10 +13,10 @@ from measure import report
 from rdkit import Chem
 
 from ligandsmith.chem.relax import RelaxFailure, relax
-from ligandsmith.evaluation.clashes import ClashCounter
 from ligandsmith.evaluation.evaluate import load_reference
-from ligandsmith.evaluation.poses import Protein, count_clashes, load_protein
+from ligandsmith.evaluation.protein import Protein, count_clashes, load_protein
 from ligandsmith.evaluation.relaxation import ProteinSurroundings
+from ligandsmith.evaluation.tools.clashes import ClashCounter
 
 NOISE = 0.1  # Å, of each coordinate
 

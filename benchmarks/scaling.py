@@ -16,8 +16,9 @@ from measure import report
 from meter import timed
 from own import configuration, denoising_step, synthetic_batch, training_module, training_step
 
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.training.modules import build_vaes, pocket_input
+from ligandsmith.models.latent_diffusion import build_vaes
+from ligandsmith.structure.vocabulary import VOCABULARY
+from ligandsmith.training.modules import pocket_input
 
 FEW = 2  # molecules of a call in which fixed costs show
 POCKETS, LIGANDS, BATCHES = (100, 200, 400, 800), (10, 20, 40, 80), (1, 4, 16, 64)

@@ -16,12 +16,13 @@ from rdkit import Chem
 from scipy.stats import wilcoxon
 
 from ligandsmith.data.transforms import frame_origin
-from ligandsmith.evaluation.docking import VinaTool
 from ligandsmith.evaluation.evaluate import load_reference
-from ligandsmith.evaluation.failure import ToolFailure
-from ligandsmith.evaluation.poses import load_protein
-from ligandsmith.evaluation.tools import Site
-from ligandsmith.generation import load, read_pocket
+from ligandsmith.evaluation.protein import load_protein
+from ligandsmith.evaluation.tools.failure import ToolFailure
+from ligandsmith.evaluation.tools.runner import Site
+from ligandsmith.evaluation.tools.vina import VinaTool
+from ligandsmith.generation.generator import load
+from ligandsmith.generation.site import read_pocket
 
 UNDOCKABLE = np.nan
 

@@ -16,10 +16,11 @@ import torch
 from measure import report
 from rdkit import Chem
 
-from ligandsmith.generation import GenerationOptions, LigandGenerator, load
-from ligandsmith.many.joining import Joining
-from ligandsmith.many.run import ManyRequest, generate_many
-from ligandsmith.types import GeneratedLigand
+from ligandsmith.generation.batch.merge import Joining
+from ligandsmith.generation.batch.run import ManyRequest, generate_many
+from ligandsmith.generation.generator import LigandGenerator, load
+from ligandsmith.generation.options import GenerationOptions
+from ligandsmith.records import GeneratedLigand
 
 SITE = Path(__file__).resolve().parents[1] / "examples/complexes/7sza"
 ATOMS = 23

@@ -25,10 +25,10 @@ from rdkit import Chem, RDLogger
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from ligandsmith.data.dataset import Manifest, write_manifest
-from ligandsmith.data.ligands import ligand_from_mol
 from ligandsmith.data.shards import write_shards
-from ligandsmith.data.structures import read_complex
-from ligandsmith.types import Complex, Ligand, Rejection
+from ligandsmith.records import Complex, Ligand, Rejection
+from ligandsmith.structure.files import read_complex
+from ligandsmith.structure.ligands import ligand_from_mol
 
 PER_SERIES = 10  # complexes of one modelled congeneric series in one protein cluster
 VALIDATION_PER_MILLE = 20  # of the scaffolds of the ligand-only records

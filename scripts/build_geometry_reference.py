@@ -9,8 +9,8 @@ from typing import Any
 from rdkit import Chem, rdBase
 
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.ligands import mol_from_ligand
 from ligandsmith.evaluation.geometry import KINDS, REFERENCE_FILE, REFERENCE_LEAST, edges, histogram, measure
+from ligandsmith.structure.ligands import mol_from_ligand
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src/ligandsmith"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ligandsmith.cli import main as run_command
+from ligandsmith.cli.main import main as run_command
 
 POCKET = Path("examples/complexes/7off")
 SCRIPTS = {"train-vae": "train_vae.py", "train-denoiser": "train_denoiser.py"}

@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ligandsmith.checkpoints.export import slim
+from ligandsmith.checkpoints.files import load_checkpoint, save_checkpoint
 from ligandsmith.config import SITE_RADIUS, PocketConfig
 from ligandsmith.data.dataset import ComplexDataset, Split
 from ligandsmith.data.transforms import mark_pocket
-from ligandsmith.generation import LigandGenerator, load, sphere
+from ligandsmith.generation.generator import LigandGenerator, load
+from ligandsmith.generation.site import sphere
 from ligandsmith.models.size import CUTS, MIN_ATOMS, FittedSizeModel, SizeModel, size_nats
-from ligandsmith.training.checkpoint import load_checkpoint, save_checkpoint
-from ligandsmith.training.sharing import slim
-from ligandsmith.types import Complex, Pocket
+from ligandsmith.records import Complex, Pocket
 
 CENTER_SPREAD = 1.0  # Å per axis, of a centre about that of the ligand
 

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ligandsmith.checkpoints.export import slim
+from ligandsmith.checkpoints.files import load_checkpoint, save_checkpoint
 from ligandsmith.config import Config, DenoiserConfig, from_dict, to_dict
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.training.checkpoint import load_checkpoint, save_checkpoint
-from ligandsmith.training.modules import DiffusionModel
-from ligandsmith.training.sharing import slim
+from ligandsmith.models.latent_diffusion import DiffusionModel
 
 SELF, CROSS = "denoiser.self_blocks.", "denoiser.cross_blocks."
 INPUTS = {  # by option; what enters through a new one is zero

@@ -7,9 +7,9 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from ligandsmith.checkpoints.export import slim
+from ligandsmith.checkpoints.files import load_checkpoint, save_checkpoint
 from ligandsmith.config import Config, from_dict, override
-from ligandsmith.training.checkpoint import load_checkpoint, save_checkpoint
-from ligandsmith.training.sharing import slim
 
 WEIGHTS = Path(__file__).parents[1] / "src/ligandsmith/weights"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from ligandsmith.concurrency import Check, side_by_side
+from ligandsmith.parallel.threads import Check, side_by_side
 
 
 @pytest.fixture(autouse=True)

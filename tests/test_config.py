@@ -8,16 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ligandsmith.config import (
-    PRESETS,
-    Config,
-    differences,
-    from_dict,
-    load_config,
-    override,
-    preset,
-    to_dict,
-)
+from ligandsmith.config import PRESETS, Config, differences, from_dict, load_config, override, preset, to_dict
 from ligandsmith.errors import LigandsmithError
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
 from ligandsmith.evaluation.protocols import adapted
-from ligandsmith.many.engines import ENGINES, TRIES
+from ligandsmith.parallel.engines import ENGINES, TRIES
 from many_work import KilledAtFirst, SlowToLoad
 from tiny_runs import ROOT
 

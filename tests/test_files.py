@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from ligandsmith.files import whole_file
+from ligandsmith.files import atomic_write
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text("new")
         assert not path.exists()
     assert path.read_text() == "new"
@@ -19,7 +19,7 @@ def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), whole_file(path) as part:
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as part:
         part.write_text(str(1 / len(path.suffix[4:])))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

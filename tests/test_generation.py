@@ -13,25 +13,21 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 import ligandsmith
+from ligandsmith.checkpoints.vae import load_vae
 from ligandsmith.chem.fragment import read_fragment
 from ligandsmith.chem.plausibility import PLAUSIBLE, implausibility
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.chem.surroundings import PocketAtoms
-from ligandsmith.cli import main
-from ligandsmith.data.structures import read_ligand
+from ligandsmith.cli.main import main
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.generation import (
-    GenerationOptions,
-    LigandGenerator,
-    funnel,
-    generate_to_folder,
-    load,
-    read_pocket,
-)
+from ligandsmith.generation.generator import LigandGenerator, load
+from ligandsmith.generation.options import GenerationOptions
+from ligandsmith.generation.output import funnel, generate_to_folder
+from ligandsmith.generation.site import read_pocket
 from ligandsmith.models.latents import fingerprint
 from ligandsmith.models.size import CLASSES, MIN_ATOMS, FittedSizeModel
-from ligandsmith.training.trained_vae import load_vae
-from ligandsmith.types import BuildFailure, GeneratedLigand, Pocket
+from ligandsmith.records import BuildFailure, GeneratedLigand, Pocket
+from ligandsmith.structure.files import read_ligand
 from tiny_runs import ROOT, Tiny
 
 SITE = ROOT / "examples/complexes/7sza"
@@ -139,7 +135,7 @@ def test_sizes_follow_the_model_where_none_is_given(
     def sizes(num: int, **options: Any) -> NDArray[np.int64]:
         return np.array([g.num_atoms for g in generator.generate(pocket, num=num, steps=1, batch_size=num, **options)])
 
-    monkeypatch.setattr("ligandsmith.sampling.build_molecule", lambda _: BuildFailure("valence", "not built"))
+    monkeypatch.setattr("ligandsmith.generation.sampler.build_molecule", lambda _: BuildFailure("valence", "not built"))
     drawn = sizes(40)
     assert 10 < drawn.mean() < 50
     assert len(set(drawn.tolist())) > 5
@@ -240,7 +236,9 @@ def test_a_folder_with_something_else_is_left_alone(generator: LigandGenerator, 
 def test_failures_are_listed_with_their_reasons(
     generator: LigandGenerator, pocket: Pocket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ligandsmith.sampling.build_molecule", lambda decoded: BuildFailure("valence", "atom 3"))
+    monkeypatch.setattr(
+        "ligandsmith.generation.sampler.build_molecule", lambda decoded: BuildFailure("valence", "atom 3")
+    )
     record = generate_to_folder(generator, pocket, OPTIONS, tmp_path)
     assert record["failures"] == [
         {"index": i, "reason": "valence", "detail": "atom 3", "candidates": 1, "candidates_valid": 0} for i in range(5)

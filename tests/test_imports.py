@@ -1,36 +1,48 @@
-"""Imports run one way: a module may import its own layer and those below, and `evaluation` never needs torch."""
+"""Imports run one way: each package imports only the packages below it, without a circle, type checking included."""
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src/ligandsmith"
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "types", "config"),
-    ("data",),
-    ("diffusion", "chem"),
-    ("models",),
-    ("losses",),
-    ("training", "samples", "sampling", "generation", "concurrency", "closing", "many"),
-    ("arguments", "doctor", "generation_commands", "selection_commands", "cli"),
-)
-COMMAND_LINE = ("doctor", "generation_commands", "selection_commands", "cli")
-RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
-EVALUATION_MAY_IMPORT = {"errors", "files", "evaluation", "chem.sdf", "chem.relax", "chem.surroundings", "many.engines"}
-ENTRANCES = {"__init__", "__main__"}  # import lazily, from anywhere
+GROUND = {"errors", "files", "config", "records"}
+TENSORS = GROUND | {"batches"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "files": {"errors"},
+    "config": {"errors"},
+    "records": set(),
+    "batches": set(),
+    "parallel": GROUND,
+    "structure": GROUND,
+    "chem": GROUND | {"structure"},
+    "diffusion": TENSORS,
+    "data": TENSORS | {"structure", "parallel"},
+    "models": TENSORS | {"structure", "data", "diffusion"},
+    "checkpoints": TENSORS | {"structure", "models"},
+    "training": TENSORS | {"structure", "chem", "data", "diffusion", "models", "checkpoints", "parallel"},
+    "generation": TENSORS | {"structure", "chem", "data", "diffusion", "models", "checkpoints", "parallel"},
+    "evaluation": GROUND | {"structure", "chem", "parallel"},
+}
+ALLOWED["cli"] = set(ALLOWED)
+PUBLIC = {"", "__main__"}  # `ligandsmith` itself hands out names on first use
+
+
+def modules() -> dict[str, str]:
+    """Source by dotted name below `ligandsmith`; a package's `__init__` has the name of the package."""
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return {".".join(p.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").strip("."): p.read_text()
+            for p in paths}  # fmt: skip
 
 
 def imported_modules(source: str, module: str) -> set[str]:
-    """Dotted names below `ligandsmith` that a module imports at run time; TYPE_CHECKING blocks do not count."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            node.body = []
+    """Dotted names below `ligandsmith` that a module imports anywhere, in functions and under TYPE_CHECKING, too."""
     found = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -40,35 +52,45 @@ def imported_modules(source: str, module: str) -> set[str]:
     return {name.removeprefix("ligandsmith.") for name in found if name.startswith("ligandsmith.")}
 
 
-def modules() -> list[tuple[str, str]]:
-    paths = sorted(PACKAGE.rglob("*.py"))
-    return [(".".join(path.relative_to(PACKAGE).with_suffix("").parts), path.read_text()) for path in paths]
+def import_graph(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Module -> modules of the package that it imports. `from package import name` counts for the module or package."""
+
+    def known(name: str) -> str:
+        while name not in sources and name:
+            name = name.rpartition(".")[0]
+        return name
+
+    return {module: {known(name) for name in imported_modules(source, module)} - {"", module}
+            for module, source in sources.items()}  # fmt: skip
 
 
-def violations(module: str, source: str) -> list[str]:
-    room = module.split(".", maxsplit=1)[0]
-    imports = imported_modules(source, module)
-    if room in ENTRANCES:
+def violations(module: str, imports: set[str]) -> list[str]:
+    package = module.split(".", maxsplit=1)[0]
+    if package in PUBLIC:
         return []
-    if room == "evaluation":
-        allowed = tuple(EVALUATION_MAY_IMPORT)
-        return [f"{module} imports {name}" for name in imports if not name.startswith(allowed)]
-    if room not in RANK:
-        return [f"{module}: give it a place in LAYERS"]
-    rooms = {name: name.split(".")[0] for name in imports}
-    return [
-        f"{module} imports {name}"
-        for name, other in rooms.items()
-        if other != "__version__"
-        and not (other == "evaluation" and room in COMMAND_LINE)
-        and RANK.get(other, len(LAYERS)) > RANK[room]
-    ]
+    if package not in ALLOWED:
+        return [f"{module}: give it a place in ALLOWED"]
+    return [f"{module} imports {name}" for name in sorted(imports)
+            if (other := name.split(".")[0]) != package and other not in ALLOWED[package]]  # fmt: skip
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a ring, or none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def test_imports_run_one_way() -> None:
-    found = modules()
-    assert len(found) > 10
-    assert [v for module, source in found for v in violations(module, source)] == []
+    graph = import_graph(modules())
+    assert len(graph) > 100
+    assert [v for module, imports in graph.items() for v in violations(module, imports)] == []
+
+
+def test_no_modules_import_each_other() -> None:
+    assert circle(import_graph(modules())) == []
 
 
 @pytest.mark.parametrize(
@@ -78,13 +100,22 @@ def test_imports_run_one_way() -> None:
         ("models.size", "import ligandsmith.training.trainer"),
         ("chem.builder", "def f():\n    from ligandsmith.generation import x"),
         ("data.collate", "from ..training import trainer"),
-        ("evaluation.poses", "from ligandsmith.types import Ligand"),
-        ("evaluation.poses", "from ligandsmith.chem.builder import build_molecule"),
+        (
+            "structure.pocket",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ligandsmith.chem import sdf",
+        ),
+        ("evaluation.metrics", "from ligandsmith.batches import LigandBatch"),
+        ("generation.output", "from ligandsmith.training.losses import LEVEL"),
         ("attic", "import math"),
     ],
 )
 def test_a_wrong_way_import_is_seen(module: str, source: str) -> None:
-    assert len(violations(module, source)) == 1
+    assert len(violations(module, imported_modules(source, module))) == 1
+
+
+def test_a_circle_is_seen() -> None:
+    sources = {"chem.a": "from ligandsmith.chem import b", "chem.b": "import ligandsmith.chem.a"}
+    assert set(circle(import_graph(sources))) == {"chem.a", "chem.b"}
 
 
 def test_evaluation_leaves_torch_alone() -> None:

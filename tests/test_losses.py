@@ -8,12 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from ligandsmith.batches import ComplexBatch, LigandPrediction, LossReport, Posterior
 from ligandsmith.config import PocketConfig
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.losses import (
+from ligandsmith.models.pocket_vae import MaskedResidues, PocketPrediction
+from ligandsmith.records import Complex
+from ligandsmith.structure.vocabulary import VOCABULARY
+from ligandsmith.training.losses import (
     bonded_pairs,
     denoising_loss,
     distance_error,
@@ -24,8 +27,6 @@ from ligandsmith.losses import (
     pocket_vae_loss,
     vae_loss,
 )
-from ligandsmith.models.pocket_vae import MaskedResidues, PocketPrediction
-from ligandsmith.types import Complex, ComplexBatch, LigandPrediction, LossReport, Posterior
 
 VAE_WEIGHTS = {
     "x": 1.0, "element": 1.0, "charge": 1.0, "aromatic": 1.0, "num_h": 0.5, "bond": 1.0, "distance": 10.0, "kl": 0.01

@@ -17,13 +17,13 @@ import torch
 from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.cli import FAILED, OK, USAGE, main
+from ligandsmith.cli.main import FAILED, OK, USAGE, main
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.evaluate import evaluate
-from ligandsmith.generation import LigandGenerator
-from ligandsmith.many.engines import ENGINES
-from ligandsmith.many.manifest import read_manifest
-from ligandsmith.types import GeneratedLigand
+from ligandsmith.generation.batch.manifest import read_manifest
+from ligandsmith.generation.generator import LigandGenerator
+from ligandsmith.parallel.engines import ENGINES
+from ligandsmith.records import GeneratedLigand
 from tiny_runs import ROOT, start
 
 COMPLEXES = ROOT / "examples/complexes"
@@ -151,7 +151,7 @@ def test_a_killed_worker_loses_and_repeats_nothing(inputs: Path, run: Path, tmp_
     """Two processes as a user starts them; the first to finish a unit is killed in the midst of its next."""
     out = tmp_path / "run"
     words = [*SETTINGS, "--manifest", str(inputs / "pockets.csv"), "--chunk", "2", "--workers", "2", "--out", str(out)]
-    process = start([sys.executable, "-m", "ligandsmith.cli", "generate", *words], tmp_path)
+    process = start([sys.executable, "-m", "ligandsmith.cli.main", "generate", *words], tmp_path)
     deadline = time.monotonic() + 500
     while not chunk_times(out) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -9,9 +9,10 @@ from rdkit import Chem
 
 from ligandsmith.chem.fragment import read_fragment
 from ligandsmith.chem.surroundings import PocketAtoms
-from ligandsmith.diffusion import noise
-from ligandsmith.generation import LigandGenerator, load, read_pocket
-from ligandsmith.sampling import Candidate, LigandSampler, Start, Task
+from ligandsmith.diffusion import rng as noise
+from ligandsmith.generation.generator import LigandGenerator, load
+from ligandsmith.generation.sampler import Candidate, LigandSampler, Start, Task
+from ligandsmith.generation.site import read_pocket
 from tiny_runs import ROOT
 
 SITE = ROOT / "examples/complexes/7sza"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from ligandsmith.data.vocabulary import CALPHA
-from ligandsmith.generation import read_pocket
+from ligandsmith.generation.site import read_pocket
+from ligandsmith.structure.vocabulary import CALPHA
 from tiny_runs import ROOT
 
 SITE = ROOT / "examples/complexes/7sza"

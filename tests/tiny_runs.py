@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from ligandsmith.cli import main
+from ligandsmith.cli.main import main
 from ligandsmith.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]

@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "load": "generation",
-    "generate": "generation",
-    "Pocket": "types",
-    "Ligand": "types",
+    "load": "generation.generator",
+    "generate": "generation.generator",
+    "Pocket": "records",
+    "Ligand": "records",
     "evaluate": "evaluation.evaluate",
     "write_sdf": "chem.sdf",
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A place beside `path` to write to; it takes the name of `path` if the block ends well, else it is removed.
 
     An interrupted write leaves the previous file as it was. What the block wrote is on the disk before the renaming.

@@ -10,9 +10,9 @@ from rdkit.Chem import rdDistGeom
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from ligandsmith.chem.builder import FAILURE_REASONS, BuiltLigand, bonds_from_distances, build_molecule
-from ligandsmith.data.ligands import ligand_from_mol
-from ligandsmith.data.vocabulary import AROMATIC, DOUBLE, NONE
-from ligandsmith.types import BuildFailure, DecodedLigand, Ligand
+from ligandsmith.records import BuildFailure, DecodedLigand, Ligand
+from ligandsmith.structure.ligands import ligand_from_mol
+from ligandsmith.structure.vocabulary import AROMATIC, DOUBLE, NONE
 
 SMILES = [line.split()[0] for line in (Path(__file__).parents[1] / "data_files/molecules.smi").read_text().splitlines()]
 

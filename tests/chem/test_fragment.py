@@ -9,9 +9,9 @@ from rdkit.Chem import AllChem
 
 from ligandsmith.chem.builder import BuiltLigand, build_molecule
 from ligandsmith.chem.fragment import CHANGED, Fragment, read_fragment
-from ligandsmith.data.vocabulary import BOND_CLASSES, NONE, SINGLE
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.types import DecodedLigand
+from ligandsmith.records import DecodedLigand
+from ligandsmith.structure.vocabulary import BOND_CLASSES, NONE, SINGLE
 
 
 def embedded(smiles: str) -> Chem.Mol:

@@ -11,8 +11,8 @@ from rdkit.Chem import rdDistGeom, rdMolTransforms
 from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, find_faults, implausibility
 from ligandsmith.chem.surroundings import PocketAtoms, tight_contacts
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.ligands import mol_from_ligand
-from ligandsmith.types import GeneratedLigand
+from ligandsmith.records import GeneratedLigand
+from ligandsmith.structure.ligands import mol_from_ligand
 
 Move = Callable[[np.ndarray], np.ndarray]
 

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from ligandsmith.chem.regrowth import LARGEST_SHARE, LEAST_REGROWN, SMALLEST_PIECE, Kept, sound_part
+from ligandsmith.chem.inpainting import LARGEST_SHARE, LEAST_REGROWN, SMALLEST_PIECE, Kept, sound_part
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.ligands import mol_from_ligand
+from ligandsmith.structure.ligands import mol_from_ligand
 
 AMIDE = "c1ccccc1CCCC(=O)N1CCOCC1"  # phenyl 0-5, chain 6-10, morpholine 11-16
 

@@ -11,7 +11,7 @@ from rdkit.Chem import rdDistGeom
 from ligandsmith.chem.relax import RelaxFailure, RelaxOptions, relax
 from ligandsmith.chem.surroundings import PocketTerm, Surroundings
 from ligandsmith.evaluation.evaluate import load_reference
-from ligandsmith.evaluation.poses import Protein, count_clashes, load_protein
+from ligandsmith.evaluation.protein import Protein, count_clashes, load_protein
 from ligandsmith.evaluation.relaxation import ProteinSurroundings
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"

@@ -12,7 +12,7 @@ import pytest
 import torch
 from rdkit import Chem
 
-from ligandsmith.cli import FAILED, USAGE, main
+from ligandsmith.cli.main import FAILED, USAGE, main
 from tiny_runs import ROOT, Tiny
 
 COMPLEXES = ROOT / "examples/complexes"

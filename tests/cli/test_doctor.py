@@ -2,8 +2,8 @@
 
 import pytest
 
-from ligandsmith import doctor
-from ligandsmith.cli import main
+from ligandsmith.cli import doctor
+from ligandsmith.cli.main import main
 
 
 def test_doctor_prints_the_machine_and_a_forecast(

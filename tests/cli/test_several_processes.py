@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ligandsmith.cli import INTERRUPTED
+from ligandsmith.cli.main import INTERRUPTED
 from tiny_runs import ROOT, Tiny, signalled, start
 
 # 18 records (9 complexes, 9 ligands without a pocket): the last global batch of 8 has 2

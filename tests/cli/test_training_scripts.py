@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from ligandsmith.cli import build_parser, main
+from ligandsmith.cli.main import build_parser, main
 from ligandsmith.config import Config, from_dict
-from ligandsmith.data.vocabulary import Vocabulary
-from ligandsmith.generation import LigandGenerator
+from ligandsmith.generation.generator import LigandGenerator
+from ligandsmith.models.latent_diffusion import DiffusionModel
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.models.pocket_vae import PocketVAE
-from ligandsmith.training.modules import DiffusionModel
-from ligandsmith.training.optimization import make_optimizer
+from ligandsmith.structure.vocabulary import Vocabulary
+from ligandsmith.training.optim.optimizer import make_optimizer
 from tiny_runs import Tiny
 
 LINE = re.compile(r"^Epoch (\d+): Train Loss = \d+\.\d{4}, Test Loss = \d+\.\d{4}$", re.MULTILINE)

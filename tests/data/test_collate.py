@@ -12,8 +12,8 @@ from ligandsmith.config import PocketConfig
 from ligandsmith.data.collate import BLOCK, WINDOW, BucketSampler, FramedDataset, collate, collate_pockets
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.shards import ROWS_PER_GROUP, ShardReader
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.types import Complex
+from ligandsmith.records import Complex
+from ligandsmith.structure.vocabulary import VOCABULARY
 
 SIZES = np.random.default_rng(0).integers(6, 60, 347)
 

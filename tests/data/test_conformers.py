@@ -9,10 +9,11 @@ from rdkit import Chem
 
 from ligandsmith.data.conformers import EmbedOptions, Molecule, embed, embed_conformers
 from ligandsmith.data.dataset import ComplexDataset, Manifest, Split, read_splits
-from ligandsmith.data.ligands import mol_from_ligand
 from ligandsmith.data.shards import ShardReader
 from ligandsmith.data.splitting import scaffold_of
-from ligandsmith.types import Complex, LigandsmithError, Rejection
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.records import Complex, Rejection
+from ligandsmith.structure.ligands import mol_from_ligand
 
 MOLECULES = Path(__file__).parents[1] / "data_files" / "molecules.smi"
 LINES = """\

@@ -14,11 +14,12 @@ import pytest
 import torch
 from rdkit import Chem
 
-from ligandsmith.data import vocabulary as vocab
-from ligandsmith.data.crossdocked import CrossDockedDataset
-from ligandsmith.data.crossdocked_record import AMINO_ACIDS, complex_from_record
-from ligandsmith.data.ligands import BOND_TYPES, mol_from_ligand
-from ligandsmith.types import Complex, LigandsmithError, Rejection
+from ligandsmith.data.crossdocked.reader import CrossDockedDataset
+from ligandsmith.data.crossdocked.record import AMINO_ACIDS, complex_from_record
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.records import Complex, Rejection
+from ligandsmith.structure import vocabulary as vocab
+from ligandsmith.structure.ligands import BOND_TYPES, mol_from_ligand
 
 FILES = Path(__file__).parents[2] / "examples/complexes/7off"
 MOL = Chem.MolFromMolFile(str(FILES / "ligand.sdf"))
@@ -286,7 +287,7 @@ def test_opening_reads_no_record_and_access_looks_up_one_key(published: Path, mo
             return Transaction(self.real.begin())
 
     real_open = lmdb.open
-    monkeypatch.setattr("ligandsmith.data.crossdocked.lmdb.open", Environment)
+    monkeypatch.setattr("ligandsmith.data.crossdocked.reader.lmdb.open", Environment)
     dataset = CrossDockedDataset(*paths)
     assert calls == []
     for i in (0, len(dataset) - 1, 3):

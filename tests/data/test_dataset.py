@@ -13,7 +13,8 @@ from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 from torch.utils.data import DataLoader
 
 from ligandsmith.data.dataset import ComplexDataset, Manifest, Split, open_dataset, read_splits
-from ligandsmith.types import Complex, LigandsmithError
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.records import Complex
 
 SHIPPED = open_dataset(None)
 

@@ -7,8 +7,8 @@ from rdkit.Chem import AllChem
 
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.fragments import LARGEST_SHARE, MOST_CUTS, draw_fragment
-from ligandsmith.data.ligands import ligand_from_mol, mol_from_ligand
-from ligandsmith.types import Ligand
+from ligandsmith.records import Ligand
+from ligandsmith.structure.ligands import ligand_from_mol, mol_from_ligand
 
 
 def ligand(smiles: str) -> Ligand:

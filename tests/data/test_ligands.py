@@ -6,8 +6,8 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.ligands import ligand_from_mol, mol_from_ligand
-from ligandsmith.types import Ligand, Rejection
+from ligandsmith.records import Ligand, Rejection
+from ligandsmith.structure.ligands import ligand_from_mol, mol_from_ligand
 
 
 def embedded(smiles: str, hydrogens: bool = True) -> Chem.Mol:

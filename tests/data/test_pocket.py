@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ligandsmith.data.pocket import (
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.structure.files import read_ligand
+from ligandsmith.structure.pocket import (
     pocket_from_center,
     pocket_from_het,
     pocket_from_ligand,
     pocket_from_residues,
     site_sequences,
 )
-from ligandsmith.data.protein import Protein, read_protein
-from ligandsmith.data.structures import read_ligand
-from ligandsmith.types import LigandsmithError
+from ligandsmith.structure.protein import Protein, read_protein
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "complexes" / "7sza"
 

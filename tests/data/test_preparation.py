@@ -8,7 +8,7 @@ import pytest
 
 from ligandsmith.data.dataset import ComplexDataset, Manifest
 from ligandsmith.data.preparation import PrepareOptions, find_pairs, prepare
-from ligandsmith.types import LigandsmithError
+from ligandsmith.errors import LigandsmithError
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "complexes"
 NAMES = ["3ln1", "7off", "7sza"]

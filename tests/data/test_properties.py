@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from ligandsmith.cli import main
+from ligandsmith.cli.main import main
 from ligandsmith.data.dataset import ComplexDataset, open_dataset
-from ligandsmith.data.ligands import mol_from_ligand
 from ligandsmith.data.properties import FILE, PROPERTIES, ligand_properties, read_properties
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.structure.ligands import mol_from_ligand
 
 
 def test_values_of_aspirin() -> None:

@@ -10,14 +10,15 @@ import pytest
 from rdkit import Chem
 from scipy.spatial import cKDTree
 
-from ligandsmith.cli import main
-from ligandsmith.data import pseudo_complexes as module
+from ligandsmith.cli.main import main
 from ligandsmith.data.dataset import ComplexDataset, Split
-from ligandsmith.data.ligands import mol_from_ligand
-from ligandsmith.data.protein import Kind, Protein, read_protein
-from ligandsmith.data.pseudo_complexes import CutOptions, Parent, pseudo_complexes
-from ligandsmith.data.residue_templates import AMINO_ACIDS, Piece, mol_from_pieces, side_chain, template_atoms
-from ligandsmith.types import Complex, LigandsmithError, Rejection
+from ligandsmith.data.pseudo import complexes as module
+from ligandsmith.data.pseudo.complexes import CutOptions, Parent, pseudo_complexes
+from ligandsmith.data.pseudo.templates import AMINO_ACIDS, Piece, mol_from_pieces, side_chain, template_atoms
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.records import Complex, Rejection
+from ligandsmith.structure.ligands import mol_from_ligand
+from ligandsmith.structure.protein import Kind, Protein, read_protein
 
 EXAMPLES = Path(__file__).parents[2] / "examples/complexes"
 ZINC = "HETATM    1 ZN    ZN A   1       1.000   2.000   3.000  1.00 10.00          ZN"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from ligandsmith.data.safe_pickle import restricted_loads, restricted_torch_load
-from ligandsmith.types import LigandsmithError
+from ligandsmith.data.crossdocked.safe_pickle import restricted_loads, restricted_torch_load
+from ligandsmith.errors import LigandsmithError
 
 RECORD: dict[str, Any] = {
     "float": torch.tensor([[1.5, -2.0, 3.25], [0.0, 1e-3, 7.0]]),

@@ -9,10 +9,10 @@ import torch
 from ligandsmith.config import PocketConfig
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.shapes import LIGAND, POCKET, ROWS, EvenSampler, collate_to_few_shapes
+from ligandsmith.data.static_shapes import LIGAND, POCKET, ROWS, EvenSampler, collate_to_few_shapes
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.types import Complex
+from ligandsmith.records import Complex
+from ligandsmith.structure.vocabulary import VOCABULARY
 
 
 @pytest.fixture(scope="module")

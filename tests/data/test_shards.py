@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from ligandsmith.data.shards import ShardReader, ShardWriter, read_record, write_shards
-from ligandsmith.data.structures import read_complex
-from ligandsmith.types import Complex, LigandsmithError, Pocket, Rejection
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.records import Complex, Pocket, Rejection
+from ligandsmith.structure.files import read_complex
 
 TOLERANCE = 0.5e-3 + 1e-5  # Å: half a stored unit, and float32 at 100 Å
 EXAMPLES = Path(__file__).parents[2] / "examples" / "complexes"

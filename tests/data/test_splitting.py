@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from ligandsmith.data import vocabulary as vocab
 from ligandsmith.data.dataset import ComplexDataset, Manifest, read_splits, write_manifest
-from ligandsmith.data.ligands import ligand_from_mol
 from ligandsmith.data.shards import write_shards
 from ligandsmith.data.splitting import (
     ONE_LETTER,
@@ -21,7 +19,10 @@ from ligandsmith.data.splitting import (
     pocket_sequence,
     split_dataset,
 )
-from ligandsmith.types import Complex, Ligand, LigandsmithError, Pocket
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.records import Complex, Ligand, Pocket
+from ligandsmith.structure import vocabulary as vocab
+from ligandsmith.structure.ligands import ligand_from_mol
 
 FAMILIES = {
     # the first 60 residues of hen egg-white lysozyme, of human ubiquitin, and of human myoglobin

@@ -9,10 +9,10 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
-from ligandsmith.data import vocabulary as vocab
-from ligandsmith.data.protein import Kind, UnreadableFile, read_protein
-from ligandsmith.data.structures import read_complex, read_ligand, read_ligand_file
-from ligandsmith.types import Complex, Rejection
+from ligandsmith.records import Complex, Rejection
+from ligandsmith.structure import vocabulary as vocab
+from ligandsmith.structure.files import read_complex, read_ligand, read_ligand_file
+from ligandsmith.structure.protein import Kind, UnreadableFile, read_protein
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "complexes" / "7sza"
 PROTEIN = gzip.decompress((EXAMPLE / "protein.pdb.gz").read_bytes()).decode()

@@ -15,8 +15,8 @@ from ligandsmith.data.transforms import (
     nearest_distance,
     to_frame,
 )
-from ligandsmith.data.vocabulary import CALPHA
-from ligandsmith.types import Complex, Pocket
+from ligandsmith.records import Complex, Pocket
+from ligandsmith.structure.vocabulary import CALPHA
 
 CONFIG = PocketConfig()
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ligandsmith.config import SamplingConfig
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.diffusion.guidance import GuidedDenoiser
 from ligandsmith.diffusion.layout import Layout
 from ligandsmith.diffusion.process import Given, NoisyLigand, coefficients, joined, to_clean

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from ligandsmith.batches import ComplexBatch
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.vocabulary import BOND_CLASSES, VOCABULARY
 from ligandsmith.diffusion.layout import Layout
-from ligandsmith.types import ComplexBatch
+from ligandsmith.structure.vocabulary import BOND_CLASSES, VOCABULARY
 
 LAYOUT = Layout(3, len(BOND_CLASSES))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.diffusion.layout import Layout
 from ligandsmith.diffusion.likelihood import CleanAt, DiffusionNLL, Latents, NoiseGrid, diffusion_nll, reachable
 from ligandsmith.diffusion.schedule import Schedule, make_schedule

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 
 KEYS = noise.make_keys(3, torch.arange(1000))
 

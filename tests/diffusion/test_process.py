@@ -5,16 +5,8 @@ import torch
 from torch import Tensor
 
 from ligandsmith.config import DiffusionConfig
-from ligandsmith.diffusion import noise
-from ligandsmith.diffusion.process import (
-    add_noise,
-    coefficients,
-    draw_times,
-    joined,
-    target,
-    to_clean,
-    to_noise,
-)
+from ligandsmith.diffusion import rng as noise
+from ligandsmith.diffusion.process import add_noise, coefficients, draw_times, joined, target, to_clean, to_noise
 from ligandsmith.diffusion.schedule import make_schedule
 
 SCHEDULES = ["linear", "cosine", "polynomial_2"]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ligandsmith.diffusion import noise
-from ligandsmith.diffusion.repulsion import LAST_TIME, LONGEST_PUSH, Walls
+from ligandsmith.diffusion import rng as noise
+from ligandsmith.diffusion.steric import LAST_TIME, LONGEST_PUSH, Walls
 
 SCALE = torch.tensor(3.0)
 KEYS = noise.make_keys(9, torch.arange(2))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.diffusion.process import add_noise, coefficients
 from ligandsmith.diffusion.samplers import SAMPLERS, Denoise, ddpm, dpmpp_2m, euler, time_grid
 from ligandsmith.diffusion.schedule import Schedule, make_schedule

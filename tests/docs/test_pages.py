@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ligandsmith import cli
+from ligandsmith.cli import main as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "examples").glob("**/*.md")])

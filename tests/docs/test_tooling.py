@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from ligandsmith import cli
-from ligandsmith.generation import LigandGenerator, read_pocket, shipped_weights
+from ligandsmith.checkpoints.files import load_checkpoint
+from ligandsmith.cli import main as cli
+from ligandsmith.generation.generator import LigandGenerator, shipped_weights
+from ligandsmith.generation.site import read_pocket
 from ligandsmith.models.size import FittedSizeModel
-from ligandsmith.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 

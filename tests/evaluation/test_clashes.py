@@ -8,8 +8,8 @@ from moved_poses import moved
 from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.evaluation.clashes import ClashCounter, posecheck_clashes
-from ligandsmith.evaluation.poses import load_protein
+from ligandsmith.evaluation.protein import load_protein
+from ligandsmith.evaluation.tools.clashes import ClashCounter, posecheck_clashes
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"
 ZINC = "HETATM    1 ZN    ZN A   1       0.000   0.000   0.000  1.00  0.00          ZN\n"

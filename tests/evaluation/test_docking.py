@@ -13,11 +13,11 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdMolAlign
 
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.evaluation.docking import VinaTool, receptor_key, site_box
-from ligandsmith.evaluation.poses import Protein, load_protein
-from ligandsmith.evaluation.receptor import atom_types, receptor_pdbqt
-from ligandsmith.evaluation.toolbox import make_tools
-from ligandsmith.evaluation.tools import Site, run_tool
+from ligandsmith.evaluation.protein import Protein, load_protein
+from ligandsmith.evaluation.tools.receptor import atom_types, receptor_pdbqt
+from ligandsmith.evaluation.tools.runner import Site, run_tool
+from ligandsmith.evaluation.tools.toolbox import make_tools
+from ligandsmith.evaluation.tools.vina import VinaTool, receptor_key, site_box
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"
 

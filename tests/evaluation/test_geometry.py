@@ -8,8 +8,8 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.ligands import mol_from_ligand
 from ligandsmith.evaluation.geometry import KINDS, LEAST, divergences, edges, histogram, measure, reference
+from ligandsmith.structure.ligands import mol_from_ligand
 
 HELD_OUT = 150  # ligands of the validation split
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ligandsmith.evaluation.hydrogens import BONDS, ProteinHydrogens
-from ligandsmith.evaluation.poses import Protein, load_protein
+from ligandsmith.evaluation.protein import Protein, load_protein
+from ligandsmith.evaluation.tools.hydrogens import BONDS, ProteinHydrogens
 
 SITE = Path(__file__).parents[2] / "examples/complexes/7sza"
 

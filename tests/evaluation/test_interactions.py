@@ -12,10 +12,10 @@ from rdkit import Chem
 from scipy.spatial import cKDTree
 
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.evaluation.interactions import InteractionsTool
-from ligandsmith.evaluation.poses import load_protein
-from ligandsmith.evaluation.residues import residue_molecule
-from ligandsmith.evaluation.tools import Site, run_tool
+from ligandsmith.evaluation.protein import load_protein
+from ligandsmith.evaluation.tools.interactions import InteractionsTool
+from ligandsmith.evaluation.tools.residues import residue_molecule
+from ligandsmith.evaluation.tools.runner import Site, run_tool
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"
 

@@ -9,7 +9,7 @@ from rdkit import Chem
 from ligandsmith.evaluation.input import EvaluationInput, KnownMolecules, NotRun, Sample
 from ligandsmith.evaluation.metrics import METRICS
 from ligandsmith.evaluation.statistics import estimate
-from ligandsmith.evaluation.tools import Site
+from ligandsmith.evaluation.tools.runner import Site
 
 
 def samples(*smiles: str) -> EvaluationInput:

@@ -13,8 +13,9 @@ from rdkit.Chem import rdDistGeom
 
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.poses import PoseBustersTool, count_clashes, load_protein
-from ligandsmith.evaluation.tools import Site
+from ligandsmith.evaluation.protein import count_clashes, load_protein
+from ligandsmith.evaluation.tools.posebusters import PoseBustersTool
+from ligandsmith.evaluation.tools.runner import Site
 
 COMPLEX = Path(__file__).parents[2] / "examples/complexes/7off"
 

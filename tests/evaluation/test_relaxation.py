@@ -11,11 +11,11 @@ from ligandsmith.chem.relax import relax
 from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation import relaxation
-from ligandsmith.evaluation.clashes import ClashCounter
-from ligandsmith.evaluation.poses import load_protein
+from ligandsmith.evaluation.protein import load_protein
 from ligandsmith.evaluation.relaxation import ProteinSurroundings, RelaxTool, relax_sdf, summary_lines
 from ligandsmith.evaluation.sources import load_reference, load_samples
-from ligandsmith.evaluation.tools import Site, run_tool
+from ligandsmith.evaluation.tools.clashes import ClashCounter
+from ligandsmith.evaluation.tools.runner import Site, run_tool
 
 SITE = Path(__file__).parents[2] / "examples/complexes/7sza"
 PROTEIN, LIGAND = SITE / "protein.pdb.gz", SITE / "ligand.sdf"

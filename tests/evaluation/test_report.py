@@ -12,11 +12,11 @@ import pytest
 from results_folder import HOSTILE, Made, write_results
 
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation import report
-from ligandsmith.evaluation.depiction import depict, histogram, outside
-from ligandsmith.evaluation.report import script_json, write_report
-from ligandsmith.evaluation.results import read_results
-from ligandsmith.evaluation.tables import markdown, number
+from ligandsmith.evaluation.report import page as report
+from ligandsmith.evaluation.report.depiction import depict, histogram, outside
+from ligandsmith.evaluation.report.page import script_json, write_report
+from ligandsmith.evaluation.report.results import read_results
+from ligandsmith.evaluation.report.tables import markdown, number
 
 PARTS = ("molecules.sdf", "references.sdf", "interactions.json")
 
@@ -257,7 +257,7 @@ def test_numbers_read_well() -> None:
 
 
 def test_the_report_leaves_torch_alone() -> None:
-    code = "import sys, ligandsmith.evaluation.report; print('torch' in sys.modules)"
+    code = "import sys, ligandsmith.evaluation.report.page; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

@@ -12,7 +12,7 @@ from rdkit import Chem
 from results_folder import HOSTILE, Made, write_results
 
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.evaluation.report import write_report
+from ligandsmith.evaluation.report.page import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api")
 BROWSER = next(

@@ -8,8 +8,8 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.evaluation.strain import StrainTool, strains
-from ligandsmith.evaluation.tools import Site, run_tool
+from ligandsmith.evaluation.tools.runner import Site, run_tool
+from ligandsmith.evaluation.tools.strain import StrainTool, strains
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"
 

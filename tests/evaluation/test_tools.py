@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from ligandsmith.evaluation.failure import ToolFailure
-from ligandsmith.evaluation.poses import Protein
-from ligandsmith.evaluation.tools import Answer, AnswerStore, Site, molecule_key, run_tool
+from ligandsmith.evaluation.protein import Protein
+from ligandsmith.evaluation.tools.failure import ToolFailure
+from ligandsmith.evaluation.tools.runner import Answer, AnswerStore, Site, molecule_key, run_tool
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.training_report import training_report
+from ligandsmith.evaluation.report.training import training_report
 
 
 def history(epochs: int) -> list[dict[str, object]]:
@@ -72,5 +72,5 @@ def test_what_is_no_history_is_an_error(tmp_path: Path, content: str) -> None:
 
 
 def test_it_leaves_torch_alone() -> None:
-    code = "import sys, ligandsmith.evaluation.training_report; print('torch' in sys.modules)"
+    code = "import sys, ligandsmith.evaluation.report.training; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

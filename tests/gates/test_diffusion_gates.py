@@ -12,28 +12,23 @@ from ligandsmith.chem.builder import build_molecule
 from ligandsmith.config import DenoiserConfig, DiffusionConfig, SamplingConfig, preset
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.ligands import mol_from_ligand
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.diffusion.guidance import GuidedDenoiser
 from ligandsmith.diffusion.process import NoisyLigand, add_noise, coefficients, joined, target
 from ligandsmith.diffusion.samplers import euler, time_grid
 from ligandsmith.diffusion.schedule import Linear
-from ligandsmith.losses import per_atom_mean
+from ligandsmith.generation.sampler import decoded_ligand
 from ligandsmith.models.denoiser import Denoiser
+from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.latents import PocketLatents, moments, null_pocket, pocket_latents
-from ligandsmith.sampling import decoded_ligand
-from ligandsmith.training.modules import (
-    DiffusionModel,
-    LigandVAETraining,
-    build_vaes,
-    pocket_input,
-    step_keys,
-)
+from ligandsmith.records import Ligand
+from ligandsmith.structure.ligands import mol_from_ligand
+from ligandsmith.structure.vocabulary import VOCABULARY
+from ligandsmith.training.losses import per_atom_mean
+from ligandsmith.training.modules import LigandVAETraining, denoising_report, pocket_input, step_keys
 from ligandsmith.training.objective import ObjectiveStep, denoising_errors
-from ligandsmith.training.optimization import learning_rate_factor, make_optimizer
-from ligandsmith.types import Ligand
+from ligandsmith.training.optim.optimizer import learning_rate_factor, make_optimizer
 
 pytestmark = pytest.mark.gate
 CPU = torch.device("cpu")
@@ -69,15 +64,17 @@ def test_g4_overfit_and_sample_back(record) -> None:
     model.stats.fit(moments(batch.ligand.x, posterior.mean_h, batch.ligand.mask))
 
     def loss(step: int) -> torch.Tensor:
-        report = model.report(batch.ligand, posterior.mean_h, pocket, step_keys(1, step, 8, (0, 1), CPU), share)
+        report = denoising_report(
+            model, batch.ligand, posterior.mean_h, pocket, step_keys(1, step, 8, (0, 1), CPU), share
+        )
         assert report.objective is not None  # the bonds are learned beside the total
         return report.objective
 
     _fit(model, 2000, 3e-3, loss)
     model.eval()
     with torch.no_grad():
-        terms = [model.report(batch.ligand, posterior.mean_h, pocket, step_keys(2, s, 8, (0, 1), CPU), share).terms
-                 for s in range(8)]  # fmt: skip
+        keys = [step_keys(2, s, 8, (0, 1), CPU) for s in range(8)]
+        terms = [denoising_report(model, batch.ligand, posterior.mean_h, pocket, k, share).terms for k in keys]
         rmsds, plain = (
             [_rmsd(_sampled(model, vaes, batch, pocket, row, setting), records[row].ligand) for row in range(8)]
             for setting in (replace(config.sampling, cfg_scale=1.0), PLAIN)

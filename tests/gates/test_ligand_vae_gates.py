@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from ligandsmith.batches import LigandBatch
+from ligandsmith.checkpoints.vae import load_vae
 from ligandsmith.data.collate import collate_ligands
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.vocabulary import VOCABULARY
 from ligandsmith.models.ligand_vae import LigandVAE
+from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.report_card import ReportCard, ligand_report_card
-from ligandsmith.training.trained_vae import load_vae
-from ligandsmith.types import LigandBatch
 
 pytestmark = pytest.mark.gate
 WEIGHTS = Path(__file__).parents[2] / "src/ligandsmith/weights/ligand_vae_tiny.pt"

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import PocketConfig
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.types import Complex, ComplexBatch
+from ligandsmith.records import Complex
+from ligandsmith.structure.vocabulary import VOCABULARY
 
 CUT = PocketConfig(radius=5.0, calpha_radius=6.0, max_atoms=90)
 

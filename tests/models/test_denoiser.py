@@ -12,9 +12,9 @@ import torch
 from networks import Skewed, denoiser_config, double_precision, rotation, wake, without_chirality
 from torch import Tensor
 
+from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import SamplingConfig
-from ligandsmith.data.vocabulary import BOND_CLASSES
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.diffusion.guidance import GuidedDenoiser
 from ligandsmith.diffusion.layout import Layout
 from ligandsmith.diffusion.process import NOTHING, Given, NoisyLigand, coefficients, to_clean
@@ -22,7 +22,7 @@ from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
 from ligandsmith.diffusion.schedule import make_schedule
 from ligandsmith.models.denoiser import Denoiser
 from ligandsmith.models.latents import PocketLatents, null_pocket, pocket_latents
-from ligandsmith.types import ComplexBatch
+from ligandsmith.structure.vocabulary import BOND_CLASSES
 
 WIDTH, POCKET_WIDTH = 4, 6
 KEYS = noise.make_keys(4, torch.arange(4))

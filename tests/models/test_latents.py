@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ligandsmith.batches import ComplexBatch
 from ligandsmith.models.latents import (
     MOMENTUM,
     LatentStats,
+    farthest_point_sampling,
     fingerprint,
     moments,
     null_pocket,
     pocket_latents,
-    spread_atoms,
 )
-from ligandsmith.types import ComplexBatch
 
 MEAN, SD = torch.tensor([1.0, -2.0, 0.1]), torch.tensor([0.2, 3.0, 1.0])
 
@@ -84,7 +84,7 @@ def test_statistics_travel_in_the_state() -> None:
 def test_anchors_are_spread_over_the_pocket(batch: ComplexBatch) -> None:
     assert batch.pocket is not None
     x, mask = batch.pocket.x, batch.pocket.mask
-    index, enough = spread_atoms(x[:3], mask[:3], 8)
+    index, enough = farthest_point_sampling(x[:3], mask[:3], 8)
     assert enough.all()
     for row in range(3):
         chosen = x[row][index[row]]
@@ -99,7 +99,7 @@ def test_anchors_are_spread_over_the_pocket(batch: ComplexBatch) -> None:
 def test_a_pocket_with_fewer_atoms_than_anchors_has_fewer() -> None:
     x = torch.tensor([[[0.0, 0, 1], [0, 0, 2], [0, 0, 5], [7, 7, 7]]])
     mask = torch.tensor([[True, True, True, False]])
-    index, enough = spread_atoms(x, mask, 6)
+    index, enough = farthest_point_sampling(x, mask, 6)
     assert enough.tolist() == [[True] * 3 + [False] * 3]
     assert sorted(index[0, :3].tolist()) == [0, 1, 2]
 

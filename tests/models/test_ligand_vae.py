@@ -9,13 +9,14 @@ from networks import Skewed, double_precision, doubled, ligand_config, rotation,
 from rdkit import Chem
 from torch import Tensor
 
+from ligandsmith.batches import ComplexBatch, LigandBatch, LigandPrediction
 from ligandsmith.data.collate import collate_ligands
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.fragments import draw_fragment
-from ligandsmith.data.ligands import ligand_from_mol, mol_from_ligand
-from ligandsmith.data.vocabulary import VOCABULARY
 from ligandsmith.models.ligand_vae import DECODER_MAX_MOVE, LigandVAE
-from ligandsmith.types import Complex, ComplexBatch, Ligand, LigandBatch, LigandPrediction
+from ligandsmith.records import Complex, Ligand
+from ligandsmith.structure.ligands import ligand_from_mol, mol_from_ligand
+from ligandsmith.structure.vocabulary import VOCABULARY
 
 SHIFT = torch.tensor([4.0, -7.0, 2.5], dtype=torch.float64)
 

@@ -7,11 +7,12 @@ import torch
 from networks import double_precision, doubled, pocket_config, rotation, wake
 from torch import Tensor
 
+from ligandsmith.batches import ComplexBatch, PocketBatch
 from ligandsmith.data.collate import collate_pockets
-from ligandsmith.data.vocabulary import BACKBONE_NAMES, CALPHA, VOCABULARY
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.models.pocket_vae import GLYCINE, PocketVAE, residue_means
-from ligandsmith.types import Complex, ComplexBatch, PocketBatch
+from ligandsmith.records import Complex
+from ligandsmith.structure.vocabulary import BACKBONE_NAMES, CALPHA, VOCABULARY
 
 KEYS = noise.make_keys(2, torch.arange(4))
 SHIFT = torch.tensor([3.0, -2.0, 8.0], dtype=torch.float64)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ligandsmith.diffusion.process import Given, NoisyLigand, coefficients
 from ligandsmith.diffusion.schedule import Linear
-from ligandsmith.models.recording import RecordedNetwork, mapped, tensors
+from ligandsmith.models.cudagraph import RecordedNetwork, mapped, tensors
 
 
 def noisy(device: str = "cpu", value: float = 0.0) -> NoisyLigand:

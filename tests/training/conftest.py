@@ -5,18 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ligandsmith.config import (
-    Config,
-    DenoiserConfig,
-    LigandVAEConfig,
-    PocketConfig,
-    PocketVAEConfig,
-)
+from ligandsmith.batches import ComplexBatch
+from ligandsmith.config import Config, DenoiserConfig, LigandVAEConfig, PocketConfig, PocketVAEConfig
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.types import Complex, ComplexBatch
+from ligandsmith.records import Complex
+from ligandsmith.structure.vocabulary import VOCABULARY
 
 SIZES = {"width": 32, "edge_width": 16, "channels": 4}
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from ligandsmith.data.vocabulary import VOCABULARY
+from ligandsmith.checkpoints import files as checkpoint
+from ligandsmith.checkpoints.files import load_checkpoint, save_checkpoint
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.training import checkpoint
-from ligandsmith.training.checkpoint import load_checkpoint, save_checkpoint
+from ligandsmith.structure.vocabulary import VOCABULARY
 
 CONTENT = {
     "kind": "ligand_vae",

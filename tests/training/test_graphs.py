@@ -7,14 +7,15 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from ligandsmith.cli import FAILED
+from ligandsmith.batches import ComplexBatch
+from ligandsmith.cli.main import FAILED
 from ligandsmith.config import Config
-from ligandsmith.data.shapes import to_few_shapes
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.training.graphs import GraphedStep
-from ligandsmith.training.modules import DiffusionModel, DiffusionTraining, build_vaes, step_keys
-from ligandsmith.training.muon import MuonAdamW
-from ligandsmith.types import ComplexBatch
+from ligandsmith.data.static_shapes import to_few_shapes
+from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
+from ligandsmith.structure.vocabulary import VOCABULARY
+from ligandsmith.training.cudagraphs import GraphedStep
+from ligandsmith.training.modules import DiffusionTraining, step_keys
+from ligandsmith.training.optim.muon import MuonAdamW
 from tiny_runs import Tiny, content
 
 CPU = torch.device("cpu")

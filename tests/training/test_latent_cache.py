@@ -12,13 +12,14 @@ from ligandsmith.config import Config, PocketConfig, PocketVAEConfig, to_dict
 from ligandsmith.data.collate import FramedDataset, collate, collate_pockets
 from ligandsmith.data.dataset import Split
 from ligandsmith.data.transforms import frame_origin, kept_part, mark_pocket
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.generation import LigandGenerator
+from ligandsmith.generation.generator import LigandGenerator
+from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketVAE
+from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training import latent_cache
 from ligandsmith.training.latent_cache import cached_pocket_latents
 from ligandsmith.training.loaders import DataOptions, open_records
-from ligandsmith.training.modules import DiffusionModel, build_vaes, pocket_input
+from ligandsmith.training.modules import pocket_input
 
 OPTIONS = DataOptions(limit=3)
 

@@ -8,24 +8,24 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from ligandsmith.batches import ComplexBatch, LossReport
 from ligandsmith.config import Config
 from ligandsmith.data.collate import collate
-from ligandsmith.data.vocabulary import VOCABULARY
+from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.latents import moments
+from ligandsmith.records import Complex
+from ligandsmith.structure.vocabulary import VOCABULARY
+from ligandsmith.training.microbatch import PartedModule, pairs_per_molecule
 from ligandsmith.training.modules import (
-    DiffusionModel,
     DiffusionTraining,
     LigandVAETraining,
     PocketVAETraining,
     StepKeys,
-    build_vaes,
     pocket_input,
     step_keys,
 )
-from ligandsmith.training.optimization import make_optimizer
+from ligandsmith.training.optim.optimizer import make_optimizer
 from ligandsmith.training.packing import PackedModule
-from ligandsmith.training.parts import PartedModule, pairs_per_molecule
-from ligandsmith.types import Complex, ComplexBatch, LossReport
 
 CPU = torch.device("cpu")
 KEYS = step_keys(3, 5, 4, (0, 1), CPU)

@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import Tensor, distributions, nn
 
+from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import Config
 from ligandsmith.data.collate import collate
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.diffusion.likelihood import NoiseGrid
-from ligandsmith.training.modules import DiffusionModel, build_vaes
+from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
+from ligandsmith.records import Complex
+from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.nll import DECODER_SD, ligand_nll, posterior_entropy, reconstruction_nats
-from ligandsmith.types import Complex, ComplexBatch
 
 KEYS = noise.make_keys(8, torch.arange(4))
 GRID = NoiseGrid(points=4)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ligandsmith.config import DiffusionConfig
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.diffusion.layout import Layout
 from ligandsmith.diffusion.process import Given, NoisyLigand, add_noise, coefficients, joined, target
 from ligandsmith.diffusion.schedule import make_schedule

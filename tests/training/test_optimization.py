@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ligandsmith.config import OptimizerConfig
-from ligandsmith.training.optimization import (
+from ligandsmith.training.optim.optimizer import (
     ExponentialMovingAverage,
     learning_rate_factor,
     make_optimizer,

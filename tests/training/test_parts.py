@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import preset
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.data.vocabulary import VOCABULARY
-from ligandsmith.training.modules import DiffusionModel, DiffusionTraining, build_vaes, step_keys
-from ligandsmith.training.parts import added, parts
-from ligandsmith.types import ComplexBatch
+from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
+from ligandsmith.structure.vocabulary import VOCABULARY
+from ligandsmith.training.microbatch import added, parts
+from ligandsmith.training.modules import DiffusionTraining, step_keys
 
 
 @pytest.fixture(scope="module")

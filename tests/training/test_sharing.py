@@ -7,11 +7,12 @@ import pytest
 import torch
 from rdkit import Chem
 
-from ligandsmith.cli import FAILED, main
+from ligandsmith.checkpoints.export import CARD, CONFIG, TENSORS, load_exported
+from ligandsmith.checkpoints.files import load_checkpoint
+from ligandsmith.cli.main import FAILED, main
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.generation import LigandGenerator, load, read_pocket
-from ligandsmith.training.checkpoint import load_checkpoint
-from ligandsmith.training.sharing import CARD, CONFIG, TENSORS, load_exported
+from ligandsmith.generation.generator import LigandGenerator, load
+from ligandsmith.generation.site import read_pocket
 from tiny_runs import ROOT
 
 SITE = ROOT / "examples/complexes/7off"

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ligandsmith.cli import FAILED
+from ligandsmith.checkpoints.vae import load_vae
+from ligandsmith.cli.main import FAILED
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.latents import fingerprint
-from ligandsmith.training.trained_vae import load_vae
 from tiny_runs import Tiny
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from ligandsmith.cli import FAILED, INTERRUPTED
+from ligandsmith.cli.main import FAILED, INTERRUPTED
 from ligandsmith.training import trainer as trainer_module
 from ligandsmith.training.modules import DiffusionTraining, LigandVAETraining
 from ligandsmith.training.trainer import Trainer

@@ -9,8 +9,8 @@ from rdkit import Chem, rdBase
 
 from ligandsmith.chem.graph import HEAVIEST_ELEMENT, MolecularGraph
 from ligandsmith.chem.repair import repair_aromaticity, repair_valence
-from ligandsmith.data.ligands import conformer
-from ligandsmith.types import BuildFailure, DecodedLigand
+from ligandsmith.records import BuildFailure, DecodedLigand
+from ligandsmith.structure.ligands import conformer
 
 FAILURE_REASONS = ("no atoms", "unknown element", "non-finite values", "valence", "kekulization", "chemistry")
 MAX_REPAIR_ROUNDS = 3

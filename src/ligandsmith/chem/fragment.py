@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from ligandsmith.data.ligands import BOND_TYPES, MAX_ATOMS, ligand_from_mol
-from ligandsmith.data.structures import read_ligand
-from ligandsmith.data.vocabulary import AROMATIC, BOND_CLASSES, NONE, SINGLE
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.types import BuildFailure, DecodedLigand, Ligand, Rejection
+from ligandsmith.records import BuildFailure, DecodedLigand, Ligand, Rejection
+from ligandsmith.structure.files import read_ligand
+from ligandsmith.structure.ligands import BOND_TYPES, MAX_ATOMS, ligand_from_mol
+from ligandsmith.structure.vocabulary import AROMATIC, BOND_CLASSES, NONE, SINGLE
 
 CHANGED = "fragment changed"
 FARTHEST = 10.0  # Å, from the nearest pocket atom

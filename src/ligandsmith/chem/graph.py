@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from ligandsmith.data.vocabulary import AROMATIC, DOUBLE, NONE, SINGLE, TRIPLE
-from ligandsmith.types import DecodedLigand
+from ligandsmith.records import DecodedLigand
+from ligandsmith.structure.vocabulary import AROMATIC, DOUBLE, NONE, SINGLE, TRIPLE
 
 RDKIT_BONDS = {
     SINGLE: Chem.BondType.SINGLE,

@@ -14,7 +14,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
 
 from ligandsmith.chem.surroundings import PocketAtoms, clashes_per_atom, tight_contacts
-from ligandsmith.types import GeneratedLigand
+from ligandsmith.records import GeneratedLigand
 
 PLAUSIBLE = 1.0  # crystal ligands have 0.7 in the mean
 WORST = 1000.0  # of a ligand that was not built

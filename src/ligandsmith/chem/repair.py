@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ligandsmith.chem.graph import MolecularGraph
-from ligandsmith.data.vocabulary import AROMATIC, DOUBLE, NONE, SINGLE, TRIPLE
+from ligandsmith.structure.vocabulary import AROMATIC, DOUBLE, NONE, SINGLE, TRIPLE
 
 TRUSTED_BOND = 0.9  # all bonds of an over-valent atom at least this probable: its charge is wrong, not its bonds
 MAX_KEKULE_TRIALS = 128

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from ligandsmith.batches import ComplexBatch, LigandBatch, PocketBatch
 from ligandsmith.config import PocketConfig
 from ligandsmith.data.fragments import draw_fragment
 from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.data.vocabulary import Vocabulary
-from ligandsmith.types import Complex, ComplexBatch, Ligand, LigandBatch, Pocket, PocketBatch
+from ligandsmith.records import Complex, Ligand, Pocket
+from ligandsmith.structure.vocabulary import Vocabulary
 
 CHUNK = 32  # global batches whose records are sorted by size together
 BLOCK = 64  # consecutive records that a reader decodes together (the row group of a shard)

@@ -24,11 +24,11 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from ligandsmith.data.dataset import Manifest, add_properties, refuse_existing, scratch_folder, write_manifest
-from ligandsmith.data.ligands import ligand_from_mol
 from ligandsmith.data.shards import ShardWriter
 from ligandsmith.data.splitting import hold_out_groups, scaffold_of
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.types import Complex, Rejection
+from ligandsmith.records import Complex, Rejection
+from ligandsmith.structure.ligands import ligand_from_mol
 
 log = logging.getLogger(__name__)
 

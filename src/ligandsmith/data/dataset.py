@@ -16,11 +16,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ligandsmith.data import vocabulary as vocab
 from ligandsmith.data.properties import read_properties, write_properties
 from ligandsmith.data.shards import FORMAT_VERSION, ShardReader
-from ligandsmith.files import whole_file
-from ligandsmith.types import Complex, LigandsmithError, Rejection
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import atomic_write
+from ligandsmith.records import Complex, Rejection
+from ligandsmith.structure import vocabulary as vocab
 
 MANIFEST = "manifest.json"
 SPLITS = "splits.json"
@@ -248,7 +249,7 @@ def file_hash(path: Path) -> str:
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON with a line per entry of the outer two levels' lists, atomically."""
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from ligandsmith.types import Ligand
+from ligandsmith.records import Ligand
 
 MOST_CUTS = 3  # bonds
 LARGEST_SHARE = 0.85  # of the atoms that are given

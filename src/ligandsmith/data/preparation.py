@@ -22,10 +22,11 @@ from ligandsmith.data.dataset import (
     write_json,
     write_manifest,
 )
-from ligandsmith.data.pocket import RADIUS, site_sequences
 from ligandsmith.data.shards import write_shards
-from ligandsmith.data.structures import LIGAND_SUFFIXES, PROTEIN_SUFFIXES, complex_from, read_files, suffix
-from ligandsmith.types import Complex, LigandsmithError, Rejection
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.records import Complex, Rejection
+from ligandsmith.structure.files import LIGAND_SUFFIXES, PROTEIN_SUFFIXES, complex_from, read_files, suffix
+from ligandsmith.structure.pocket import RADIUS, site_sequences
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import QED, rdMolDescriptors
 
-from ligandsmith.data.ligands import mol_from_ligand
 from ligandsmith.data.shards import ShardReader
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import whole_file
+from ligandsmith.files import atomic_write
+from ligandsmith.structure.ligands import mol_from_ligand
 
 FILE = "properties.parquet"
 
@@ -57,7 +57,7 @@ def write_properties(folder: Path, shards: Sequence[Path]) -> int:
             values.append(row)
     columns = np.stack(values) if values else np.empty((0, len(PROPERTIES)), np.float32)
     table = pa.table({"id": ids, **{name: columns[:, i] for i, name in enumerate(PROPERTIES)}})
-    with whole_file(Path(folder) / FILE) as part:
+    with atomic_write(Path(folder) / FILE) as part:
         pq.write_table(table, part)
     return len(ids)
 

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ligandsmith.types import Complex, Ligand, LigandsmithError, Pocket, Rejection
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.records import Complex, Ligand, Pocket, Rejection
 
 FORMAT_VERSION = 1
 ROWS_PER_GROUP = 64

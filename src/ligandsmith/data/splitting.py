@@ -22,7 +22,6 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ligandsmith.data import vocabulary as vocab
 from ligandsmith.data.dataset import (
     KINDS,
     Manifest,
@@ -34,10 +33,11 @@ from ligandsmith.data.dataset import (
     write_manifest,
 )
 from ligandsmith.data.homology import related_pairs
-from ligandsmith.data.ligands import mol_from_ligand
 from ligandsmith.data.shards import ShardReader
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.types import Complex, Pocket
+from ligandsmith.records import Complex, Pocket
+from ligandsmith.structure import vocabulary as vocab
+from ligandsmith.structure.ligands import mol_from_ligand
 
 SplitBy = Literal["sequence", "scaffold", "random", "file"]
 METHODS: tuple[SplitBy, ...] = ("sequence", "scaffold", "random", "file")

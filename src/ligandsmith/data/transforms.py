@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ligandsmith.config import PocketConfig
-from ligandsmith.data.vocabulary import CALPHA
-from ligandsmith.types import Complex, Ligand, Pocket
+from ligandsmith.records import Complex, Ligand, Pocket
+from ligandsmith.structure.vocabulary import CALPHA
 
 NO_POCKET_SPREAD = 2.0  # Å per axis, s.d. of the ligand's centre around the origin where there is no pocket
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from ligandsmith.config import SamplingConfig
 from ligandsmith.diffusion.layout import Layout
 from ligandsmith.diffusion.process import NOTHING, Given, NoisyLigand, coefficients, joined, to_clean
-from ligandsmith.diffusion.repulsion import Walls
 from ligandsmith.diffusion.schedule import Schedule
+from ligandsmith.diffusion.steric import Walls
 
 Predict = Callable[[NoisyLigand, Tensor], Tensor]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 
 
 class Layout(NamedTuple):

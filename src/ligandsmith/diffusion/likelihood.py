@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.diffusion.layout import Layout
 from ligandsmith.diffusion.schedule import Schedule
 

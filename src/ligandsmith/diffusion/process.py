@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ligandsmith.config import DiffusionConfig
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.diffusion.schedule import Schedule
 
 

@@ -6,10 +6,10 @@ from typing import Any
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 
-from ligandsmith.evaluation.clashes import ClashCounter
 from ligandsmith.evaluation.input import EvaluationInput, KnownMolecules, NotRun, Sample
-from ligandsmith.evaluation.poses import count_clashes
+from ligandsmith.evaluation.protein import count_clashes
 from ligandsmith.evaluation.statistics import Value
+from ligandsmith.evaluation.tools.clashes import ClashCounter
 
 FINGERPRINT_RADIUS = 2
 FINGERPRINT_BITS = 2048

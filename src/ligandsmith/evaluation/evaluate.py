@@ -15,7 +15,7 @@ from rdkit import rdBase
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.input import EvaluationInput, KnownMolecules, NotRun, Sample
 from ligandsmith.evaluation.metrics import METRICS
-from ligandsmith.evaluation.poses import load_protein
+from ligandsmith.evaluation.protein import load_protein
 from ligandsmith.evaluation.protocols import NO_TOOLS, Protocol
 from ligandsmith.evaluation.sources import (
     PathLike,
@@ -28,9 +28,9 @@ from ligandsmith.evaluation.sources import (
 )
 from ligandsmith.evaluation.statistics import Value
 from ligandsmith.evaluation.summary import Evaluation, Scored, rows_of, summarise
-from ligandsmith.evaluation.toolbox import make_tools
-from ligandsmith.evaluation.tools import Answer, Site, run_tool
-from ligandsmith.many.engines import ENGINES
+from ligandsmith.evaluation.tools.runner import Answer, Site, run_tool
+from ligandsmith.evaluation.tools.toolbox import make_tools
+from ligandsmith.parallel.engines import ENGINES
 
 log = logging.getLogger("ligandsmith")
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from rdkit import Chem
 
-from ligandsmith.evaluation.tools import Answer, Site
+from ligandsmith.evaluation.tools.runner import Answer, Site
 
 SAME_SIZE = 2  # heavy atoms more or fewer than the reference
 

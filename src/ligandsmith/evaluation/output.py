@@ -10,10 +10,10 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.poses import Protein
+from ligandsmith.evaluation.protein import Protein
 from ligandsmith.evaluation.sources import PathLike, file_name
 from ligandsmith.evaluation.summary import Evaluation, Scored
-from ligandsmith.files import whole_file
+from ligandsmith.files import atomic_write
 
 SHOWN_RADIUS = 8.0  # Å around reference or molecules: residues of pockets/*.pdb
 POSE_FILES = {"min_pose": "minimised.sdf", "dock_pose": "docked.sdf"}
@@ -34,7 +34,7 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> tuple[Path,
     table, summary = folder / "per_molecule.csv", folder / "summary.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(table) as part, part.open("w", encoding="utf-8", newline="") as file:
+        with atomic_write(table) as part, part.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(evaluation.rows[0]))
             writer.writeheader()
             writer.writerows(evaluation.rows)
@@ -46,7 +46,7 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> tuple[Path,
 
 
 def _write_json(path: Path, data: Any) -> None:
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
@@ -64,7 +64,7 @@ def _write_structures(evaluation: Evaluation, folder: Path) -> None:
         if s.data.site.protein is not None:
             path = folder / "pockets" / f"{file_name(s.source.pocket)}.pdb"
             path.parent.mkdir(exist_ok=True)
-            with whole_file(path) as part:
+            with atomic_write(path) as part:
                 part.write_text(pocket_pdb(s, s.data.site.protein), encoding="utf-8")
     interactions = {key: value for s in scored for key, value in _interactions(s).items()}
     if interactions:

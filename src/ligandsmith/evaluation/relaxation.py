@@ -18,10 +18,10 @@ from ligandsmith.chem.relax import CUTOFF, DEFAULTS, RelaxFailure, RelaxOptions,
 from ligandsmith.chem.sdf import SdfRecord, read_sdf, write_sdf
 from ligandsmith.chem.surroundings import Surroundings
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.hydrogens import ProteinHydrogens
-from ligandsmith.evaluation.poses import Protein, count_clashes, load_protein
+from ligandsmith.evaluation.protein import Protein, count_clashes, load_protein
 from ligandsmith.evaluation.sources import SAMPLES_FILE, generation_log, load_reference
-from ligandsmith.evaluation.tools import Answer, Site, ToolFailure, run_tool
+from ligandsmith.evaluation.tools.hydrogens import ProteinHydrogens
+from ligandsmith.evaluation.tools.runner import Answer, Site, ToolFailure, run_tool
 
 POSES_FILE, SUMMARY_FILE = "relaxed.sdf", "relax.json"
 HYDROGEN, CARBON, NITROGEN, OXYGEN = 1, 6, 7, 8

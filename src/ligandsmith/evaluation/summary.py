@@ -15,7 +15,7 @@ from ligandsmith.evaluation.metrics import METRICS, Metric
 from ligandsmith.evaluation.protocols import Protocol
 from ligandsmith.evaluation.sources import Source
 from ligandsmith.evaluation.statistics import Value, estimate
-from ligandsmith.evaluation.tools import Answer
+from ligandsmith.evaluation.tools.runner import Answer
 
 FORMAT = 2
 PROGRAMS = ("ligandsmith", "rdkit", "numpy", "gemmi", "posebusters", "vina", "meeko", "prolif")

@@ -11,21 +11,12 @@ from torch import Tensor, nn
 
 from ligandsmith.config import DenoiserConfig
 from ligandsmith.data.properties import PROPERTIES
-from ligandsmith.data.vocabulary import BOND_CLASSES
 from ligandsmith.diffusion.layout import Layout
 from ligandsmith.diffusion.process import Given, NoisyLigand
 from ligandsmith.models.latents import PocketLatents
-from ligandsmith.models.layers import (
-    BLOCKS,
-    BlockConfig,
-    Edges,
-    Keys,
-    dense_edges,
-    gathered_edges,
-    linear_of,
-    nearest,
-)
+from ligandsmith.models.layers import BLOCKS, BlockConfig, Edges, Keys, dense_edges, gathered_edges, linear_of, nearest
 from ligandsmith.models.radial import FourierTime, RadialBasis, Tabulated
+from ligandsmith.structure.vocabulary import BOND_CLASSES
 
 TIME_FEATURES = 32
 TYPICAL_SIZE = 25.0  # atoms; scales the size feature to about one

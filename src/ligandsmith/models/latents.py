@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ligandsmith.types import TensorRecord
+from ligandsmith.batches import TensorRecord
 
 MOMENTUM = 0.05  # of the running statistics in joint training
 
@@ -28,7 +28,7 @@ class PocketLatents(TensorRecord):
     leading: int | None = None  # so many of them, the first, may have an atom, and the others have none; None: unknown
 
 
-def spread_atoms(x: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def farthest_point_sampling(x: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Farthest-point sampling from the atom nearest the origin: index and mask [B, count]."""
     with torch.no_grad():
         far = x.new_full((), -1.0)
@@ -49,7 +49,7 @@ def pocket_latents(x: Tensor, h: Tensor, mask: Tensor, anchors: int) -> PocketLa
     if anchors == 0:
         empty = torch.zeros(len(x), 0, dtype=torch.long, device=x.device)
         return PocketLatents(x, h, mask, empty, empty.bool())
-    index, enough = spread_atoms(x, mask, anchors)
+    index, enough = farthest_point_sampling(x, mask, anchors)
     return PocketLatents(x, h, mask, index, enough)
 
 

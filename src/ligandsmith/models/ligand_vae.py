@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ligandsmith.batches import LigandBatch, LigandPrediction, Posterior
 from ligandsmith.config import LigandVAEConfig
-from ligandsmith.data.vocabulary import AROMATIC, Vocabulary
 from ligandsmith.models.layers import BLOCKS, BlockConfig, Edges, dense_edges
 from ligandsmith.models.radial import RadialBasis
-from ligandsmith.types import LigandBatch, LigandPrediction, Posterior
+from ligandsmith.structure.vocabulary import AROMATIC, Vocabulary
 
 LOGVAR_RANGE = (-8.0, 2.0)
 DECODER_MAX_MOVE = 0.5  # Å per block

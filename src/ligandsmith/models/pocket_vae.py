@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ligandsmith.batches import PocketBatch, Posterior, TensorRecord
 from ligandsmith.config import PocketVAEConfig
-from ligandsmith.data.vocabulary import BACKBONE_NAMES, CALPHA, OTHER_RESIDUE, Vocabulary
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.models.layers import BLOCKS, BlockConfig, Edges, gathered_edges, nearest
 from ligandsmith.models.radial import RadialBasis
-from ligandsmith.types import PocketBatch, Posterior, TensorRecord
+from ligandsmith.structure.vocabulary import BACKBONE_NAMES, CALPHA, OTHER_RESIDUE, Vocabulary
 
 LOGVAR_RANGE = (-8.0, 2.0)
 GLYCINE = 7  # index in vocabulary.RESIDUES; it has no side chain to mask

@@ -12,20 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import Config
 from ligandsmith.data.collate import collate
-from ligandsmith.data.vocabulary import VOCABULARY
+from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
+from ligandsmith.structure.vocabulary import VOCABULARY
+from ligandsmith.training.gradient_checkpointing import enable_gradient_checkpointing
 from ligandsmith.training.loaders import DataOptions, Loaders, make_loaders
-from ligandsmith.training.memory import enable_gradient_checkpointing
-from ligandsmith.training.modules import (
-    DiffusionModel,
-    DiffusionTraining,
-    LigandVAETraining,
-    PocketVAETraining,
-    build_vaes,
-    step_keys,
-)
-from ligandsmith.types import ComplexBatch
+from ligandsmith.training.modules import DiffusionTraining, LigandVAETraining, PocketVAETraining, step_keys
 
 COPIES = 5  # weights, gradients, their average, and at most two moments of the optimizer, in single precision
 SMALL = (2, 6)  # molecules of the two batches

@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.parallel.devices import usable_device, use_threads
 
 log = logging.getLogger("ligandsmith")
 
@@ -25,22 +26,6 @@ class Hardware:
     threads: int = 0  # per process; 0: the cores this process may use, shared among its processes
     gradient_checkpointing: bool = False
     cpu_bf16: bool = False  # mixed precision on a CPU that multiplies bfloat16
-
-
-def usable_device(name: str) -> str:
-    """Either "cuda" or "cpu"; without a GPU, "cuda" becomes "cpu" with one line. Raises LigandsmithError."""
-    if name not in ("cuda", "cpu"):
-        raise LigandsmithError(f"--device {name}: choose cuda or cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        log.warning("--device cuda: no GPU here; using the CPU, in full precision")
-        return "cpu"
-    return name
-
-
-def use_threads(threads: int, processes: int = 1) -> None:
-    """Set the CPU threads of this process; 0 shares the cores it may run on among the processes of the machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(threads or max(1, cores // max(processes, 1)))
 
 
 def process_counts(hardware: Hardware) -> tuple[int, int]:

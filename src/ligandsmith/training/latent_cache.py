@@ -14,10 +14,10 @@ from safetensors.numpy import save_file
 from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.dataset import MANIFEST, SPLITS, Split, open_dataset
 from ligandsmith.data.transforms import frame_origin, shift
-from ligandsmith.data.vocabulary import Vocabulary
-from ligandsmith.files import whole_file
+from ligandsmith.files import atomic_write
 from ligandsmith.models.latents import fingerprint
 from ligandsmith.models.pocket_vae import PocketVAE
+from ligandsmith.structure.vocabulary import Vocabulary
 from ligandsmith.training.loaders import DataOptions, open_records
 
 log = logging.getLogger("ligandsmith")
@@ -38,7 +38,7 @@ def cached_pocket_latents(
         for split in (Split.TRAIN, Split.VALIDATION):
             latents |= _encode(vae, options, split, vocabulary, fabric.device)
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             save_file(latents, part)
         log.info("Cached the latents of %d pockets in %s", len(latents), path)
     fabric.barrier()

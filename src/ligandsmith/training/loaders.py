@@ -12,15 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import Config
 from ligandsmith.data.collate import BucketSampler, FramedDataset, collate
-from ligandsmith.data.crossdocked import CrossDockedDataset
+from ligandsmith.data.crossdocked.reader import CrossDockedDataset
 from ligandsmith.data.dataset import KINDS, SPLITS, ComplexDataset, Split, open_dataset, read_splits, shard_paths
-from ligandsmith.data.shapes import EvenSampler, collate_to_few_shapes
 from ligandsmith.data.shards import ShardReader
-from ligandsmith.data.vocabulary import VOCABULARY, Vocabulary
+from ligandsmith.data.static_shapes import EvenSampler, collate_to_few_shapes
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.types import Complex, ComplexBatch
+from ligandsmith.records import Complex
+from ligandsmith.structure.vocabulary import VOCABULARY, Vocabulary
 
 log = logging.getLogger("ligandsmith")
 LISTED = 20  # ids in a warning

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ligandsmith.config import Config
-from ligandsmith.data.vocabulary import Vocabulary
-from ligandsmith.diffusion import noise
+from ligandsmith.batches import ComplexBatch, LigandBatch, LossReport, PocketBatch
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.diffusion.process import Given, draw_times
-from ligandsmith.diffusion.schedule import make_schedule
-from ligandsmith.losses import (
+from ligandsmith.models.latent_diffusion import DiffusionModel
+from ligandsmith.models.latents import PocketLatents, moments, null_pocket, pocket_latents, seen_latents
+from ligandsmith.models.ligand_vae import LigandVAE
+from ligandsmith.models.pocket_vae import PocketVAE
+from ligandsmith.training.losses import (
     bonded_pairs,
     denoising_loss,
     gaussian_kl,
@@ -23,13 +25,7 @@ from ligandsmith.losses import (
     pocket_vae_loss,
     vae_loss,
 )
-from ligandsmith.models.denoiser import Denoiser
-from ligandsmith.models.latents import LatentStats, PocketLatents, moments, null_pocket, pocket_latents, seen_latents
-from ligandsmith.models.ligand_vae import LigandVAE
-from ligandsmith.models.pocket_vae import PocketVAE
-from ligandsmith.models.size import CUTS, FittedSizeModel, SizeModel
 from ligandsmith.training.objective import ObjectiveStep, denoising_errors
-from ligandsmith.types import ComplexBatch, LigandBatch, LossReport, PocketBatch
 
 EACH_PROPERTY = 0.7
 POCKET_WEIGHTS = {"residue": 0.2, "atom_name": 0.2, "masked": 1.0, "offset": 1.0}
@@ -108,70 +104,48 @@ def pocket_vae_report(
     return pocket_vae_loss(prediction, target, hidden, gaussian_kl(posterior).sum(-1), weights, share)
 
 
-class DiffusionModel(nn.Module):
-    """Denoiser, size model and latent statistics: what `diffusion_state` holds."""
+def _given(model: DiffusionModel, ligand: LigandBatch, keys: Tensor) -> Given:
+    """What the denoiser is told of each ligand: some atoms, some properties."""
+    c = model.config
+    given = Given()
+    if c.denoiser.fragments and ligand.fixed is not None and ligand.fragment_latent is not None:
+        given = given._replace(fixed=ligand.fixed, fragment=model.fragment(ligand.fragment_latent, ligand.fixed))
+    if c.denoiser.properties and ligand.properties is not None:
+        told = told_properties(ligand.properties, keys, c.diffusion.property_prob)
+        given = given._replace(properties=told)
+    return given
 
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.config = config
-        z, p = config.ligand_vae.latent_width, config.pocket_vae.latent_width
-        self.denoiser = Denoiser(config.denoiser, z, p, config.diffusion.prediction)
-        self.size = SizeModel(p)
-        fitted = CUTS if config.pocket.fitted_sizes else ()  # not trained here
-        self.fitted_sizes = nn.ModuleDict({cut: FittedSizeModel(p) for cut in fitted}).eval().requires_grad_(False)
-        self.stats = LatentStats(z)
-        self.schedule = make_schedule(config.diffusion.schedule, config.diffusion.precision)
 
-    def size_model(self, cut: str) -> SizeModel | FittedSizeModel:
-        """The size model for a pocket that was cut in this way; the general one where none was fitted to it."""
-        fitted: dict[str, FittedSizeModel] = dict(self.fitted_sizes.items())  # type: ignore[arg-type]
-        return fitted.get(cut, self.size)
-
-    def _given(self, ligand: LigandBatch, keys: Tensor) -> Given:
-        """What the denoiser is told of each ligand: some atoms, some properties."""
-        c = self.config
-        given = Given()
-        if c.denoiser.fragments and ligand.fixed is not None and ligand.fragment_latent is not None:
-            given = given._replace(fixed=ligand.fixed, fragment=self.fragment(ligand.fragment_latent, ligand.fixed))
-        if c.denoiser.properties and ligand.properties is not None:
-            told = told_properties(ligand.properties, keys, c.diffusion.property_prob)
-            given = given._replace(properties=told)
-        return given
-
-    def fragment(self, latent: Tensor, fixed: Tensor) -> Tensor:
-        """Latents [B, N, Z] of a fragment by itself, normalised, zero where nothing is given."""
-        return self.stats.normalise(latent.new_zeros(*fixed.shape, 3), latent, fixed)[..., 3:]
-
-    def report(
-        self, ligand: LigandBatch, mean_h: Tensor, pocket: PocketLatents, keys: StepKeys, share: Tensor
-    ) -> LossReport:
-        """Denoising loss of ligands with posterior means `mean_h` [B, N, Z] in their pockets."""
-        diffusion = self.config.diffusion
-        draws = diffusion.noise_draws
-        z = self.stats.normalise(ligand.x, mean_h, ligand.mask)
-        z = self.denoiser.layout.with_bonds(z, ligand.bonds, ligand.mask)
-        number = torch.arange(draws, device=z.device)
-        molecule_keys = noise.combine(keys.molecules.unsqueeze(-1), number).flatten()
-        step = ObjectiveStep(diffusion, self.schedule, self.stats.scale_x, molecule_keys, keys.step)
-        step.given = self._given(ligand, keys.molecules).repeated(draws)
-        mask = ligand.mask.repeat_interleave(draws, 0)
-        if diffusion.geometry_weight > 0:
-            bonded, one_three = bonded_pairs(ligand.bonds)
-            step.pairs = (bonded | one_three).repeat_interleave(draws, 0)
-        errors = denoising_errors(self.denoiser, self.denoiser.keys(pocket), z.repeat_interleave(draws, 0), mask, step)
-        levels = noise_level_sums(
-            {name: errors[name].detach() for name in ("x", "h")},
-            draw_times(molecule_keys, diffusion)[0],
-            share.repeat_interleave(draws) / draws,
-        )
-        errors = {name: value.view(-1, draws).mean(-1) for name, value in errors.items()}
-        auxiliary = {"size": 0.1 * self.size.loss(pocket, ligand.mask.sum(-1))}
-        if "geometry" in errors:
-            auxiliary["geometry"] = diffusion.geometry_weight * errors.pop("geometry")
-        if "bonds" in errors:
-            auxiliary["bonds"] = diffusion.bond_weight * errors.pop("bonds")
-        report = denoising_loss(errors, {"x": 3, "h": mean_h.shape[-1]}, share, auxiliary)
-        return replace(report, terms={**report.terms, **levels})
+def denoising_report(
+    model: DiffusionModel, ligand: LigandBatch, mean_h: Tensor, pocket: PocketLatents, keys: StepKeys, share: Tensor
+) -> LossReport:
+    """Denoising loss of ligands with posterior means `mean_h` [B, N, Z] in their pockets."""
+    diffusion = model.config.diffusion
+    draws = diffusion.noise_draws
+    z = model.stats.normalise(ligand.x, mean_h, ligand.mask)
+    z = model.denoiser.layout.with_bonds(z, ligand.bonds, ligand.mask)
+    number = torch.arange(draws, device=z.device)
+    molecule_keys = noise.combine(keys.molecules.unsqueeze(-1), number).flatten()
+    step = ObjectiveStep(diffusion, model.schedule, model.stats.scale_x, molecule_keys, keys.step)
+    step.given = _given(model, ligand, keys.molecules).repeated(draws)
+    mask = ligand.mask.repeat_interleave(draws, 0)
+    if diffusion.geometry_weight > 0:
+        bonded, one_three = bonded_pairs(ligand.bonds)
+        step.pairs = (bonded | one_three).repeat_interleave(draws, 0)
+    errors = denoising_errors(model.denoiser, model.denoiser.keys(pocket), z.repeat_interleave(draws, 0), mask, step)
+    levels = noise_level_sums(
+        {name: errors[name].detach() for name in ("x", "h")},
+        draw_times(molecule_keys, diffusion)[0],
+        share.repeat_interleave(draws) / draws,
+    )
+    errors = {name: value.view(-1, draws).mean(-1) for name, value in errors.items()}
+    auxiliary = {"size": 0.1 * model.size.loss(pocket, ligand.mask.sum(-1))}
+    if "geometry" in errors:
+        auxiliary["geometry"] = diffusion.geometry_weight * errors.pop("geometry")
+    if "bonds" in errors:
+        auxiliary["bonds"] = diffusion.bond_weight * errors.pop("bonds")
+    report = denoising_loss(errors, {"x": 3, "h": mean_h.shape[-1]}, share, auxiliary)
+    return replace(report, terms={**report.terms, **levels})
 
 
 def told_properties(properties: Tensor, keys: Tensor, share: float) -> Tensor:
@@ -225,7 +199,7 @@ class DiffusionTraining(nn.Module):
             if ligand.fixed is not None:
                 ligand = replace(ligand, fragment_latent=self.vae("ligand").encode_fragment(ligand))
             pocket = pocket_input(self.vae("protein"), batch, self.model.config.denoiser.anchors)
-        report = self.model.report(ligand, mean_h, pocket, keys, share)
+        report = denoising_report(self.model, ligand, mean_h, pocket, keys, share)
         if not self.trained:
             return report
         parts = {"diffusion": report}
@@ -252,10 +226,3 @@ def _summed(parts: dict[str, LossReport]) -> LossReport:
     per_molecule = torch.stack([r.per_molecule for r in parts.values() if r.per_molecule is not None]).sum(0)
     total = torch.stack([r.total for r in parts.values()]).sum()
     return LossReport(total, terms, {}, per_molecule, objective)
-
-
-def build_vaes(config: Config, vocabulary: Vocabulary) -> nn.ModuleDict:
-    """Untrained {"ligand": LigandVAE, "protein": PocketVAE}."""
-    return nn.ModuleDict({
-        "ligand": LigandVAE(config.ligand_vae, vocabulary), "protein": PocketVAE(config.pocket_vae, vocabulary)
-    })  # fmt: skip

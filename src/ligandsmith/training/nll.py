@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ligandsmith.diffusion import noise
+from ligandsmith.batches import ComplexBatch, LigandBatch, LigandPrediction, Posterior
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.diffusion.likelihood import Latents, NoiseGrid, diffusion_nll
 from ligandsmith.diffusion.process import NoisyLigand, coefficients, joined, to_clean
+from ligandsmith.models.latent_diffusion import DiffusionModel
 from ligandsmith.models.latents import PocketLatents
 from ligandsmith.models.size import size_classes
-from ligandsmith.training.modules import DiffusionModel, pocket_input
-from ligandsmith.types import ComplexBatch, LigandBatch, LigandPrediction, Posterior
+from ligandsmith.training.modules import pocket_input
 
 DECODER_SD = 0.1  # Å, of the decoder's Gaussian around its coordinates
 

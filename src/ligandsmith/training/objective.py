@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ligandsmith.config import DiffusionConfig
-from ligandsmith.diffusion import noise
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.diffusion.process import (
     NOTHING,
     NoisyLigand,
@@ -16,8 +16,8 @@ from ligandsmith.diffusion.process import (
     to_clean,
 )
 from ligandsmith.diffusion.schedule import Schedule
-from ligandsmith.losses import bond_nats, distance_error, per_atom_mean
 from ligandsmith.models.denoiser import Denoiser, DenoiserKeys
+from ligandsmith.training.losses import bond_nats, distance_error, per_atom_mean
 
 
 def self_conditions(step_key: Tensor) -> bool:

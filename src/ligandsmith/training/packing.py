@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ligandsmith.types import LossReport
+from ligandsmith.batches import LossReport
 
 
 class Packed:

@@ -6,8 +6,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ligandsmith.files import whole_file
-from ligandsmith.losses import LEVEL
+from ligandsmith.files import atomic_write
+from ligandsmith.training.losses import LEVEL
 
 
 def plot_losses(history: list[dict[str, Any]], path: Path) -> None:
@@ -30,5 +30,5 @@ def plot_losses(history: list[dict[str, Any]], path: Path) -> None:
         below.legend(fontsize="small", ncols=2)
     for axes in (above, below):
         axes.grid(alpha=0.3)
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, dpi=110, format="png")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ligandsmith.diffusion import noise
-from ligandsmith.losses import bonded_pairs, gaussian_kl
+from ligandsmith.batches import LigandBatch, LigandPrediction
+from ligandsmith.diffusion import rng as noise
 from ligandsmith.models.ligand_vae import LigandVAE
-from ligandsmith.types import LigandBatch, LigandPrediction
+from ligandsmith.training.losses import bonded_pairs, gaussian_kl
 
 ACTIVE = 0.1  # nats; a latent dimension with less KL carries nothing
 

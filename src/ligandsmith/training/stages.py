@@ -12,27 +12,22 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from ligandsmith.checkpoints.vae import VAE_KINDS, LoadedVAE, entries_under, load_vae
 from ligandsmith.config import Config, differences
 from ligandsmith.data.dataset import write_json
-from ligandsmith.data.vocabulary import ORIGIN_VOCABULARY, VOCABULARY, Vocabulary
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.latents import fingerprint, moments
 from ligandsmith.models.ligand_vae import LigandVAE
-from ligandsmith.training.graphs import GraphTrainer
+from ligandsmith.structure.vocabulary import ORIGIN_VOCABULARY, VOCABULARY, Vocabulary
+from ligandsmith.training.cudagraphs import GraphTrainer
+from ligandsmith.training.gradient_checkpointing import enable_gradient_checkpointing
 from ligandsmith.training.hardware import Hardware, make_fabric, process_counts
 from ligandsmith.training.latent_cache import cached_pocket_latents
 from ligandsmith.training.loaders import DataOptions, Loaders, Population, make_loaders
-from ligandsmith.training.memory import enable_gradient_checkpointing
-from ligandsmith.training.modules import (
-    DiffusionModel,
-    DiffusionTraining,
-    LigandVAETraining,
-    PocketVAETraining,
-    build_vaes,
-)
-from ligandsmith.training.optimization import scaled_learning_rate
+from ligandsmith.training.modules import DiffusionTraining, LigandVAETraining, PocketVAETraining
+from ligandsmith.training.optim.optimizer import scaled_learning_rate
 from ligandsmith.training.report_card import ligand_report_card
-from ligandsmith.training.trained_vae import VAE_KINDS, LoadedVAE, entries_under, load_vae
 from ligandsmith.training.trainer import Progress, Stage, Trainer, TrainOptions
 
 log = logging.getLogger("ligandsmith")

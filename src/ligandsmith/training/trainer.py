@@ -18,24 +18,24 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from ligandsmith.batches import LossReport
+from ligandsmith.checkpoints.files import load_checkpoint, save_checkpoint
 from ligandsmith.config import Config, OptimizerConfig, from_dict
 from ligandsmith.data.dataset import write_json
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.losses import LEVEL, noise_level_means
-from ligandsmith.training.checkpoint import load_checkpoint, save_checkpoint
 from ligandsmith.training.interruption import Interrupted, StopWish
 from ligandsmith.training.loaders import Loaders
+from ligandsmith.training.losses import LEVEL, noise_level_means
+from ligandsmith.training.microbatch import PartedModule
 from ligandsmith.training.modules import step_keys
-from ligandsmith.training.optimization import (
+from ligandsmith.training.optim.optimizer import (
     ExponentialMovingAverage,
     learning_rate_factor,
     make_optimizer,
     swapped_weights,
 )
 from ligandsmith.training.packing import PackedModule
-from ligandsmith.training.parts import PartedModule
 from ligandsmith.training.plots import plot_losses
-from ligandsmith.types import LossReport
 
 log = logging.getLogger("ligandsmith")
 MAX_BAD_STEPS = 10

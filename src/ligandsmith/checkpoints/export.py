@@ -1,0 +1,94 @@
+"""Weights to give away: the averaged weights of a checkpoint, as one slim .pt file or as safetensors + config.json.
+
+A folder with `model.safetensors`, `config.json` and `README.md` (the model card) is what model hubs expect, and holds
+nothing that could run code. It loads wherever a checkpoint of a denoiser does.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ligandsmith.checkpoints.files import FORMAT_VERSION, KINDS
+from ligandsmith.checkpoints.vae import averaged_vae_state
+from ligandsmith.config import Config, from_dict
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import atomic_write
+from ligandsmith.models.latents import fingerprint
+
+TENSORS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+STATES = ("diffusion_state", "vae_state")
+KEPT = (
+    "kind", "epoch", "step", "config", "vocabulary", "train_loss", "test_loss", "history", "git_commit", "frozen_vaes",
+)  # fmt: skip
+
+
+def slim(content: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint for use only: the averages take the place of the trained weights, no optimizer state."""
+    kept = {key: content[key] for key in KEPT if key in content}
+    if content["kind"].endswith("_vae"):
+        state = averaged_vae_state(content, content["kind"].removesuffix("_vae"))
+        return {**kept, "vae_state": state, "fingerprint": fingerprint(state)}
+    average = content.get("ema_state", {}).get("values", {})
+    averaged = {k.removeprefix("model."): v for k, v in average.items() if k.startswith("model.")}
+    kept["diffusion_state"] = averaged or content["diffusion_state"]
+    states = {name: averaged_vae_state(content, name) for name in ("ligand", "protein")}
+    kept["vae_state"] = {f"{name}.{k}": v for name, state in states.items() for k, v in state.items()}
+    kept["vae_hashes"] = {name: fingerprint(state) for name, state in states.items()}
+    return kept
+
+
+def export(content: dict[str, Any], folder: Path, card: str = "") -> list[Path]:
+    """Write a checkpoint as a folder; `card` is the text of the model card. Returns the files written."""
+    small = slim(content)
+    tensors = {f"{part}/{k}": v.contiguous().clone() for part in STATES for k, v in small.pop(part, {}).items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {"format_version": FORMAT_VERSION, **small}
+    with atomic_write(folder / TENSORS) as part:
+        save_file(tensors, part, metadata={"format": "pt"})
+    with atomic_write(folder / CONFIG) as part:
+        part.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    with atomic_write(folder / CARD) as part:
+        part.write_text(card or model_card(described), encoding="utf-8")
+    return [folder / name for name in (TENSORS, CONFIG, CARD)]
+
+
+def load_exported(folder: Path, kinds: tuple[str, ...] = KINDS) -> dict[str, Any]:
+    """The content of a checkpoint from a folder that `export` wrote. Raises LigandsmithError."""
+    try:
+        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        tensors = load_file(folder / TENSORS)
+    except FileNotFoundError as error:
+        raise LigandsmithError(
+            f"{folder}: no {Path(error.filename or TENSORS).name}; is it an exported model?"
+        ) from None
+    except (ValueError, OSError, SafetensorError) as error:
+        raise LigandsmithError(f"{folder}: damaged: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
+        raise LigandsmithError(f"{folder / CONFIG}: not an exported model of format version {FORMAT_VERSION}")
+    if content.get("kind") not in kinds:
+        raise LigandsmithError(f"{folder}: holds a {content.get('kind')}; expected {' or '.join(kinds)}")
+    from_dict(Config, content.get("config", {}), str(folder / CONFIG))
+    for part in STATES:
+        prefix = f"{part}/"
+        found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        if found:
+            content[part] = found
+    return content
+
+
+def model_card(described: dict[str, Any]) -> str:
+    """What can be said of a model from its checkpoint; data, licences and measured quality are the trainer's to add."""
+    step = described.get("step", "unknown")
+    losses = [f"{name.replace('_', ' ')} {described[name]:.4f}" for name in ("train_loss", "test_loss")]
+    return (
+        f"# ligandsmith {described['kind']}, preset `{described['config']['preset']}`\n\n"
+        f"Epoch {described['epoch']}, step {step}: {', '.join(losses)} (averaged weights).\n"
+        f"Trained with ligandsmith at commit {described.get('git_commit') or 'unknown'}.\n\n"
+        '## Use\n\n```python\nimport ligandsmith\n\ngenerator = ligandsmith.load("path/to/this/folder")\n```\n\n'
+        "## To be filled in by who trained it\n\n"
+        "Data, their sources and licences; the exact commands; measured quality with n and intervals (`ligandsmith\n"
+        "evaluate`); what it must not be used for. Nothing here predicts affinity, toxicity or synthesis.\n"
+    )

@@ -1,0 +1,94 @@
+"""Checkpoints: one file of plain tensors, numbers, strings, lists and dicts. Reading one never runs its code.
+
+A file is written beside its place, flushed and renamed, so an interrupted save leaves the previous one whole.
+"""
+
+import errno
+import pickle
+import struct
+import subprocess
+import warnings
+import zipfile
+from collections.abc import Sequence
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import atomic_write
+
+FORMAT_VERSION = 1
+KINDS = ("ligand_vae", "protein_vae", "denoiser", "joint")
+DAMAGED = (  # what reading a damaged or foreign file raises
+    RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError, TypeError,
+    AttributeError, AssertionError, OverflowError, struct.error,
+)  # fmt: skip
+REQUIRED = ("format_version", "kind", "epoch", "config", "vocabulary")
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write atomically, with the format version, package version and commit added. Raises LigandsmithError."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        "package_version": metadata.version("ligandsmith"),
+        "git_commit": git_commit(),
+        **content,
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part, part.open("wb") as stream:
+            torch.save(content, stream)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise LigandsmithError(
+            f"cannot save checkpoint {path}: {reason}; free some space or choose another --run_dir (the previous "
+            "checkpoint, if any, is whole)"
+        ) from error
+
+
+def load_checkpoint(path: Path, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
+    """Read a checkpoint of one of `kinds`, tensors on the CPU. Raises LigandsmithError for anything else."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other pickle protocols; such a file is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise LigandsmithError(f"{path}: no such checkpoint") from None
+    except OSError as error:
+        reason = "truncated" if error.errno == errno.EINVAL else error.strerror or error  # a seek before the start
+        raise LigandsmithError(f"{path}: cannot be read: {reason}") from None
+    except DAMAGED as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LigandsmithError(
+            f"{path}: not a whole checkpoint of this program (truncated, or with objects that are refused): {first}"
+        ) from None
+    if not isinstance(content, dict) or any(key not in content for key in REQUIRED):
+        raise LigandsmithError(f"{path}: not a checkpoint of this program: it lacks one of {', '.join(REQUIRED)}")
+    if content["format_version"] != FORMAT_VERSION:
+        raise LigandsmithError(
+            f"{path}: format version {content['format_version']}; this program reads {FORMAT_VERSION}; use the "
+            f"version of ligandsmith that wrote it ({content.get('package_version', 'unknown')})"
+        )
+    if content["kind"] not in kinds:
+        raise LigandsmithError(f"{path}: holds a {content['kind']}; expected {' or '.join(kinds)}")
+    return content
+
+
+@cache
+def git_commit() -> str:
+    """Commit of the checkout that the package runs from; empty for an installed package."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,31 @@
+"""The end of a joint run: sample ligands for a validation pocket, with and without guidance."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ligandsmith.data.dataset import Split
+from ligandsmith.data.transforms import mark_pocket
+from ligandsmith.generation.generator import load
+from ligandsmith.generation.options import GenerationOptions
+from ligandsmith.generation.output import funnel, generate_to_folder
+from ligandsmith.training.loaders import open_records
+from ligandsmith.training.stages import Request
+
+
+def sample_after_training(request: Request, checkpoint: Path, num: int) -> dict[str, tuple[Path, list[str]]]:
+    """{"guided": (ligands.sdf, lines of text), "unguided": ...} for the first complex of the validation split."""
+    records, _ = open_records(replace(request.data, ligand_only=False), Split.VALIDATION, "complexes")
+    record = records[0]
+    assert record.pocket is not None
+    gpu = request.hardware.device == "cuda" and torch.cuda.is_available()
+    generator = load(checkpoint, "cuda" if gpu else "cpu")
+    pocket = mark_pocket(record.pocket, record.ligand.x, generator.config.pocket)
+    out = {}
+    for name, scale in (("guided", None), ("unguided", 1.0)):
+        options = GenerationOptions(num=num, seed=request.train.seed, cfg_scale=scale, cfg_scale_x=scale)
+        folder = request.train.run_dir / f"samples_{name}_{generator.checkpoint_hash}"
+        made = generate_to_folder(generator, pocket, options, folder, {"validation_complex": record.id})
+        out[name] = (folder / "ligands.sdf", funnel(made))
+    return out

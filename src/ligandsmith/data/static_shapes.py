@@ -1,0 +1,91 @@
+"""Batches padded to few shapes, for what is prepared once for each shape."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ligandsmith.batches import ComplexBatch, LigandBatch, PocketBatch
+from ligandsmith.data.collate import CHUNK, BucketSampler, collate, shuffled
+from ligandsmith.data.properties import PROPERTIES
+from ligandsmith.records import Complex
+from ligandsmith.structure.vocabulary import Vocabulary
+
+ROWS, LIGAND, POCKET = 16, 4, 80  # records and atoms are padded to multiples of these
+
+
+class EvenSampler(BucketSampler):
+    """Every batch has its part of the records of every epoch, which come first, and of the others."""
+
+    def _draw(self) -> list[NDArray[np.int64]]:
+        rng = np.random.default_rng((self.seed or 0, self.epoch))
+        members = self._members()
+        numbers = np.array_split(np.arange(len(self)), math.ceil(len(self) / CHUNK))
+        halves = [
+            np.array_split(shuffled(part, rng), len(numbers))
+            for part in (members[members < self.always], members[members >= self.always])
+        ]
+        out: list[NDArray[np.int64]] = []
+        for batches, every, others in zip(numbers, *halves, strict=True):
+            parts = [np.array_split(self._by_size(half), len(batches)) for half in (every, others)]
+            made = [np.concatenate(pair) for pair in zip(*parts, strict=True)]
+            out += [made[i] for i in rng.permutation(len(made))]
+        return out
+
+    def _by_size(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
+        return members[np.argsort(self.sizes[members], kind="stable")]
+
+
+def collate_to_few_shapes(records: Sequence[Complex], vocabulary: Vocabulary) -> ComplexBatch:
+    """As `collate`, those with a pocket first, and padded further."""
+    records = sorted(records, key=lambda record: record.pocket is None)
+    leading = sum(record.pocket is not None for record in records)
+    return to_few_shapes(replace(collate(records, vocabulary), leading=leading))
+
+
+def to_few_shapes(batch: ComplexBatch) -> ComplexBatch:
+    """Rows and atoms added up to a multiple. A row that only pads is a molecule of one atom without a pocket; `ids` has
+    none of them."""
+    assert batch.leading is not None
+    rows, pocket = up(len(batch.ids), ROWS), batch.pocket
+    if pocket is not None:
+        pocket = PocketBatch(**_all_padded(pocket, (rows, up(pocket.mask.shape[1], POCKET))))
+    ligand = _ligands(batch.ligand, rows, up(batch.ligand.mask.shape[1], LIGAND))
+    return ComplexBatch(ligand, pocket, batch.ids, up(batch.leading, ROWS))
+
+
+def _ligands(ligand: LigandBatch, rows: int, atoms: int) -> LigandBatch:
+    size = len(ligand.mask)
+    properties = torch.full((rows, len(PROPERTIES)), torch.nan)
+    if ligand.properties is not None:
+        properties[:size] = ligand.properties
+    if ligand.fixed is None:
+        ligand = replace(ligand, fixed=torch.zeros_like(ligand.mask))
+    bonds = padded(ligand.bonds, (rows, atoms, atoms))
+    out = LigandBatch(**_all_padded(ligand, (rows, atoms)) | {"bonds": bonds, "properties": properties})
+    out.mask[size:, 0] = True
+    return out
+
+
+def _all_padded(record: Any, shape: tuple[int, ...]) -> dict[str, Tensor]:
+    tensors = {f.name: getattr(record, f.name) for f in fields(record)}
+    return {k: padded(v, shape) for k, v in tensors.items() if v is not None and k not in ("bonds", "properties")}
+
+
+def up(number: int, multiple: int) -> int:
+    """The next multiple, or the number itself."""
+    return -(-number // multiple) * multiple
+
+
+def padded(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Zeros behind the first dimensions of `value`, up to `shape`."""
+    pad: list[int] = [0, 0] * (value.ndim - len(shape))
+    for have, want in zip(reversed(value.shape[: len(shape)]), reversed(shape), strict=True):
+        pad += [0, want - have]
+    return F.pad(value, pad)

@@ -1,0 +1,165 @@
+"""Interactions of a ligand with the protein around it, by ProLIF. Never imports torch.
+
+The protein is heavy atoms, so residues near the site get bonds by distance, and the bond orders and charges of amino
+acids at pH 7 (ASP, GLU negative; LYS, ARG positive; HIS neutral, hydrogen on NE2); a ligand has the charges it comes
+with. Hydrogens are counted but have no places: hydrogen bonds are ProLIF's `Implicit` ones, judged by heavy atoms:
+where a hydroxyl's hydrogen points is not known. Residues are prepared one by one with the atoms bonded to them, so that
+chain gaps, missing atoms and one odd residue do no harm. Cofactors and modified residues, whose bond orders a protein
+file does not hold, are left out; metals are in.
+"""
+
+import importlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rdkit import Chem
+from scipy.spatial import cKDTree
+
+from ligandsmith.evaluation.protein import Protein
+from ligandsmith.evaluation.tools.failure import ToolFailure
+from ligandsmith.evaluation.tools.residues import residue_label, residue_molecule
+
+if TYPE_CHECKING:
+    from ligandsmith.evaluation.tools.runner import Site
+
+PROLIF_MISSING = "prolif is not installed: pip install 'ligandsmith[evaluate]'"
+REACH = 6.5  # Å; residues this near a ligand are asked: the longest interaction, edge-to-face stacking, has 6.5 Å
+GROUPS = {
+    "hb_donors": ("ImplicitHBDonor",),
+    "hb_acceptors": ("ImplicitHBAcceptor",),
+    "hydrophobic": ("Hydrophobic",),
+    "pi": ("PiStacking", "CationPi", "PiCation"),
+    "ionic": ("Cationic", "Anionic", "MetalDonor", "MetalAcceptor"),
+}
+SHORT_NAMES = {"ImplicitHBDonor": "HBDonor", "ImplicitHBAcceptor": "HBAcceptor"}
+
+Pair = tuple[str, str]  # residue, type
+
+
+@dataclass(frozen=True)
+class InteractionsTool:
+    """Residues that interact in each way, the share of the reference's interactions that are there, and their places.
+
+    `hb_donors`, `hb_acceptors` (as the ligand is), `hydrophobic`, `pi`, `ionic` (metals included): pairs of a residue
+    and a type of interaction. `interaction_recovery`: share of the reference ligand's pairs; None without a reference
+    or where it has none. `interactions`: one dict for each pair, with `type`, `residue` ("A:ASP129") and the closest
+    places of both, `ligand_xyz` and `protein_xyz`, in Å.
+    """
+
+    name: str = "interactions"
+    seconds: float = 60.0
+
+    def missing(self, site: "Site") -> str:
+        """Why it cannot run."""
+        if site.protein is None:
+            return "no protein given"
+        try:
+            _import_prolif()  # here, so that the processes forked later need not
+        except ImportError:
+            return PROLIF_MISSING
+        return ""
+
+    def settings(self) -> dict[str, Any]:
+        """Versions, which residues are asked, and about what."""
+        return {"version": metadata.version("prolif"), "reach": REACH, "types": list(_types())}
+
+    def open(self, site: "Site") -> Callable[[Chem.Mol], dict[str, Any]]:
+        """Load ProLIF and find the reference's interactions once; the function answers for a molecule."""
+        if site.protein is None:
+            raise ToolFailure("no protein given")
+        finder = _Finder(site.protein)
+        wanted: set[Pair] = set()
+        if site.reference is not None:
+            with suppress(ToolFailure):  # then nothing can be recovered, and each molecule still has its own
+                wanted = {(found["residue"], found["type"]) for found in finder.find(site.reference)}
+        return lambda mol: _answer(finder.find(mol), wanted)
+
+
+def _import_prolif() -> Any:
+    """Optional, and slow to import."""
+    logging.getLogger("MDAnalysis").setLevel(logging.ERROR)  # tells of file formats that are not used here
+    with warnings.catch_warnings(record=True):  # of MDAnalysis, which sets filters of its own
+        return importlib.import_module("prolif")
+
+
+def _types() -> Iterator[str]:
+    return (name for names in GROUPS.values() for name in names)
+
+
+def _answer(found: Sequence[dict[str, Any]], wanted: set[Pair]) -> dict[str, Any]:
+    pairs = {(each["residue"], each["type"]) for each in found}
+    counts = {
+        group: sum(kind in {SHORT_NAMES.get(name, name) for name in names} for _, kind in pairs)
+        for group, names in GROUPS.items()
+    }
+    recovery = len(pairs & wanted) / len(wanted) if wanted else None
+    return {**counts, "interaction_recovery": recovery, "interactions": list(found)}
+
+
+class _Finder:
+    """ProLIF on one protein; residues are prepared when a ligand first comes near them."""
+
+    def __init__(self, protein: Protein) -> None:
+        prolif = _import_prolif()
+        self.residue_class = prolif.residue.Residue
+        self.protein = protein
+        self.tree = cKDTree(protein.x)
+        self.fingerprint = prolif.Fingerprint(list(_types()), count=True)
+        self.prepared: dict[int, tuple[Any, int]] = {}  # by residue: ProLIF's molecule, how many atoms are its own
+
+    def find(self, mol: Chem.Mol) -> list[dict[str, Any]]:
+        """The closest interaction of each pair of residue and type; raises ToolFailure where ProLIF cannot."""
+        near = self._near(mol)
+        for index in near:
+            if index not in self.prepared:
+                prepared, own = residue_molecule(self.protein, index, self.tree)
+                self.prepared[index] = (None if prepared is None else self._as_residue(prepared), own)
+        try:
+            ligand = self._as_residue(_ligand(mol))
+            found = [each for index in near for each in self._contacts(ligand, index)]
+        except (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+            raise ToolFailure(f"ProLIF failed: {' '.join(str(error).split())}") from error
+        return sorted(found, key=lambda each: (each["residue"], each["type"]))
+
+    def _as_residue(self, mol: Chem.Mol) -> Any:
+        for atom in mol.GetAtoms():
+            atom.SetUnsignedProp("mapindex", atom.GetIdx())  # which ProLIF reports
+        return self.residue_class(mol)
+
+    def _near(self, mol: Chem.Mol) -> list[int]:
+        atoms = self.tree.query_ball_point(mol.GetConformer().GetPositions(), REACH)
+        hit = sorted({atom for near in atoms for atom in near})
+        return [int(index) for index in np.unique(self.protein.residue_index[hit])] if hit else []
+
+    def _contacts(self, ligand: Any, index: int) -> Iterator[dict[str, Any]]:
+        residue, own = self.prepared[index]
+        if residue is None:
+            return
+        for kind, contacts in self.fingerprint.metadata(ligand, residue).items():
+            # an atom of a neighbour is there for the bonds only
+            ours = [c for c in contacts if min(c["indices"]["protein"]) < own]
+            if ours:
+                contact = min(ours, key=lambda each: each["distance"])
+                yield {
+                    "type": SHORT_NAMES.get(kind, kind),
+                    "residue": residue_label(self.protein, index),
+                    "ligand_xyz": _centre(ligand.xyz, contact["indices"]["ligand"]),
+                    "protein_xyz": _centre(residue.xyz, contact["indices"]["protein"]),
+                }
+
+
+def _ligand(mol: Chem.Mol) -> Chem.Mol:
+    copy = Chem.Mol(mol)
+    for atom in copy.GetAtoms():
+        atom.SetMonomerInfo(Chem.AtomPDBResidueInfo(atom.GetSymbol().ljust(4), atom.GetIdx() + 1, "", "LIG", 1, ""))
+    return copy
+
+
+def _centre(x: Any, indices: Sequence[int]) -> list[float]:
+    return [round(float(v), 3) for v in np.asarray(x)[list(indices)].mean(0)]

@@ -1,0 +1,238 @@
+"""Slow scores of single molecules: one answer per molecule, by several processes, kept on disk. Never imports torch.
+
+A tool is killed and started anew where a molecule takes too long or takes its process down; that molecule then has a
+failure as its answer. Answers are appended to a file as they come, so an interrupted evaluation continues.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, TimeoutError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any, Protocol
+
+from pebble import ProcessExpired, ProcessPool
+from rdkit import Chem, rdBase
+from tqdm import tqdm
+
+from ligandsmith.evaluation.protein import Protein
+from ligandsmith.evaluation.tools.failure import ToolFailure
+
+Answer = dict[str, Any] | str  # named plain values (JSON), or why this molecule has none
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where molecules are judged: a protein and a reference ligand in it (heavy atoms), as far as they are given."""
+
+    name: str = ""
+    protein: Protein | None = None
+    reference: Chem.Mol | None = None
+
+    def key(self) -> str:
+        """Changes with the coordinates of protein and reference."""
+        digest = hashlib.sha256()
+        if self.protein is not None:
+            digest.update(self.protein.element.tobytes() + self.protein.x.tobytes())
+        if self.reference is not None:
+            digest.update(Chem.MolToSmiles(self.reference).encode() + _coordinates(self.reference))
+        return digest.hexdigest()
+
+
+class Tool(Protocol):
+    """A frozen dataclass of settings that can score molecules at a site."""
+
+    @property
+    def name(self) -> str:
+        """Prefix of what it writes."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Longest time for one molecule, the first of a process including the set-up; then it is a failure."""
+        ...
+
+    def missing(self, site: Site) -> str:
+        """Why it cannot run at all (not installed, no protein); empty if it can."""
+        ...
+
+    def settings(self) -> Mapping[str, Any]:
+        """What changes its answers, versions included; plain values."""
+        ...
+
+    def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, Any]]:
+        """Set up for a site, once per process; the function answers for a heavy-atom molecule or raises ToolFailure."""
+        ...
+
+
+def run_tool(
+    tool: Tool, site: Site, mols: Sequence[Chem.Mol | None], folder: Path | None = None, workers: int = 1
+) -> list[Answer | None] | str:
+    """The answer for each molecule (None for None), or why there are none at all.
+
+    With `folder`, answers are kept in `folder/NAME.jsonl` and not computed again.
+    """
+    cause = tool.missing(site)
+    if cause:
+        return cause
+    store = AnswerStore(None if folder is None else folder / f"{tool.name}.jsonl")
+    context = json.dumps([tool.name, dict(tool.settings()), site.key()], sort_keys=True)
+    keys = [None if mol is None else molecule_key(mol, context) for mol in mols]
+    asked = {key: mol for key, mol in zip(keys, mols, strict=True) if key is not None and mol is not None}
+    todo = {key: mol for key, mol in asked.items() if key not in store.answers}
+    with tqdm(total=len(todo), desc=tool.name, unit="mol", disable=None if todo else True) as bar:
+        for key, answer, final in _compute(tool, site, todo, workers):
+            store.add(key, answer, keep=final)
+            bar.update()
+    return [None if key is None else store.answers[key] for key in keys]
+
+
+def molecule_key(mol: Chem.Mol, context: str = "") -> str:
+    """Hash of a molecule's graph and coordinates, and of what else decides its answer."""
+    block = Chem.MolToMolBlock(mol, kekulize=False).partition("\n")[2]  # without the title
+    return hashlib.sha256((context + Chem.MolToSmiles(mol) + block).encode()).hexdigest()[:24]
+
+
+def _coordinates(mol: Chem.Mol) -> bytes:
+    return bytes(mol.GetConformer().GetPositions().round(3).tobytes())
+
+
+class AnswerStore:
+    """Answers by key, in a file of JSON lines that only grows."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.answers: dict[str, Answer] = {}
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            for line in text.splitlines():
+                with suppress(ValueError, TypeError):  # a line cut short by an interruption
+                    key, answer = json.loads(line)
+                    self.answers[key] = answer
+            if text and not text.endswith("\n"):
+                with path.open("a", encoding="utf-8") as stream:
+                    stream.write("\n")
+
+    def add(self, key: str, answer: Answer, keep: bool = True) -> None:
+        """Remember an answer, and with `keep` write it down."""
+        self.answers[key] = answer
+        if keep and self.path is not None:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps([key, answer]) + "\n")
+
+
+_place: tuple[Tool, Site]
+_answer: Callable[[Chem.Mol], dict[str, Any]] | None = None
+
+
+class _NotSetUp(Exception):
+    """A tool could not be set up in a worker process: no fault of the molecule."""
+
+
+def _place_worker(tool: Tool, site: Site) -> None:
+    """What a worker process keeps. The tool is set up with the first molecule, under its time limit: a process that
+    hangs or dies without one leaves the pool waiting."""
+    global _place, _answer
+    os.environ["OMP_NUM_THREADS"] = "1"
+    rdBase.DisableLog("rdApp.*")
+    _place, _answer = (tool, site), None
+
+
+def _answer_in_worker(mol: Chem.Mol) -> Answer:
+    global _answer  # noqa: PLW0603 (set up once per process)
+    tool, site = _place
+    if _answer is None:
+        try:
+            _answer = tool.open(site)
+        except Exception as error:
+            raise _NotSetUp(_reason(error, tool.name)) from error
+    try:
+        return _answer(mol)
+    except Exception as error:  # noqa: BLE001 (one odd molecule must not end the evaluation of thousands)
+        return _reason(error, tool.name)
+
+
+def _reason(error: Exception, name: str) -> str:
+    if isinstance(error, ToolFailure):
+        return str(error)
+    return f"{name}: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _compute(tool: Tool, site: Site, todo: Mapping[str, Chem.Mol], workers: int) -> Iterator[tuple[str, Answer, bool]]:
+    """Keys with their answers as they come, and whether each is final.
+
+    A pool breaks where a process ends before it has said what it works on; there is a new one as long as it brings
+    answers.
+    """
+    left = dict(todo)
+    while left:
+        before = len(left)
+        for key, answer, final in _compute_in_pool(tool, site, left, workers):
+            del left[key]
+            yield key, answer, final
+        if len(left) == before:
+            yield from ((key, f"{tool.name}: its processes ended", False) for key in left)
+            return
+
+
+def _compute_in_pool(
+    tool: Tool, site: Site, todo: Mapping[str, Chem.Mol], workers: int
+) -> Iterator[tuple[str, Answer, bool]]:
+    # Within a task of a Ray cluster, whose process has threads that a fork would cut off, only "spawn" is safe.
+    fork = "fork" in multiprocessing.get_all_start_methods() and "ray" not in sys.modules
+    pool = ProcessPool(
+        max_workers=max(1, min(workers, len(todo))),
+        initializer=_place_worker,
+        initargs=(tool, site),
+        context=multiprocessing.get_context("fork" if fork else "spawn"),
+    )
+    done: Queue[tuple[str, Future[Answer]]] = Queue()
+    waiting = set()
+    try:
+        with suppress(RuntimeError):  # the pool broke meanwhile
+            for key, mol in dict(todo).items():
+                scheduled = pool.schedule(_answer_in_worker, args=(mol,), timeout=tool.seconds)
+                scheduled.add_done_callback(partial(_hand_over, done, key))
+                waiting.add(key)
+        while waiting and (pool.active or not done.empty()):
+            with suppress(Empty):
+                key, future = done.get(timeout=1.0)
+                waiting.discard(key)
+                result = _result(future, tool)
+                if result is not None:
+                    yield key, *result
+    finally:
+        pool.stop()
+        pool.join()
+
+
+def _hand_over(done: "Queue[tuple[str, Future[Answer]]]", key: str, future: "Future[Answer]") -> None:
+    done.put((key, future))
+
+
+def _result(future: "Future[Answer]", tool: Tool) -> tuple[Answer, bool] | None:
+    """Answer and whether it is final; None where the pool broke before the molecule had its turn.
+
+    What may lie in the machine (memory, a full disk) is not final: the next run tries again.
+    """
+    try:
+        return future.result(), True
+    except TimeoutError:
+        return f"{tool.name}: no answer within {tool.seconds:g} s", True
+    except ProcessExpired as death:
+        return f"{tool.name}: its process ended ({death.exitcode})", False
+    except _NotSetUp as cause:
+        return str(cause), False
+    except BrokenProcessPool:
+        return None

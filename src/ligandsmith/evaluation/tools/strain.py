@@ -1,0 +1,119 @@
+"""Strain of a pose by the force fields UFF and MMFF94s. Never imports torch.
+
+As an early `get_strain_energy` of PoseCheck (Harris et al. 2023): energy of the pose with hydrogens placed by RDKit,
+minus the energy of one conformer embedded anew (ETKDG, seed 0xF00D) and minimised by 200 iterations in the same force
+field. Where no conformer can be embedded, the pose itself is minimised, as there. Which version is behind the published
+tables is not known; the pose against itself minimised has a median of 107 kcal/mol on the same ligands, near 103 too.
+
+Hydrogens of the pose are placed and not relaxed: with them relaxed, the ligands of the CrossDocked test set would have
+strains that do not compare with those published. `relaxed_hydrogens` has that variant.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+from rdkit.ForceField.rdForceField import ForceField
+
+from ligandsmith.evaluation.tools.failure import ToolFailure
+
+if TYPE_CHECKING:
+    from ligandsmith.evaluation.tools.runner import Site
+
+SEED = 0xF00D  # of the embedding, as in PoseCheck
+UNRELAXED = 1e4  # kcal/mol; a conformer that is still there after minimisation says nothing about its molecule
+ITERATIONS = 200  # of the minimisation, as in PoseCheck
+EMBED_ATTEMPTS = 20  # of ETKDG; a cage that cannot be embedded would take minutes
+FORCE_FIELDS = ("uff", "mmff")
+
+Kind = Literal["uff", "mmff"]
+
+
+@dataclass(frozen=True)
+class StrainTool:
+    """`strain_uff` and `strain_mmff` (MMFF94s) in kcal/mol; None where a force field lacks parameters."""
+
+    relaxed_hydrogens: bool = False
+    name: str = "strain"
+    seconds: float = 60.0
+
+    def missing(self, site: "Site") -> str:
+        """Never: RDKit is always there."""
+        del site
+        return ""
+
+    def settings(self) -> dict[str, Any]:
+        """Version, seed and what is done to hydrogens."""
+        return {
+            "version": rdBase.rdkitVersion,
+            "seed": SEED,
+            "iterations": ITERATIONS,
+            "relaxed_hydrogens": self.relaxed_hydrogens,
+        }
+
+    def open(self, site: "Site") -> Callable[[Chem.Mol], dict[str, float | None]]:
+        """The function gives both strains of a heavy-atom molecule; the site plays no part."""
+        del site
+        return lambda mol: strains(mol, self.relaxed_hydrogens)
+
+
+def strains(mol: Chem.Mol, relaxed_hydrogens: bool = False) -> dict[str, float | None]:
+    """`strain_uff` and `strain_mmff` of a molecule with heavy-atom coordinates, kcal/mol.
+
+    Raises ToolFailure if hydrogens cannot be added.
+    """
+    try:
+        pose = Chem.AddHs(mol, addCoords=True)
+    except (ValueError, RuntimeError) as error:
+        raise ToolFailure(f"strain: {' '.join(str(error).split())}") from error
+    relaxed = _embedded(pose)
+    return {
+        "strain_uff": _strain(pose, relaxed, "uff", relaxed_hydrogens),
+        "strain_mmff": _strain(pose, relaxed, "mmff", relaxed_hydrogens),
+    }
+
+
+def _embedded(pose: Chem.Mol) -> Chem.Mol:
+    """The molecule in a conformer of its own, or in its pose if none can be embedded."""
+    relaxed = Chem.Mol(pose)
+    try:
+        found = rdDistGeom.EmbedMolecule(relaxed, maxAttempts=EMBED_ATTEMPTS, randomSeed=SEED)
+    except (ValueError, RuntimeError):
+        found = -1
+    return relaxed if found >= 0 else Chem.Mol(pose)
+
+
+def _strain(pose: Chem.Mol, relaxed: Chem.Mol, kind: Kind, relaxed_hydrogens: bool) -> float | None:
+    pose, relaxed = Chem.Mol(pose), Chem.Mol(relaxed)  # a force field moves the molecule, and dies with it
+    start, end = _force_field(pose, kind), _force_field(relaxed, kind)
+    if start is None or end is None:
+        return None
+    try:
+        if relaxed_hydrogens:
+            for atom in pose.GetAtoms():
+                if atom.GetAtomicNum() > 1:
+                    start.AddFixedPoint(atom.GetIdx())
+            start.Minimize(maxIts=ITERATIONS)
+        end.Minimize(maxIts=ITERATIONS)
+        lowest = float(end.CalcEnergy())
+        if lowest > UNRELAXED:
+            return None
+        value = float(start.CalcEnergy() - lowest)
+    except (ValueError, RuntimeError, ArithmeticError):
+        return None
+    return value if abs(value) < float("inf") else None  # neither infinite nor NaN
+
+
+def _force_field(mol: Chem.Mol, kind: Kind) -> ForceField | None:
+    """Initialised force field on the molecule's conformer, None without parameters."""
+    if kind == "uff":
+        known = rdForceFieldHelpers.UFFHasAllMoleculeParams(mol)
+        field = rdForceFieldHelpers.UFFGetMoleculeForceField(mol) if known else None
+    else:
+        properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol, mmffVariant="MMFF94s")
+        field = None if properties is None else rdForceFieldHelpers.MMFFGetMoleculeForceField(mol, properties)
+    if field is not None:
+        field.Initialize()
+    return field

@@ -1,0 +1,99 @@
+"""The pockets of a run: a CSV with one row for each."""
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ligandsmith.config import SITE_RADIUS
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.generation.site import read_pocket
+from ligandsmith.records import Pocket
+from ligandsmith.structure.pocket import PreflightReport
+
+SITES = ("ligand", "residues", "center", "het")
+COLUMNS = ("pocket", "protein", *SITES, "radius")
+FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+TAKEN = {"evaluation", "manifest.csv", "failures.csv", "generation.json"}  # what lies beside the folders of pockets
+
+
+@dataclass(frozen=True)
+class PocketRow:
+    """A pocket as the manifest names it: text of the cells, not yet looked at. Paths are relative to `folder`."""
+
+    pocket: str
+    line: int
+    folder: Path
+    protein: str = ""
+    ligand: str = ""
+    residues: str = ""  # CHAIN:NUMBER, separated by blanks
+    center: str = ""  # x,y,z in Å
+    het: str = ""
+    radius: str = ""  # Å around the centre
+
+    def read(self, radius: float = SITE_RADIUS) -> tuple[Pocket, PreflightReport]:
+        """The pocket (`radius` in Å where the row has none), and what was kept of it. Raises LigandsmithError."""
+        sites = [name for name in SITES if getattr(self, name)]
+        if not self.protein or len(sites) != 1:
+            raise LigandsmithError(f"give a protein and one of {', '.join(SITES)}; this row has {sites or 'no site'}")
+        center = _numbers("center", self.center, 3) if self.center else None
+        around = _numbers("radius", self.radius, 1)[0] if self.radius else radius
+        if not 0 < around < float("inf"):
+            raise LigandsmithError(f"radius '{self.radius}' is not a number above 0")
+        ligand = self.folder / self.ligand if self.ligand else None
+        return read_pocket(
+            self.folder / self.protein, ligand, self.residues.split(), center, self.het or None, radius=around
+        )
+
+
+def _numbers(name: str, text: str, count: int) -> list[float]:
+    try:
+        values = [float(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        values = []
+    if len(values) != count:
+        raise LigandsmithError(f"{name} '{text}' is not {'three numbers x,y,z' if count == 3 else 'a number'}")
+    return values
+
+
+def read_manifest(path: Path) -> list[PocketRow]:
+    """All rows, whatever their files are. Raises LigandsmithError for an unreadable CSV, columns that are missing or
+    unknown, and names that are no folder name or there twice."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            _require_columns(path, reader.fieldnames or ())
+            rows = [_row(path, reader.line_num, cells) for cells in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LigandsmithError(f"{path}: not a readable CSV file ({error})") from None
+    if not rows:
+        raise LigandsmithError(f"{path}: no rows; give one for each pocket")
+    lines: dict[str, int] = {}
+    for row in rows:
+        if lines.setdefault(row.pocket, row.line) != row.line:
+            raise LigandsmithError(
+                f"{path}, line {row.line}: pocket {row.pocket} is in line {lines[row.pocket]} already"
+            )
+    return rows
+
+
+def _require_columns(path: Path, columns: Sequence[str]) -> None:
+    unknown = [name for name in columns if name not in COLUMNS]
+    missing = [name for name in ("pocket", "protein") if name not in columns]
+    if missing or unknown or not set(SITES) & set(columns):
+        wrong = f"no column {missing[0]}" if missing else f"unknown column '{unknown[0]}'" if unknown else "no site"
+        raise LigandsmithError(
+            f"{path}, line 1: {wrong}; the columns are pocket, protein, one or more of {', '.join(SITES)}, "
+            "and if wanted radius"
+        )
+
+
+def _row(path: Path, line: int, cells: dict[str, str]) -> PocketRow:
+    known = {name: (cells.get(name) or "").strip() for name in COLUMNS}
+    name = known.pop("pocket")
+    if not FOLDER_NAME.fullmatch(name) or name in TAKEN:
+        raise LigandsmithError(
+            f"{path}, line {line}: pocket '{name}' cannot name a folder of its own; use letters, digits and _ . + -"
+        )
+    return PocketRow(name, line, path.parent.resolve(), **known)

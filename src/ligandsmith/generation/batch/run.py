@@ -1,0 +1,135 @@
+"""Ligands for many pockets, by workers, continued where an earlier run ended."""
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ligandsmith.config import SITE_RADIUS
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.generation.batch.manifest import PocketRow, read_manifest
+from ligandsmith.generation.batch.merge import Joining
+from ligandsmith.generation.batch.progress import Plan, Progress
+from ligandsmith.generation.batch.results import FAILURES_FILE, MANIFEST_FILE, RUN_FILE, read_run, write_results
+from ligandsmith.generation.batch.tasks import UnitWork
+from ligandsmith.generation.generator import LigandGenerator, load
+from ligandsmith.generation.options import GenerationOptions
+from ligandsmith.generation.output import identity_of, refuse_other, write_json
+from ligandsmith.parallel.engines import ENGINES
+
+
+@dataclass(frozen=True)
+class ManyRequest:
+    """How to make ligands for many pockets. `radius` in Å is for rows with a centre and no radius of their own."""
+
+    options: GenerationOptions
+    checkpoint: str
+    device: str = "cpu"
+    threads: int = 1  # of each worker
+    workers: int = 1
+    engine: str = "local"
+    chunk: int = 100
+    joining: Joining = field(default_factory=Joining)
+    radius: float = SITE_RADIUS
+    command: str = ""
+
+
+def generate_many(
+    manifest: Path, out: Path, request: ManyRequest, generator: LigandGenerator | None = None
+) -> dict[str, Any]:
+    """Make the ligands of each row of `manifest`, continuing what is in `out`; returns what `generation.json` holds.
+
+    `generator` is the checkpoint of the request where it is loaded already. A row that cannot be used is listed with
+    its reason. Raises LigandsmithError for a manifest that cannot be read, for a folder with the samples of another
+    request, and if no row can be used.
+    """
+    out = out.resolve()  # a worker may have another current folder
+    rows = read_manifest(manifest)
+    generator = generator or load(request.checkpoint)
+    identity = _run_identity(generator, request)
+    _require_own_folder(out, manifest, rows, identity)
+    plans, bad = _plans(rows, out, request, generator)
+    progress = Progress(plans)
+    out.mkdir(parents=True, exist_ok=True)
+    about = {"identity": identity, "command": request.command, "num": request.options.num}
+    write_json(out / RUN_FILE, about)
+    work = UnitWork(_absolute(request.checkpoint), request.options, request.device, request.threads, request.radius)
+    with _signals_as_interrupt(), closing(ENGINES[request.engine](work, progress.units(), request.workers)) as results:
+        for unit, reason in results:
+            progress.finished(unit, reason)
+    summary = write_results(out, rows, bad, progress.pockets, about)
+    if not plans:
+        raise LigandsmithError(f"{manifest}: no row can be used; the first: {rows[0].pocket}: {bad[rows[0].pocket]}")
+    return summary
+
+
+def _absolute(checkpoint: str) -> str:
+    return str(Path(checkpoint).resolve()) if Path(checkpoint).exists() else checkpoint
+
+
+def _run_identity(generator: LigandGenerator, request: ManyRequest) -> dict[str, Any]:
+    """What decides the molecules and is the same for all pockets. Raises LigandsmithError."""
+    options = request.options
+    options.size_range()  # refused before anything is written
+    return {
+        "checkpoint": generator.checkpoint_hash,
+        "seed": options.seed,
+        "num_atoms": options.num_atoms,
+        "add_hs": options.add_hs,
+        "sampling": asdict(options.sampling(generator.config.sampling)),
+        "chunk": request.chunk,
+    }
+
+
+def _require_own_folder(out: Path, manifest: Path, rows: Sequence[PocketRow], identity: dict[str, Any]) -> None:
+    """Raise LigandsmithError unless `out` is empty of what this run writes, or holds an earlier run of the request."""
+    if manifest.resolve() in (out / MANIFEST_FILE, out / FAILURES_FILE):
+        raise LigandsmithError(f"{manifest}: would be written over; give it another name or choose another --out")
+    earlier = read_run(out)
+    if earlier is not None:
+        refuse_other(out, earlier, identity)
+        return
+    there = [n for n in (MANIFEST_FILE, FAILURES_FILE, *(row.pocket for row in rows)) if (out / n).exists()]
+    if there:
+        raise LigandsmithError(f"{out / there[0]}: is there without a {RUN_FILE}; choose another --out")
+
+
+def _plans(
+    rows: Sequence[PocketRow], out: Path, request: ManyRequest, generator: LigandGenerator
+) -> tuple[list[Plan], dict[str, str]]:
+    """What is to be made of each pocket that can be read, and why the others cannot. Keeps none in memory."""
+    plans, bad = [], {}
+    for row in rows:
+        try:
+            pocket, report = row.read(request.radius)
+        except LigandsmithError as error:
+            bad[row.pocket] = str(error)
+        except OSError as error:
+            bad[row.pocket] = f"{error.filename or row.protein}: {error.strerror or error}"
+        else:
+            identity = identity_of(generator, request.options, pocket)
+            notes = {"command": request.command, "preflight": report.lines()}
+            plan = Plan(row, out / row.pocket, identity, request.options.num, request.chunk, request.joining, notes)
+            plans.append(plan)
+    return plans, bad
+
+
+@contextmanager
+def _signals_as_interrupt() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run at once, with its workers: finished units are whole on disk, others are not."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt("interrupted; what is finished is kept, the same command continues")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,131 @@
+"""A unit of work: some molecules of one pocket, written whole or not at all, so that a unit that is there is done."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from rdkit import Chem
+
+from ligandsmith.chem.sdf import write_sdf
+from ligandsmith.config import SITE_RADIUS
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import atomic_write
+from ligandsmith.generation.batch.manifest import PocketRow
+from ligandsmith.generation.generator import LigandGenerator, load
+from ligandsmith.generation.options import GenerationOptions
+from ligandsmith.generation.output import RECORD_END, identity_of, records_of, rows_of
+from ligandsmith.parallel.devices import usable_device
+from ligandsmith.records import GeneratedLigand, Pocket
+
+CHUNKS = "chunks"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Molecules number `begin` to `end` - 1 of a pocket, in files of their own in `folder`."""
+
+    row: PocketRow
+    folder: Path
+    begin: int
+    end: int
+    pocket: str = ""  # hash of the coordinates that the row stood for when the run began
+
+    @property
+    def record(self) -> Path:
+        """What `samples.json` will list. Written last: where it is, the unit is done."""
+        return self.folder / CHUNKS / f"{self.begin:08d}-{self.end:08d}.json"
+
+    @property
+    def ligands(self) -> Path:
+        """The molecules."""
+        return self.record.with_suffix(".sdf")
+
+    def done(self) -> bool:
+        """Whether both files are there."""
+        return self.record.is_file()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A finished unit, read back."""
+
+    seconds: float
+    molecules: list[dict[str, Any]]
+    failures: list[dict[str, Any]]
+    keys: list[str]  # of the molecules, equal where they are the same but for stereo and pose
+
+
+def write_chunk(unit: Unit, ligands: Sequence[GeneratedLigand], identity: dict[str, Any], seconds: float) -> None:
+    """Write the files of a unit. Raises OSError where the disk is full or the folder cannot be written."""
+    unit.record.parent.mkdir(parents=True, exist_ok=True)
+    write_sdf(unit.ligands, records_of(ligands, identity))
+    molecules, failures = rows_of(ligands)
+    keys = [molecule_key(ligand.mol) for ligand in ligands if ligand.mol is not None]
+    content = {"seconds": round(seconds, 3), "molecules": molecules, "failures": failures, "keys": keys}
+    with atomic_write(unit.record) as part:
+        part.write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_chunk(unit: Unit) -> Chunk:
+    """What a finished unit wrote. Raises LigandsmithError for a file that was damaged since."""
+    try:
+        return Chunk(**json.loads(unit.record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise LigandsmithError(f"{unit.record}: cannot be used ({error}); remove it to make it anew") from None
+
+
+def read_records(unit: Unit, count: int) -> list[str]:
+    """The SDF records of a finished unit as text. Raises LigandsmithError unless there are `count`."""
+    text = unit.ligands.read_text(encoding="utf-8") if unit.ligands.is_file() else ""
+    records = [part + RECORD_END for part in text.split(RECORD_END)[:-1]]
+    if len(records) != count:
+        raise LigandsmithError(
+            f"{unit.ligands}: holds {len(records)} of {count} molecules; remove {unit.record.name} to make them anew"
+        )
+    return records
+
+
+def molecule_key(mol: Chem.Mol) -> str:
+    """Hash of the canonical SMILES without stereo, 16 hex digits: what the metric `unique` of evaluation compares."""
+    return hashlib.sha256(Chem.MolToSmiles(mol, isomericSmiles=False).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class UnitWork:
+    """Makes units. Sent to workers, each of which loads the checkpoint once and keeps the last pocket."""
+
+    checkpoint: str
+    options: GenerationOptions
+    device: str = "cpu"
+    threads: int = 1  # the same in every worker: the number of threads may change the last digit of a coordinate
+    radius: float = SITE_RADIUS  # Å around a centre, where the row has none
+
+    def __call__(self, unit: Unit) -> None:
+        """Make a unit and write it. Raises LigandsmithError for a pocket that cannot be used."""
+        if unit.done():  # by a worker that was taken for dead, or an earlier run that was still at it
+            return
+        torch.set_num_threads(self.threads)
+        generator, pocket = _generator(self.checkpoint, self.device), _pocket(unit.row, self.radius)
+        options = replace(self.options, num=unit.end)
+        identity = identity_of(generator, options, pocket)
+        if unit.pocket and identity["pocket"] != unit.pocket:
+            raise LigandsmithError(f"{unit.row.pocket}: the files of the pocket changed since the run began")
+        began = time.perf_counter()
+        made = [ligand for batch in generator.batches(pocket, options, start=unit.begin) for ligand in batch]
+        write_chunk(unit, made, identity, time.perf_counter() - began)
+
+
+@lru_cache(maxsize=1)
+def _generator(checkpoint: str, device: str) -> LigandGenerator:
+    return load(checkpoint, usable_device(device))
+
+
+@lru_cache(maxsize=1)
+def _pocket(row: PocketRow, radius: float) -> Pocket:
+    return row.read(radius)[0]

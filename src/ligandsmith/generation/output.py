@@ -1,0 +1,191 @@
+"""The folder of a generation run: `ligands.sdf` and `samples.json`, written by batches, continued where they end."""
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdkit import Chem
+
+from ligandsmith.chem.sdf import write_sdf
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import atomic_write
+from ligandsmith.records import GeneratedLigand, Pocket
+
+if TYPE_CHECKING:
+    from ligandsmith.generation.generator import LigandGenerator
+    from ligandsmith.generation.options import GenerationOptions
+
+SAMPLES_FILE, LIGANDS_FILE = "samples.json", "ligands.sdf"
+RECORD_END = "\n$$$$\n"
+
+
+def generate_to_folder(
+    generator: "LigandGenerator",
+    pocket: Pocket,
+    options: "GenerationOptions",
+    out: Path,
+    notes: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write `ligands.sdf` and `samples.json`, batch by batch, continuing what is there; returns the latter.
+
+    Raises LigandsmithError if the folder holds the samples of another request.
+    """
+    identity = identity_of(generator, options, pocket)
+    record = _previous(out, identity) or {
+        "identity": identity,
+        "done": 0,
+        "molecules": [],
+        "failures": [],
+        "seconds": 0.0,
+    }
+    record |= {"requested": max(options.num, record["done"]), **(notes or {})}
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / SAMPLES_FILE, record)
+    began = time.perf_counter() - record["seconds"]
+    for batch in generator.batches(pocket, options, start=record["done"]):
+        write_sdf(out / LIGANDS_FILE, records_of(batch, identity), append=True)
+        molecules, failures = rows_of(batch)
+        record["molecules"] += molecules
+        record["failures"] += failures
+        record["done"] = batch[-1].index + 1
+        record["seconds"] = round(time.perf_counter() - began, 3)
+        write_json(out / SAMPLES_FILE, record)
+    return record
+
+
+def identity_of(generator: "LigandGenerator", options: "GenerationOptions", pocket: Pocket) -> dict[str, Any]:
+    """What decides the molecules of a pocket, as plain values. Raises LigandsmithError for options that cannot be."""
+    asked = generator.asked(options, pocket)  # refused before anything is written
+    return {
+        "checkpoint": generator.checkpoint_hash,
+        "pocket": pocket_hash(pocket),
+        "seed": options.seed,
+        "num_atoms": options.num_atoms,
+        "add_hs": options.add_hs,
+        "fragment": asked.fragment and asked.fragment.digest,
+        "sampling": asdict(asked.sampling),
+    }
+
+
+def pocket_hash(pocket: Pocket) -> str:
+    """Sixteen hex digits that change with the coordinates."""
+    return hashlib.sha256(pocket.x.tobytes()).hexdigest()[:16]
+
+
+def refuse_other(out: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Raise LigandsmithError unless what is in `out` was made by the same request."""
+    other = [k for k in ours if theirs.get(k) != ours[k]]
+    if other:
+        raise LigandsmithError(
+            f"{out}: holds samples of another request (different {', '.join(other)}); choose another --out"
+        )
+
+
+def _previous(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of an earlier, interrupted run of the same request; molecules it did not list leave the SDF."""
+    path, sdf = out / SAMPLES_FILE, out / LIGANDS_FILE
+    if not path.exists():
+        if sdf.exists():
+            raise LigandsmithError(f"{sdf}: is there without a {SAMPLES_FILE}; choose another --out")
+        return None
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        theirs, listed = record["identity"], len(record["molecules"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise LigandsmithError(f"{path}: not the record of earlier samples ({error!r}); choose another --out") from None
+    refuse_other(out, theirs, identity)
+    text = sdf.read_text(encoding="utf-8") if sdf.exists() else ""
+    records = text.split(RECORD_END)[:-1]
+    if len(records) < listed:
+        raise LigandsmithError(
+            f"{sdf}: holds {len(records)} of {listed} molecules of {SAMPLES_FILE}; choose another --out"
+        )
+    kept = "".join(r + RECORD_END for r in records[:listed])
+    if kept != text:
+        _write_text(sdf, kept)
+    return record
+
+
+def records_of(
+    ligands: Iterable[GeneratedLigand], identity: dict[str, Any]
+) -> Iterator[tuple[Chem.Mol, dict[str, Any]]]:
+    """What `ligands.sdf` holds of each ligand that could be built: molecule and SD properties."""
+    same = {name: identity[name] for name in ("seed", "checkpoint", "pocket")}
+    for ligand in ligands:
+        if ligand.mol is not None:
+            mol = Chem.AddHs(ligand.mol, addCoords=True) if identity["add_hs"] else Chem.Mol(ligand.mol)
+            mol.SetProp("_Name", f"ligand_{ligand.index:05d}")
+            yield mol, _summary(ligand) | same
+
+
+def rows_of(ligands: Iterable[GeneratedLigand]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What `samples.json` lists: molecules, and failures with their reason."""
+    molecules, failures = [], []
+    for ligand in ligands:
+        if ligand.mol is not None:
+            molecules.append(_summary(ligand))
+        else:
+            failures.append({
+                "index": ligand.index, "reason": ligand.reason, "detail": ligand.detail, **_candidates(ligand),
+            })  # fmt: skip
+    return molecules, failures
+
+
+def _summary(ligand: GeneratedLigand) -> dict[str, Any]:
+    return {
+        "index": ligand.index,
+        "smiles": Chem.MolToSmiles(ligand.mol),
+        "heavy_atoms": ligand.num_atoms,
+        "raw_valid": ligand.raw_valid,
+        "repaired": ligand.repaired,
+        "connected": ligand.connected,
+        **_candidates(ligand),
+    }
+
+
+def _candidates(ligand: GeneratedLigand) -> dict[str, int]:
+    return {"candidates": ligand.candidates, "candidates_valid": ligand.candidates_valid}
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Whole or not at all; raises LigandsmithError."""
+    _write_text(path, json.dumps(data, indent=1) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    try:
+        with atomic_write(path) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LigandsmithError(f"cannot write {path}: {error.strerror}; what was written before is whole") from error
+
+
+def funnel(record: dict[str, Any]) -> list[str]:
+    """Requested -> built -> valid as decoded -> connected, with the reasons for the rest, as lines of text."""
+    molecules, requested = record["molecules"], record["requested"]
+    done = record["done"]
+    lines = [f"{requested} requested, {done} sampled in {record['seconds']:.1f} s"]
+    counts = {
+        "molecules (after repair)": len(molecules),
+        "valid as decoded": sum(m["raw_valid"] for m in molecules),
+        "valid and connected": sum(m["connected"] for m in molecules),
+        "valid and connected as decoded": sum(m["raw_valid"] and m["connected"] for m in molecules),
+        "distinct": len({m["smiles"] for m in molecules}),
+    }
+    lines += [f"  {count:5d}  {name}" for name, count in counts.items()]
+    every = molecules + record["failures"]
+    sampled, valid = (sum(row.get(name, 0) for row in every) for name in ("candidates", "candidates_valid"))
+    if sampled > len(every):
+        lines.append(
+            f"  chosen from {sampled} candidates, of which {valid / sampled:.0%} are valid and connected as decoded"
+        )
+    reasons = Counter(f["reason"] for f in record["failures"])
+    lines += [f"  {count:5d}  failed: {reason}" for reason, count in reasons.most_common()]
+    fragments = sum(not m["connected"] for m in molecules)
+    return lines + ([f"  {fragments:5d}  of the molecules are in several pieces"] if fragments else [])

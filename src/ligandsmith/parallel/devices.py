@@ -1,0 +1,26 @@
+"""Devices and CPU threads of a process."""
+
+import logging
+import os
+
+import torch
+
+from ligandsmith.errors import LigandsmithError
+
+log = logging.getLogger("ligandsmith")
+
+
+def usable_device(name: str) -> str:
+    """Either "cuda" or "cpu"; without a GPU, "cuda" becomes "cpu" with one line. Raises LigandsmithError."""
+    if name not in ("cuda", "cpu"):
+        raise LigandsmithError(f"--device {name}: choose cuda or cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        log.warning("--device cuda: no GPU here; using the CPU, in full precision")
+        return "cpu"
+    return name
+
+
+def use_threads(threads: int, processes: int = 1) -> None:
+    """Set the CPU threads of this process; 0 shares the cores it may run on among the processes of the machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(threads or max(1, cores // max(processes, 1)))

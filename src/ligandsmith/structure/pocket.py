@@ -1,0 +1,200 @@
+"""Selecting the pocket of a protein, and saying what was selected and what was left out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
+
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.records import Pocket
+from ligandsmith.structure.protein import Kind, Protein
+
+RADIUS = 10.0  # Å, around the reference
+LINING = 6.0  # Å; a chain this close lines the site
+OVERLAP = 1.0  # Å; an atom this close to a reference atom is the same atom
+LISTED = 12  # names shown in a message before it is cut short
+
+
+@dataclass(frozen=True)
+class PreflightReport:
+    """What a pocket was made of, for the user to check before spending time on it."""
+
+    protein: str
+    selection: str  # e.g. "within 10.0 Å of the reference ligand"
+    residues: tuple[str, ...]  # labels of the chain residues selected, e.g. "A:57A"
+    num_atoms: int  # heavy atoms of the pocket
+    metals: tuple[str, ...] = ()
+    cofactors: tuple[str, ...] = ()
+    removed_reference: tuple[str, ...] = ()  # residues of the file that are the reference itself
+    other_ligands: tuple[str, ...] = ()  # het molecules near the site that are no part of the pocket
+    dropped: dict[str, int] = field(default_factory=dict)  # atoms left out of the whole file on reading
+
+    def lines(self) -> list[str]:
+        """The report as text, one statement a line."""
+        text = [
+            f"{self.protein}: {len(self.residues)} residues, {self.num_atoms} heavy atoms {self.selection}",
+            f"kept as context: {_listing(self.metals, 'no metals')}; {_listing(self.cofactors, 'no cofactors')}",
+        ]
+        if self.removed_reference:
+            text.append(f"removed from the pocket, being the reference: {_listing(self.removed_reference)}")
+        if self.other_ligands:
+            text.append(f"left out, other molecules at the site: {_listing(self.other_ligands)}")
+        if self.dropped:
+            text.append("left out of the file: " + ", ".join(f"{n} {what}" for what, n in self.dropped.items()))
+        return text
+
+
+def pocket_from_ligand(
+    protein: Protein, ligand_xyz: ArrayLike, radius: float = RADIUS
+) -> tuple[Pocket, PreflightReport]:
+    """Whole residues with an atom within `radius` Å of a reference ligand, coordinates [N, 3] Å.
+
+    Copies of the reference in the protein file are left out. Raises LigandsmithError if no residue is that close.
+    """
+    points = np.asarray(ligand_xyz, dtype=np.float32).reshape(-1, 3)
+    near = _near(protein, points, radius)
+    same = _near(protein, points, OVERLAP)
+    size = np.bincount(protein.residue_of)
+    reference = np.flatnonzero(np.bincount(protein.residue_of[same], minlength=len(size)) * 2 >= size)
+    selection = f"within {radius:g} Å of the reference ligand"
+    return _cut(protein, np.unique(protein.residue_of[near]), selection, reference)
+
+
+def pocket_from_residues(protein: Protein, labels: Sequence[str]) -> tuple[Pocket, PreflightReport]:
+    """Exactly the residues named as CHAIN:NUMBER with the insertion code if any, e.g. `["A:123", "A:57A"]`.
+
+    Raises LigandsmithError naming the labels that are not in the file.
+    """
+    index: dict[str, list[int]] = {}
+    for i, residue in enumerate(protein.residues):
+        index.setdefault(residue.label, []).append(i)
+    missing = [label for label in labels if label not in index]
+    if missing or not labels:
+        chains = _chains(protein)
+        raise LigandsmithError(
+            f"{protein.name}: no residue {_listing(missing, 'was named')}; name them as CHAIN:NUMBER; "
+            f"the file has {_listing(chains)}"
+        )
+    chosen = np.unique([i for label in labels for i in index[label]])
+    return _cut(protein, chosen, "by name")
+
+
+def pocket_from_center(protein: Protein, center: ArrayLike, radius: float = RADIUS) -> tuple[Pocket, PreflightReport]:
+    """Whole residues with an atom within `radius` Å of a point [3] Å, which becomes the centre of the pocket.
+
+    Raises LigandsmithError if there is none, with the distance to the nearest atom.
+    """
+    point = np.asarray(center, dtype=np.float32).reshape(-1)
+    if point.shape != (3,) or not np.isfinite(point).all():
+        raise LigandsmithError(f"the pocket centre must be three numbers in Å, not {center!r}")
+    near = _near(protein, point[None], radius)
+    place = ", ".join(f"{v:g}" for v in point)
+    pocket, report = _cut(
+        protein, np.unique(protein.residue_of[near]), f"within {radius:g} Å of ({place})", center=point
+    )
+    return pocket, report
+
+
+def pocket_from_het(protein: Protein, het: str, radius: float = RADIUS) -> tuple[Pocket, PreflightReport]:
+    """The site around a het molecule of the file, given as `LIG` or `A:LIG:401`; that molecule is the reference.
+
+    Raises LigandsmithError listing the het molecules there are if `het` is absent or fits several.
+    """
+    found = het_residues(protein, het)
+    there = sorted(protein.residues[i].het_label for i in protein.hets)
+    if not found:
+        raise LigandsmithError(f"{protein.name}: no het molecule {het}; there {_listing(there, 'are none')}")
+    if len(found) > 1:
+        choices = [protein.residues[i].het_label for i in found]
+        raise LigandsmithError(f"{protein.name}: {het} is there {len(found)} times; choose one of {_listing(choices)}")
+    points = protein.x[protein.residue_of == found[0]]
+    near = _near(protein, points, radius)
+    selection = f"within {radius:g} Å of {protein.residues[found[0]].het_label}"
+    return _cut(protein, np.unique(protein.residue_of[near]), selection, np.array(found))
+
+
+def het_residues(protein: Protein, het: str) -> list[int]:
+    """Indices of the residues that `het` (`LIG` or `A:LIG:401`) names, chain residues of that name included."""
+    return [i for i, r in enumerate(protein.residues) if het in (r.het_label, r.name)]
+
+
+def site_sequences(protein: Protein, ligand_xyz: ArrayLike, radius: float = LINING) -> tuple[str, ...]:
+    """Sequences of the chains with a residue within `radius` Å of a ligand [N, 3], for splits without homologs."""
+    near = _near(protein, np.asarray(ligand_xyz, dtype=np.float32).reshape(-1, 3), radius)
+    touched = (protein.residues[i] for i in np.unique(protein.residue_of[near]).tolist())
+    chains = sorted({residue.chain for residue in touched if residue.kind is Kind.POLYMER})
+    return tuple(sequence for sequence in map(protein.sequence, chains) if sequence)
+
+
+def _near(protein: Protein, points: NDArray[np.float32], radius: float) -> NDArray[np.int64]:
+    """Indices of the protein atoms within `radius` Å of any point [N, 3]."""
+    box = ((protein.x >= points.min(0) - radius) & (protein.x <= points.max(0) + radius)).all(axis=1)
+    rows = np.flatnonzero(box)
+    if not len(rows):
+        return rows
+    distance, _ = cKDTree(points).query(protein.x[rows], distance_upper_bound=radius)
+    return rows[np.isfinite(distance)]
+
+
+def _cut(
+    protein: Protein,
+    chosen: NDArray[np.int64],
+    selection: str,
+    reference: NDArray[np.int64] | None = None,
+    center: NDArray[np.float32] | None = None,
+) -> tuple[Pocket, PreflightReport]:
+    """The pocket of whole residues `chosen` without the residues `reference` and molecules that are no context."""
+    removed = set() if reference is None else set(reference.tolist())
+    by_kind: dict[Kind, list[int]] = {kind: [] for kind in Kind}
+    for i in chosen.tolist():
+        if i not in removed:
+            by_kind[protein.residues[i].kind].append(i)
+    context = sorted(by_kind[Kind.POLYMER] + by_kind[Kind.METAL] + by_kind[Kind.COFACTOR])
+    if not by_kind[Kind.POLYMER]:
+        raise LigandsmithError(
+            f"{protein.name}: empty pocket, no protein residue {selection}; check that both share a frame"
+        )
+    inside = np.zeros(len(protein.residues), dtype=bool)
+    inside[context] = True
+    rows = np.flatnonzero(inside[protein.residue_of])
+    running = np.cumsum(inside) - 1
+    pocket = Pocket(
+        element=protein.element[rows],
+        residue=protein.residue[rows],
+        atom_name=protein.atom_name[rows],
+        residue_index=running[protein.residue_of[rows]].astype(np.int16),
+        x=protein.x[rows],
+        center=center,
+        name=protein.name,
+    )
+    report = PreflightReport(
+        protein=protein.name,
+        selection=selection,
+        residues=tuple(protein.residues[i].label for i in by_kind[Kind.POLYMER]),
+        num_atoms=len(rows),
+        metals=tuple(protein.residues[i].het_label for i in by_kind[Kind.METAL]),
+        cofactors=tuple(protein.residues[i].het_label for i in by_kind[Kind.COFACTOR]),
+        removed_reference=tuple(protein.residues[i].het_label for i in sorted(removed)),
+        other_ligands=tuple(protein.residues[i].het_label for i in by_kind[Kind.LIGAND]),
+        dropped=protein.dropped,
+    )
+    return pocket, report
+
+
+def _chains(protein: Protein) -> list[str]:
+    """The chains of the file with the range of their residue numbers, e.g. `chain A (16 to 244)`."""
+    numbers: dict[str, list[int]] = {}
+    for residue in protein.residues:
+        numbers.setdefault(residue.chain, []).append(residue.number)
+    return [f"chain {chain or '(blank)'} ({min(n)} to {max(n)})" for chain, n in numbers.items()]
+
+
+def _listing(names: Sequence[str], none: str = "none") -> str:
+    if not names:
+        return none
+    shown = list(Counter(names))
+    more = f" and {len(shown) - LISTED} more" if len(shown) > LISTED else ""
+    return ", ".join(shown[:LISTED]) + more
