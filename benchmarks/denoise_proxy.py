@@ -21,20 +21,21 @@ import torch
 from torch import Tensor, nn
 
 from ligandsmith.batches import LigandBatch
-from ligandsmith.checkpoints.vae import load_vae
-from ligandsmith.config import LigandVAEConfig, OptimizerConfig, preset
+from ligandsmith.checkpoints.files import load_vae
+from ligandsmith.config import BlockConfig, LigandVAEConfig, OptimizerConfig, preset
 from ligandsmith.data.collate import BucketSampler, collate, collate_ligands
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.diffusion import rng as noise
-from ligandsmith.models.layers import BLOCKS, BlockConfig, dense_edges
+from ligandsmith.diffusion import rng
+from ligandsmith.diffusion.rng import step_seeds
+from ligandsmith.models.backbones import BLOCKS
+from ligandsmith.models.layers import RadialBasis, dense_edges
 from ligandsmith.models.ligand_vae import LigandVAE
-from ligandsmith.models.radial import RadialBasis
 from ligandsmith.records import Complex
 from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.losses import bonded_pairs, distance_error
-from ligandsmith.training.modules import LigandVAETraining, step_keys
-from ligandsmith.training.optim.optimizer import make_optimizer
+from ligandsmith.training.optim import make_optimizer
+from ligandsmith.training.vae_losses import LigandVAETraining
 
 NOISE = 0.15  # Å per axis
 WIDTH, EDGE_WIDTH, LAYERS = 96, 48, 4
@@ -130,7 +131,7 @@ def evaluate(network: nn.Module, held_out: Molecules) -> dict[str, float]:
     for begin in range(0, len(order), 25):
         indices = order[begin : begin + 25]
         ligand, z_h = held_out.batch(indices)
-        noised = ligand.x + NOISE * noise.normal(noise.make_keys(1, torch.tensor(indices)), "x", ligand.x.shape[1:])
+        noised = ligand.x + NOISE * rng.normal(rng.make_seeds(1, torch.tensor(indices)), "x", ligand.x.shape[1:])
         x = network(noised, z_h, ligand.mask)
         errors_in.append(squared_error(noised, ligand))
         errors_out.append(squared_error(x, ligand))
@@ -151,8 +152,8 @@ def run_block(block: str, molecules: tuple[Molecules, Molecules], arguments: arg
 
     def loss(step: int, indices: list[int]) -> Tensor:
         ligand, z_h = training.batch(indices)
-        keys = step_keys(arguments.seed, step, len(indices), (0, 1), torch.device("cpu")).molecules
-        noised = ligand.x + NOISE * noise.normal(keys, "x", ligand.x.shape[1:])
+        keys = step_seeds(arguments.seed, step, len(indices), (0, 1), torch.device("cpu")).molecules
+        noised = ligand.x + NOISE * rng.normal(keys, "x", ligand.x.shape[1:])
         x = network(noised, z_h, ligand.mask)
         lengths = torch.stack([distance_error(x, ligand.x, pairs).mean() for pairs in bonded_pairs(ligand.bonds)])
         mse = squared_error(x, ligand) / (3 * ligand.mask.sum())
@@ -183,7 +184,7 @@ def trained_vae(path: Path | None, records: list[Complex], seconds: float) -> Li
 
     def loss(step: int, indices: list[int]) -> Tensor:
         batch = collate([records[i] for i in indices], VOCABULARY)
-        keys = step_keys(0, step, len(indices), (0, 1), torch.device("cpu"))
+        keys = step_seeds(0, step, len(indices), (0, 1), torch.device("cpu"))
         return training(batch, keys, torch.full((len(indices),), 1 / len(indices))).total
 
     sampler = BucketSampler(np.array([r.ligand.num_atoms for r in records]), 16, seed=0)

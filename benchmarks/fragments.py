@@ -12,7 +12,7 @@ from measure import cpu_seconds, report
 from rdkit import Chem, rdBase
 
 from ligandsmith.chem.fragment import CHANGED
-from ligandsmith.chem.plausibility import PLAUSIBLE, implausibility
+from ligandsmith.chem.plausibility import PLAUSIBLE, plausibility_score
 from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.fragments import draw_fragment
@@ -69,7 +69,7 @@ def main() -> None:
         place = fragment.GetConformer().GetPositions().astype(np.float32)
         for ligand in ligands:
             made.append(ligand)
-            scores.append(implausibility(ligand, site))
+            scores.append(plausibility_score(ligand, site))
             if ligand.mol is not None:
                 moved.append(float(np.abs(ligand.mol.GetConformer().GetPositions()[:n] - place).max()))
         if len(shares) == args.pockets:

@@ -23,13 +23,12 @@ from ligandsmith.checkpoints.files import load_checkpoint
 from ligandsmith.config import Config, from_dict
 from ligandsmith.data.static_shapes import to_few_shapes
 from ligandsmith.diffusion.process import NoisyLigand, coefficients
-from ligandsmith.diffusion.rng import make_keys
+from ligandsmith.diffusion.rng import make_seeds, step_seeds
 from ligandsmith.generation.generator import load, shipped_weights
 from ligandsmith.generation.site import read_pocket
 from ligandsmith.training.cudagraphs import GraphedStep
-from ligandsmith.training.modules import DiffusionTraining, step_keys
-from ligandsmith.training.optim.muon import MuonAdamW
-from ligandsmith.training.optim.optimizer import make_optimizer
+from ligandsmith.training.losses import DiffusionTraining
+from ligandsmith.training.optim import MuonAdamW, make_optimizer
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "complexes" / "7off"
 CUDA = torch.device("cuda")
@@ -69,14 +68,14 @@ def half_without_pocket(batch: ComplexBatch) -> ComplexBatch:
     half = len(batch.ids) // 2
     mask = batch.pocket.mask.clone()
     mask[half:] = False
-    return replace(batch, pocket=replace(batch.pocket, mask=mask), leading=half)
+    return replace(batch, pocket=replace(batch.pocket, mask=mask), num_with_pocket=half)
 
 
 def training_step(config: Config, batch: ComplexBatch, way: str) -> Step:
     """Loss, backward pass, clipping and optimizer, as `train_denoiser.py --cache_latents` does."""
     module = training_module("denoiser", config).to(CUDA)
     assert isinstance(module, DiffusionTraining)
-    module.frozen_to(CUDA)
+    module.move_frozen(CUDA)
     optimizer = make_optimizer(module, config.optimizer, 1e-4)
     size, steps = len(batch.ids), iter(range(1_000_000))
     if way == "graphs":
@@ -84,13 +83,13 @@ def training_step(config: Config, batch: ComplexBatch, way: str) -> Step:
         fabric = Fabric(accelerator="cuda", devices=1, precision="bf16-mixed")
         graphed = GraphedStep(module, optimizer, 1.0, fabric)
         ready = to_few_shapes(batch)
-        return lambda: graphed(ready, step_keys(0, next(steps), size, (0, 1), torch.device("cpu")), 1e-4)
-    batch = replace(batch, leading=None)
+        return lambda: graphed(ready, step_seeds(0, next(steps), size, (0, 1), torch.device("cpu")), 1e-4)
+    batch = replace(batch, num_with_pocket=None)
     share = torch.full((size,), 1 / size, device=CUDA)
 
     def step() -> None:
         with torch.autocast("cuda", torch.bfloat16) if way == "bf16" else nullcontext():
-            loss = module(batch.to(CUDA), step_keys(0, next(steps), size, (0, 1), CUDA), share)
+            loss = module(batch.to(CUDA), step_seeds(0, next(steps), size, (0, 1), CUDA), share)
         loss.objective.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
@@ -128,11 +127,11 @@ def call(num: int, repeats: int) -> None:
     pocket, _ = read_pocket(EXAMPLE / "protein.pdb.gz", EXAMPLE / "ligand.sdf")
     latents, _ = generator.encode(pocket)
     model = generator.model
-    keys = model.denoiser.keys(latents)
+    keys = model.denoiser.project_pocket(latents)
     mask = torch.ones(num, 28, dtype=torch.bool, device=CUDA)
     t = torch.full((num,), 0.5, device=CUDA)
     c = coefficients(model.schedule, t, "f")
-    z = model.denoiser.layout.noise(make_keys(0, torch.arange(num, device=CUDA), device=CUDA), "start", mask)
+    z = model.denoiser.layout.noise(make_seeds(0, torch.arange(num, device=CUDA), device=CUDA), "start", mask)
     noisy = NoisyLigand(z, mask, t, t, c, c, model.stats.scale_x, z)
     null = torch.zeros(num, dtype=torch.bool, device=CUDA)
     taken = seconds(lambda: model.denoiser(noisy, keys, null), repeats, 5)

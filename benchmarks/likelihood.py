@@ -15,7 +15,7 @@ from measure import report
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.diffusion import rng as noise
+from ligandsmith.diffusion import rng
 from ligandsmith.generation.generator import load
 from ligandsmith.records import Complex
 from ligandsmith.training.nll import ligand_nll
@@ -34,14 +34,14 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     generator = load(args.checkpoint)
-    generator.model.denoiser.tabulated = False
+    generator.model.denoiser.basis.use_table = False
     data = ComplexDataset(None, "validation")
     records = [to_frame(data[i], generator.config.pocket) for i in range(len(data))]
     found: dict[str, list[np.ndarray]] = {}
     for prefix, members in (("", records), ("shuffled ", exchanged(records))):
         for start in range(0, len(members), args.batch):
             part = members[start : start + args.batch]
-            keys = noise.make_keys(args.seed, torch.arange(start, start + len(part)))
+            keys = rng.make_seeds(args.seed, torch.arange(start, start + len(part)))
             terms = ligand_nll(generator.model, generator.vaes, collate(part, generator.vocabulary), keys)
             for name, value in terms.items():
                 found.setdefault(prefix + name, []).append(value.numpy())

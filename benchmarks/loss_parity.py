@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from measure import report
 
-from ligandsmith.checkpoints.files import load_checkpoint
-from ligandsmith.checkpoints.vae import averaged_vae_state
+from ligandsmith.checkpoints.files import averaged_vae_state, load_checkpoint
 from ligandsmith.config import Config, from_dict
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
+from ligandsmith.diffusion.rng import step_seeds
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.structure.vocabulary import Vocabulary
-from ligandsmith.training.modules import DiffusionTraining, LigandVAETraining, PocketVAETraining, step_keys
+from ligandsmith.training.losses import DiffusionTraining
+from ligandsmith.training.vae_losses import LigandVAETraining, PocketVAETraining
 
 BATCH = 8
 
@@ -50,7 +51,7 @@ def _shuffle_gap(module: torch.nn.Module, config: Config, vocabulary: Vocabulary
     losses = []
     for number, begin in enumerate(range(0, len(records), BATCH)):
         chunk = swapped[begin : begin + BATCH]
-        keys = step_keys(7, number, len(chunk), (0, 1), torch.device("cpu"))
+        keys = step_seeds(7, number, len(chunk), (0, 1), torch.device("cpu"))
         losses.append(module(collate(chunk, vocabulary), keys, torch.full((len(chunk),), 1 / len(chunk))).per_molecule)
     shuffled = float(torch.cat(losses).mean())
     report(benchmark="pocket_shuffle", n=len(records), normal=normal, shuffled=shuffled, gap=shuffled - normal)
@@ -75,7 +76,7 @@ def main() -> None:
             for number, begin in enumerate(range(0, count, BATCH)):
                 records = [to_frame(data[int(i)], config.pocket) for i in chosen[begin : begin + BATCH]]
                 n = len(records)
-                keys = step_keys(7, number, n, (0, 1), torch.device("cpu"))
+                keys = step_seeds(7, number, n, (0, 1), torch.device("cpu"))
                 losses.append(module(collate(records, vocabulary), keys, torch.full((n,), 1 / n)).per_molecule)
             values = torch.cat(losses)
             means[mode, split] = values

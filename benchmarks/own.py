@@ -17,20 +17,15 @@ from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import Config, preset
 from ligandsmith.data.collate import collate
 from ligandsmith.diffusion.process import NoisyLigand, coefficients
-from ligandsmith.diffusion.rng import make_keys
+from ligandsmith.diffusion.rng import make_seeds, step_seeds
 from ligandsmith.generation.generator import LigandGenerator
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.records import Pocket
 from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.gradient_checkpointing import enable_gradient_checkpointing
-from ligandsmith.training.modules import (
-    DiffusionTraining,
-    LigandVAETraining,
-    PocketVAETraining,
-    pocket_input,
-    step_keys,
-)
-from ligandsmith.training.optim.optimizer import make_optimizer
+from ligandsmith.training.losses import DiffusionTraining, encoded_pocket
+from ligandsmith.training.optim import make_optimizer
+from ligandsmith.training.vae_losses import LigandVAETraining, PocketVAETraining
 
 MODELS = ("ligand_vae", "protein_vae", "denoiser", "joint")
 Step = Callable[[], Any]
@@ -74,7 +69,7 @@ def training_step(module: nn.Module, config: Config, batch: ComplexBatch, checkp
     steps = iter(range(1_000_000))
 
     def step() -> None:
-        loss = module(batch, step_keys(0, next(steps), size, (0, 1), torch.device("cpu")), share)
+        loss = module(batch, step_seeds(0, next(steps), size, (0, 1), torch.device("cpu")), share)
         (loss.total if loss.objective is None else loss.objective).backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
@@ -86,18 +81,18 @@ def training_step(module: nn.Module, config: Config, batch: ComplexBatch, checkp
 def denoising_step(config: Config, batch: int, ligand: int, pocket: int) -> Step:
     """One network call for `batch` molecules of one pocket that is encoded already, as within sampling."""
     model = DiffusionModel(config).eval().requires_grad_(False)
-    model.denoiser.tabulated = True
-    site = pocket_input(
+    model.denoiser.basis.use_table = True
+    site = encoded_pocket(
         build_vaes(config, VOCABULARY)["protein"],  # type: ignore[arg-type]
         synthetic_batch(1, ligand, pocket), config.denoiser.anchors,
     )  # fmt: skip
     mask = torch.ones(batch, ligand, dtype=torch.bool)
     times = torch.full((batch,), 0.5)
     c = coefficients(model.schedule, times, config.diffusion.prediction)
-    z = model.denoiser.layout.noise(make_keys(0, torch.arange(batch)), "start", mask)
+    z = model.denoiser.layout.noise(make_seeds(0, torch.arange(batch)), "start", mask)
     noisy = NoisyLigand(z, mask, times, times, c, c, model.stats.scale_x, z)
     with torch.inference_mode():
-        keys = model.denoiser.keys(site)
+        keys = model.denoiser.project_pocket(site)
     return torch.inference_mode()(lambda: model.denoiser(noisy, keys, torch.zeros(batch, dtype=torch.bool)))
 
 

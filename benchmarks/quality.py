@@ -15,7 +15,7 @@ import torch
 from measure import cpu_seconds, report
 from rdkit import Chem
 
-from ligandsmith.chem.plausibility import PLAUSIBLE, implausibility
+from ligandsmith.chem.plausibility import PLAUSIBLE, plausibility_score
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.config import override
@@ -74,7 +74,7 @@ def main() -> None:
         size = None if args.model_sizes else str(record.ligand.num_atoms)
         site = PocketAtoms.of(pocket.x, pocket.element)
         for ligand in generator.generate(pocket, args.num, args.seed, num_atoms=size, **options):
-            scores.append(implausibility(ligand, site))
+            scores.append(plausibility_score(ligand, site))
             index = number * args.num + ligand.index
             if ligand.mol is None:
                 failures.append({"index": index, "reason": ligand.reason, "detail": ligand.detail})

@@ -18,7 +18,7 @@ from own import configuration, denoising_step, synthetic_batch, training_module,
 
 from ligandsmith.models.latent_diffusion import build_vaes
 from ligandsmith.structure.vocabulary import VOCABULARY
-from ligandsmith.training.modules import pocket_input
+from ligandsmith.training.losses import encoded_pocket
 
 FEW = 2  # molecules of a call in which fixed costs show
 POCKETS, LIGANDS, BATCHES = (100, 200, 400, 800), (10, 20, 40, 80), (1, 4, 16, 64)
@@ -40,7 +40,7 @@ def medians(works: Works, repeats: int) -> dict[tuple[str, int], float]:
 def encoding(preset: str, pocket: int) -> Callable[[], Any]:
     config = configuration(preset, pocket)
     vae, batch = build_vaes(config, VOCABULARY)["protein"], synthetic_batch(1, 23, pocket)
-    return torch.inference_mode()(lambda: pocket_input(vae, batch, config.denoiser.anchors))  # type: ignore[arg-type]
+    return torch.inference_mode()(lambda: encoded_pocket(vae, batch, config.denoiser.anchors))  # type: ignore[arg-type]
 
 
 def training(preset: str, batch: int, ligand: int, pocket: int) -> Callable[[], Any]:

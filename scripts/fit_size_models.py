@@ -22,7 +22,8 @@ from ligandsmith.data.dataset import ComplexDataset, Split
 from ligandsmith.data.transforms import mark_pocket
 from ligandsmith.generation.generator import LigandGenerator, load
 from ligandsmith.generation.site import sphere
-from ligandsmith.models.size import CUTS, MIN_ATOMS, FittedSizeModel, SizeModel, size_nats
+from ligandsmith.models.latent_diffusion import SizeModel, size_nats
+from ligandsmith.models.size import CUTS, MIN_ATOMS, FittedSizeModel
 from ligandsmith.records import Complex, Pocket
 
 CENTER_SPREAD = 1.0  # Å per axis, of a centre about that of the ligand

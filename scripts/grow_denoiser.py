@@ -1,4 +1,4 @@
-"""Add blocks, sums over third atoms, bonds or inputs to a trained denoiser, for training on with `--init_from`.
+"""Add blocks, triangle updates, bonds or inputs to a trained denoiser, for training on with `--init_from`.
 
 `python scripts/grow_denoiser.py best_denoiser.pt grown.pt --self_layers 8 --cross_layers 4 --triangles 16 --bonds`
 then `train_denoiser.py --init_from grown.pt --set denoiser.self_layers=8 ...`. What it says of coordinates and features
@@ -74,7 +74,9 @@ def grown(content: dict[str, Any], **changes: Any) -> dict[str, Any]:
     config = replace(config, denoiser=new)
     torch.manual_seed(0)
     state: dict[str, Tensor] = DiffusionModel(config).state_dict()
-    state |= moved(moved(content["diffusion_state"], SELF, at), CROSS, crossing)
+    trained = DiffusionModel(from_dict(Config, content["config"]))
+    trained.load_state_dict(content["diffusion_state"])
+    state |= moved(moved(trained.state_dict(), SELF, at), CROSS, crossing)
     silence(state, SELF, set(range(new.self_layers)) - set(at), LEAVING + INTO_EDGES)
     silence(state, CROSS, set(range(new.cross_layers)) - set(crossing), LEAVING)
     for option, name in INPUTS.items():

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 import ligandsmith
-from ligandsmith.checkpoints.vae import load_vae
+from ligandsmith.checkpoints.files import fingerprint, load_vae
 from ligandsmith.chem.fragment import read_fragment
-from ligandsmith.chem.plausibility import PLAUSIBLE, implausibility
+from ligandsmith.chem.plausibility import PLAUSIBLE, plausibility_score
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.cli.main import main
@@ -24,7 +24,6 @@ from ligandsmith.generation.generator import LigandGenerator, load
 from ligandsmith.generation.options import GenerationOptions
 from ligandsmith.generation.output import funnel, generate_to_folder
 from ligandsmith.generation.site import read_pocket
-from ligandsmith.models.latents import fingerprint
 from ligandsmith.models.size import CLASSES, MIN_ATOMS, FittedSizeModel
 from ligandsmith.records import BuildFailure, GeneratedLigand, Pocket
 from ligandsmith.structure.files import read_ligand
@@ -101,12 +100,12 @@ def test_the_most_plausible_of_several_candidates_is_kept(generator: LigandGener
     best = generator.generate(pocket, num=6, candidates=4, batch_size=2, **options)
     assert described(best) == described(generator.generate(pocket, num=6, candidates=4, batch_size=6, **options))
     assert [(g.index, g.num_atoms) for g in best] == [(g.index, g.num_atoms) for g in single]
-    gains = [implausibility(a, site) - implausibility(b, site) for a, b in zip(single, best, strict=True)]
+    gains = [plausibility_score(a, site) - plausibility_score(b, site) for a, b in zip(single, best, strict=True)]
     assert min(gains) > -1e-3
     assert max(gains) > 0.1
     for ligand in best:
         assert 1 <= ligand.candidates <= 4
-        assert ligand.candidates == 4 or implausibility(ligand, site) <= PLAUSIBLE
+        assert ligand.candidates == 4 or plausibility_score(ligand, site) <= PLAUSIBLE
         assert ligand.candidates_valid <= ligand.candidates
         assert ligand.candidates_valid or not (ligand.raw_valid and ligand.connected)
 
@@ -354,21 +353,21 @@ def test_what_weights_cannot_give_is_refused(
         generator.generate(pocket, num=1, fix=fragment)
 
 
-def test_autoguidance_changes_the_ligands_and_needs_a_network_with_third_atoms(
+def test_autoguidance_changes_the_ligands_and_needs_triangle_updates(
     generator: LigandGenerator, pocket: Pocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def places(scale: float) -> list[np.ndarray]:
         return positions(generator.generate(pocket, num=4, num_atoms="8", steps=4, autoguidance=scale))
 
     for block in generator.model.denoiser.self_blocks:  # hardly trained, they say nothing
-        weight = torch.eye(*block.triangle_out.weight.shape)
-        monkeypatch.setitem(block.triangle_out._parameters, "weight", torch.nn.Parameter(weight))
+        weight = torch.eye(*block.triangle.out.weight.shape)
+        monkeypatch.setitem(block.triangle.out._parameters, "weight", torch.nn.Parameter(weight))
     plain = places(1.0)
     assert plain
     assert not all(np.array_equal(a, b) for a, b in zip(plain, places(2.0), strict=False))
     denoiser = replace(generator.config.denoiser, triangles=0)
     monkeypatch.setattr(generator, "config", replace(generator.config, denoiser=denoiser))
-    with pytest.raises(LigandsmithError, match=r"--autoguidance 2: these weights do not look at third atoms; give 1"):
+    with pytest.raises(LigandsmithError, match=r"--autoguidance 2: this network has no triangle updates"):
         generator.generate(pocket, num=1, autoguidance=2.0)
 
 

@@ -10,13 +10,14 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src/ligandsmith"
 GROUND = {"errors", "files", "config", "records"}
-TENSORS = GROUND | {"batches"}
+TENSORS = GROUND | {"batches", "predictions"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "config": {"errors"},
     "records": set(),
     "batches": set(),
+    "predictions": {"batches"},
     "parallel": GROUND,
     "structure": GROUND,
     "chem": GROUND | {"structure"},

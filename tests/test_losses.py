@@ -8,30 +8,29 @@ import pytest
 import torch
 from torch import Tensor
 
-from ligandsmith.batches import ComplexBatch, LigandPrediction, LossReport, Posterior
+from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import PocketConfig
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.models.pocket_vae import MaskedResidues, PocketPrediction
+from ligandsmith.predictions import LigandPrediction, LossReport, PocketPrediction, Posterior
 from ligandsmith.records import Complex
 from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.losses import (
     bonded_pairs,
     denoising_loss,
     distance_error,
-    gaussian_kl,
     noise_level_means,
     noise_level_sums,
     per_atom_mean,
-    pocket_vae_loss,
-    vae_loss,
+    weighted_report,
 )
+from ligandsmith.training.vae_losses import gaussian_kl, ligand_terms, pocket_terms
 
 VAE_WEIGHTS = {
     "x": 1.0, "element": 1.0, "charge": 1.0, "aromatic": 1.0, "num_h": 0.5, "bond": 1.0, "distance": 10.0, "kl": 0.01
 }  # fmt: skip
-POCKET_WEIGHTS = {"residue": 0.2, "atom_name": 0.2, "masked": 1.0, "offset": 1.0, "kl": 1e-4}
+POCKET_WEIGHTS = {"residue": 0.2, "atom_name": 0.2, "masked": 1.0, "offset": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +65,8 @@ def guess(batch: ComplexBatch, rubbish: float = 0.0) -> tuple[LigandPrediction, 
 def ligand_report(batch: ComplexBatch, rubbish: float = 0.0) -> LossReport:
     prediction, posterior = guess(batch, rubbish)
     count = len(batch.ligand.mask)
-    return vae_loss(prediction, batch.ligand, posterior, VAE_WEIGHTS, torch.full((count,), 1 / count))
+    terms = ligand_terms(prediction, batch.ligand, posterior)
+    return weighted_report(terms, VAE_WEIGHTS, torch.full((count,), 1 / count))
 
 
 def pocket_report(batch: ComplexBatch, rubbish: float = 0.0) -> LossReport:
@@ -78,9 +78,8 @@ def pocket_report(batch: ComplexBatch, rubbish: float = 0.0) -> LossReport:
         torch.sin(angle + torch.arange(21)) + pad, torch.cos(angle + torch.arange(38)) + pad, pocket.x.sin() + pad
     )
     at = pocket.mask & (pocket.atom_name == 1) & (pocket.residue_index % 2 == 0)
-    share = torch.full((len(pocket.mask),), 1 / len(pocket.mask))
-    kl = angle.squeeze(-1).square() + pad.squeeze(-1)
-    return pocket_vae_loss(prediction, pocket, MaskedResidues(at, pocket.x.cos()), kl, POCKET_WEIGHTS, share)
+    weight = torch.full((len(pocket.mask),), 1 / len(pocket.mask))
+    return weighted_report(pocket_terms(prediction, pocket, at, pocket.x.cos()), POCKET_WEIGHTS, weight)
 
 
 REPORTS = [ligand_report, pocket_report]
@@ -119,9 +118,9 @@ def test_a_perfect_prediction_costs_nothing_but_the_kl(records: list[Complex]) -
         sure(ligand.bonds, 5), ligand.mask,
     )  # fmt: skip
     _, posterior = guess(batch)
-    terms = vae_loss(prediction, ligand, posterior, VAE_WEIGHTS, torch.full((2,), 0.5)).terms
-    assert all(value.item() < 1e-6 for name, value in terms.items() if name != "kl")
-    assert terms["kl"].item() > 0
+    terms = ligand_terms(prediction, ligand, posterior)
+    assert all(value.max().item() < 1e-6 for name, value in terms.items() if name != "kl")
+    assert terms["kl"].min().item() > 0
 
 
 def test_each_term_has_the_unit_that_it_says(records: list[Complex]) -> None:
@@ -130,7 +129,7 @@ def test_each_term_has_the_unit_that_it_says(records: list[Complex]) -> None:
     prediction, posterior = guess(batch)
     shifted = replace(prediction, x=batch.ligand.x + 0.3)
     flat = replace(shifted, bonds=torch.zeros_like(prediction.bonds), element=torch.zeros_like(prediction.element))
-    terms = vae_loss(flat, batch.ligand, posterior, VAE_WEIGHTS, torch.ones(1)).terms
+    terms = ligand_terms(flat, batch.ligand, posterior)
     n = records[0].ligand.num_atoms
     assert terms["x"].item() == pytest.approx(0.09, rel=1e-4)
     assert terms["distance"].item() == pytest.approx(0, abs=1e-6)
@@ -164,22 +163,23 @@ def test_a_molecule_without_marked_atoms_scores_zero() -> None:
 
 def test_the_denoising_loss_counts_every_dimension_once() -> None:
     errors = {"x": torch.tensor([1.0, 0.5]), "h": torch.tensor([1.0, 0.1])}
-    share = torch.tensor([0.25, 0.75])
-    report = denoising_loss(errors, {"x": 3, "h": 8}, share, {"size": torch.tensor([2.0, 4.0])})
+    weight = torch.tensor([0.25, 0.75])
+    report = denoising_loss(errors, {"x": 3, "h": 8}, weight, {"size": torch.tensor([2.0, 4.0])})
     per_molecule = [1.0, (3 * 0.5 + 8 * 0.1) / 11]
     assert report.per_molecule is not None
     assert report.per_molecule.tolist() == pytest.approx(per_molecule)
     assert report.total.item() == pytest.approx(0.25 * per_molecule[0] + 0.75 * per_molecule[1])
     assert report.terms["size"].item() == pytest.approx(3.5)
-    assert report.objective is not None
     assert report.objective.item() == pytest.approx(report.total.item() + 3.5)
-    assert denoising_loss(errors, {"x": 3, "h": 8}, share).objective is None
+    plain = denoising_loss(errors, {"x": 3, "h": 8}, weight)
+    assert torch.equal(plain.objective, plain.total)
 
 
-def test_a_share_of_zero_silences_a_molecule(records: list[Complex]) -> None:
+def test_a_weight_of_zero_silences_a_molecule(records: list[Complex]) -> None:
     batch = collate(records, VOCABULARY)
     prediction, posterior = guess(batch)
-    first = vae_loss(prediction, batch.ligand, posterior, VAE_WEIGHTS, torch.tensor([1.0, 0.0]))
+    terms = ligand_terms(prediction, batch.ligand, posterior)
+    first = weighted_report(terms, VAE_WEIGHTS, torch.tensor([1.0, 0.0]))
     assert first.per_molecule is not None
     assert first.total.item() == pytest.approx(first.per_molecule[0].item(), rel=1e-6)
 
@@ -191,8 +191,8 @@ def test_reports_hold_tensors_that_can_be_followed_back(records: list[Complex]) 
     for f in fields(prediction):
         value = getattr(prediction, f.name)
         leaves[f.name] = value.clone().requires_grad_(True) if value.is_floating_point() else value
-    loss = vae_loss(LigandPrediction(**leaves), batch.ligand, posterior, VAE_WEIGHTS, torch.full((2,), 0.5))
-    loss.total.backward()
+    terms = ligand_terms(LigandPrediction(**leaves), batch.ligand, posterior)
+    weighted_report(terms, VAE_WEIGHTS, torch.full((2,), 0.5)).total.backward()
     padding = ~batch.ligand.mask
     assert padding.any()
     for name in ("x", "element", "charge", "aromatic", "num_h", "bonds"):

@@ -9,15 +9,15 @@ from rdkit import Chem
 
 from ligandsmith.chem.fragment import read_fragment
 from ligandsmith.chem.surroundings import PocketAtoms
-from ligandsmith.diffusion import rng as noise
+from ligandsmith.diffusion import rng
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.sampler import Candidate, LigandSampler, Start, Task
+from ligandsmith.generation.sampler import Candidate, LigandSampler, SamplingTask, Start
 from ligandsmith.generation.site import read_pocket
 from tiny_runs import ROOT
 
 SITE = ROOT / "examples/complexes/7sza"
 SIZES = torch.tensor([9, 12, 12])
-KEYS = noise.make_keys(4, torch.arange(3))
+SEEDS = rng.make_seeds(4, torch.arange(3))
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +32,17 @@ def sampler(generator: LigandGenerator) -> LigandSampler:
 
 
 @pytest.fixture(scope="module")
-def task(generator: LigandGenerator) -> Task:
+def task(generator: LigandGenerator) -> SamplingTask:
     pocket, _ = read_pocket(SITE / "protein.pdb.gz", SITE / "ligand.sdf")
     latents, origin = generator.encode(pocket)
-    keys, around = generator.model.denoiser.keys(latents), PocketAtoms.of(pocket.x, pocket.element)
-    return Task(keys, origin, around, generator.config.sampling, lambda: None)
+    kv, around = generator.model.denoiser.project_pocket(latents), PocketAtoms.of(pocket.x, pocket.element)
+    return SamplingTask(kv, origin, around, generator.config.sampling, lambda: None)
 
 
 @pytest.fixture(scope="module")
-def starts(task: Task, sampler: LigandSampler) -> list[Start]:
+def starts(task: SamplingTask, sampler: LigandSampler) -> list[Start]:
     """Latents of first candidates; a benzene at the pocket's middle is the sound part of the second one."""
-    first = sampler.sample(task, SIZES, KEYS, [Start()] * 3)
+    first = sampler.sample(task, SIZES, SEEDS, [Start()] * 3)
     benzene = Chem.MolFromSmiles("c1ccccc1")
     angle = np.arange(6) * np.pi / 3
     ring = Chem.Conformer(6)
@@ -57,16 +57,16 @@ def same(a: Candidate, b: Candidate) -> bool:
 
 
 def test_a_part_is_held_and_its_batch_mates_do_not_notice(
-    sampler: LigandSampler, task: Task, starts: list[Start]
+    sampler: LigandSampler, task: SamplingTask, starts: list[Start]
 ) -> None:
-    together = sampler.sample(task, SIZES, KEYS, starts, 0.5)
-    apart = [sampler.sample(task, SIZES[[i]], KEYS[[i]], [start], 0.5)[0] for i, start in enumerate(starts)]
+    together = sampler.sample(task, SIZES, SEEDS, starts, 0.5)
+    apart = [sampler.sample(task, SIZES[[i]], SEEDS[[i]], [start], 0.5)[0] for i, start in enumerate(starts)]
     assert all(same(a, b) for a, b in zip(together, apart, strict=True))
     part = starts[1].fragment
     assert part is not None
     x, _ = sampler.model.stats.restore(together[1].z[None])
     assert np.allclose(x[0, :6].numpy() + task.origin, part.ligand.x, atol=1e-3)
     free, _ = sampler.model.stats.restore(
-        sampler.sample(task, SIZES, KEYS, [Start(s.z) for s in starts], 0.5)[1].z[None]
+        sampler.sample(task, SIZES, SEEDS, [Start(s.z) for s in starts], 0.5)[1].z[None]
     )
     assert not np.allclose(free[0, :6].numpy() + task.origin, part.ligand.x, atol=0.5)

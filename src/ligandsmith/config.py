@@ -18,6 +18,21 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class BlockConfig:
+    """Sizes of one equivariant block. Networks derive it from their own section; it is not a section itself."""
+
+    width: int
+    edge_width: int
+    heads: int = 4
+    channels: int = 8
+    condition_width: int = 0  # 0: no adaptive normalisation
+    moves: bool = True
+    chiral: bool = True
+    max_move: float = 1.5  # Å, soft limit of one block's move
+    triangles: int = 0  # channels of the triangle update of the edge state; 0: none; dense graphs only
+
+
+@dataclass(frozen=True)
 class LigandVAEConfig:
     backbone: str = "eqattn"
     width: int = 128
@@ -62,7 +77,7 @@ class DenoiserConfig:
     cutoff: float = 0.0  # Å, ligand-pocket; 0: no cut-off
     max_move: float = 6.0  # Å per block, in units of the network's target
     self_conditioning: bool = True
-    triangles: int = 0  # channels of the sums over third atoms in the edge state; 0: none
+    triangles: int = 0  # channels of the triangle update of the edge state; 0: none
     bonds: bool = False  # bond orders are noised and denoised beside coordinates and features
     fragments: bool = False  # reads which atoms are given, and their latents
     properties: bool = False  # reads the properties that the ligand should have
@@ -124,7 +139,7 @@ class SamplingConfig:
     noise_scale_h: float = 1.0  # of the features' noise; below 1 carbon takes the place of every other element
     cfg_scale: float = 1.5  # of z_h; 1: no guidance
     cfg_scale_x: float = 1.0  # of the coordinates, never on the centre of mass
-    autoguidance: float = 1.0  # away from the network without third atoms; 1: none
+    autoguidance: float = 1.0  # extrapolation from the network without triangle updates; 1: none
     guidance_low: float = 0.2  # σ/α interval in which guidance acts
     guidance_high: float = 2.0
     rescale: float = 0.7

@@ -8,7 +8,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdMolTransforms
 
-from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, find_faults, implausibility
+from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, find_defects, plausibility_score
 from ligandsmith.chem.surroundings import PocketAtoms, tight_contacts
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.records import GeneratedLigand
@@ -61,9 +61,9 @@ def test_crystal_ligands_are_plausible_where_they_are_and_not_in_the_wall() -> N
         record = data[i]
         assert record.pocket is not None
         mol, around = mol_from_ligand(record.ligand), PocketAtoms.of(record.pocket.x, record.pocket.element)
-        scores.append(implausibility(generated(mol), around))
+        scores.append(plausibility_score(generated(mol), around))
         wall = record.pocket.x[np.linalg.norm(record.pocket.x - record.ligand.x.mean(0), axis=1).argmax()]
-        buried.append(implausibility(generated(moved(mol, shifted_to(wall))), around))
+        buried.append(plausibility_score(generated(moved(mol, shifted_to(wall))), around))
     assert np.mean(np.array(scores) < PLAUSIBLE) >= 0.8
     assert min(buried) > PLAUSIBLE
 
@@ -75,20 +75,20 @@ def test_crystal_ligands_are_plausible_where_they_are_and_not_in_the_wall() -> N
 )
 def test_bad_geometry_is_a_fault(smiles: str, move: Move, site: PocketAtoms) -> None:
     good = embedded(smiles)
-    assert implausibility(generated(good), site) < PLAUSIBLE
-    assert implausibility(generated(moved(good, move)), site) > PLAUSIBLE
+    assert plausibility_score(generated(good), site) < PLAUSIBLE
+    assert plausibility_score(generated(moved(good, move)), site) > PLAUSIBLE
 
 
 def test_atoms_of_a_molecule_that_touch_are_a_fault(site: PocketAtoms) -> None:
     chain = embedded("CCCCCCCC")
     x = np.array(chain.GetConformer().GetPositions())
     touching = moved(chain, pulled(7, tuple(x[0] - x[7] + 0.5)))
-    assert implausibility(generated(touching), site) > implausibility(generated(chain), site) + 1
+    assert plausibility_score(generated(touching), site) > plausibility_score(generated(chain), site) + 1
 
 
 def test_cages_and_macrocycles_are_less_plausible_than_a_six_membered_ring(site: PocketAtoms) -> None:
     ring, cage, large = (
-        implausibility(generated(embedded(s)), site) for s in ("C1CCCCC1", "C12C3C4C1C5C2C3C45", "C1CCCCCCCCC1")
+        plausibility_score(generated(embedded(s)), site) for s in ("C1CCCCC1", "C12C3C4C1C5C2C3C45", "C1CCCCCCCCC1")
     )
     assert ring < PLAUSIBLE < large
     assert cage > large > ring
@@ -96,16 +96,16 @@ def test_cages_and_macrocycles_are_less_plausible_than_a_six_membered_ring(site:
 
 def test_faults_lie_on_atoms(site: PocketAtoms) -> None:
     chain = embedded("CCCCCO")
-    assert not find_faults(generated(chain), site).atoms.any()
-    bent = find_faults(generated(moved(chain, pulled(0, (3.0, 3.0, 3.0)))), site).atoms
+    assert not find_defects(generated(chain), site).atoms.any()
+    bent = find_defects(generated(moved(chain, pulled(0, (3.0, 3.0, 3.0)))), site).atoms
     assert bent[0]
     assert not bent[4:].any()
     bridged = embedded("c1ccc2CCCCCCCc2c1")  # the large ring, but not the benzene that it shares atoms with
-    rings = find_faults(generated(bridged), site).atoms
+    rings = find_defects(generated(bridged), site).atoms
     benzene = [atom.GetIsAromatic() for atom in bridged.GetAtoms()]
     assert rings.tolist() == [not flag for flag in benzene]
     repaired = replace(generated(chain, repaired=True), changed=(2, 3))
-    assert np.flatnonzero(find_faults(repaired, site).atoms).tolist() == [2, 3]
+    assert np.flatnonzero(find_defects(repaired, site).atoms).tolist() == [2, 3]
 
 
 def test_hydrogens_that_touch_are_a_fault_of_the_atoms_that_bear_them(site: PocketAtoms) -> None:
@@ -113,17 +113,17 @@ def test_hydrogens_that_touch_are_a_fault_of_the_atoms_that_bear_them(site: Pock
     for mol, turns in ((chain, (180, 180, 180, 180)), (folded, (60, -60, 180, 180))):  # the latter is syn-pentane
         for first, degrees in enumerate(turns):
             rdMolTransforms.SetDihedralDeg(mol.GetConformer(), *range(first, first + 4), degrees)
-    assert not find_faults(generated(chain), site).atoms.any()
-    assert np.flatnonzero(find_faults(generated(folded), site).atoms).tolist() == [0, 4]
-    assert implausibility(generated(folded), site) > PLAUSIBLE
+    assert not find_defects(generated(chain), site).atoms.any()
+    assert np.flatnonzero(find_defects(generated(folded), site).atoms).tolist() == [0, 4]
+    assert plausibility_score(generated(folded), site) > PLAUSIBLE
 
 
 def test_repair_and_pieces_count_and_nothing_is_worst(site: PocketAtoms) -> None:
     mol = embedded("CCO")
-    plain = implausibility(generated(mol), site)
-    assert implausibility(generated(mol, repaired=True), site) == pytest.approx(plain + REPAIR)
-    assert implausibility(generated(mol, connected=False), site) == pytest.approx(plain + PIECES)
-    assert implausibility(generated(None), site) == WORST
+    plain = plausibility_score(generated(mol), site)
+    assert plausibility_score(generated(mol, repaired=True), site) == pytest.approx(plain + REPAIR)
+    assert plausibility_score(generated(mol, connected=False), site) == pytest.approx(plain + PIECES)
+    assert plausibility_score(generated(None), site) == WORST
 
 
 def test_a_tight_contact_with_the_pocket_counts() -> None:

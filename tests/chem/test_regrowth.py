@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from ligandsmith.chem.inpainting import LARGEST_SHARE, LEAST_REGROWN, SMALLEST_PIECE, Kept, sound_part
+from ligandsmith.chem.inpainting import LARGEST_SHARE, LEAST_REGROWN, SMALLEST_PIECE, Kept, kept_part
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.structure.ligands import mol_from_ligand
 
@@ -19,12 +19,12 @@ def embedded(smiles: str) -> Chem.Mol:
     return Chem.RemoveHs(mol)
 
 
-def faulty(mol: Chem.Mol, *atoms: int) -> NDArray[np.bool_]:
+def defective(mol: Chem.Mol, *atoms: int) -> NDArray[np.bool_]:
     return np.isin(np.arange(mol.GetNumAtoms()), atoms)
 
 
 def kept_of(smiles: str, *atoms: int, always: int = 0) -> Kept:
-    kept = sound_part(embedded(smiles), faulty(embedded(smiles), *atoms), always)
+    kept = kept_part(embedded(smiles), defective(embedded(smiles), *atoms), always)
     assert kept is not None
     return kept
 
@@ -47,7 +47,7 @@ def test_both_sides_of_a_faulty_chain_stay() -> None:
 def test_room_is_made_around_a_small_fault_and_crumbs_go() -> None:
     mol = embedded("c1ccccc1CCCCCCO")
     for seed in range(8):
-        kept = sound_part(mol, faulty(mol, 10), seed=seed)
+        kept = kept_part(mol, defective(mol, 10), seed=seed)
         assert kept is not None
         left_out = 13 - kept.part.num_atoms
         assert left_out >= max(LEAST_REGROWN, 13 * (1 - LARGEST_SHARE))
@@ -57,10 +57,10 @@ def test_room_is_made_around_a_small_fault_and_crumbs_go() -> None:
 
 def test_without_a_known_fault_the_seed_says_where() -> None:
     mol = embedded("CCCCCCCCCCCCCCCC")
-    left = [sound_part(mol, faulty(mol), seed=seed) for seed in range(6)]
+    left = [kept_part(mol, defective(mol), seed=seed) for seed in range(6)]
     orders = {tuple(kept.order.tolist()) for kept in left if kept is not None}
     assert len(orders) > 2
-    again = sound_part(mol, faulty(mol), seed=3)
+    again = kept_part(mol, defective(mol), seed=3)
     assert again is not None
     assert tuple(again.order.tolist()) in orders
 
@@ -74,7 +74,7 @@ def test_atoms_that_must_stay_come_first_and_stay(always: int) -> None:
 
 def test_nothing_is_left_of_a_ligand_that_is_one_ring_system() -> None:
     mol = embedded("c1ccc2ccccc2c1")
-    assert sound_part(mol, faulty(mol, 0)) is None
+    assert kept_part(mol, defective(mol, 0)) is None
 
 
 def test_parts_of_crystal_ligands_are_molecules() -> None:
@@ -82,7 +82,7 @@ def test_parts_of_crystal_ligands_are_molecules() -> None:
     looked_at = 0
     for i in range(0, len(data), 3):
         mol = mol_from_ligand(data[i].ligand)
-        kept = sound_part(mol, rng.random(mol.GetNumAtoms()) < 0.1, seed=i)
+        kept = kept_part(mol, rng.random(mol.GetNumAtoms()) < 0.1, seed=i)
         if kept is not None:
             part, whole = mol_from_ligand(kept.part.ligand), Chem.RenumberAtoms(mol, kept.order.tolist())
             for bond in part.GetBonds():

@@ -16,7 +16,7 @@ EXTRA = ("--limit", "9", "--num_samples", "0", "--num_epochs", "2")
 RATE = 1e-3
 LITTLE_ROOM = """
 import os, runpy, torch
-from ligandsmith.training.modules import DiffusionTraining
+from ligandsmith.training.losses import DiffusionTraining
 
 forward = DiffusionTraining.forward
 
@@ -79,7 +79,7 @@ def test_a_process_without_room_does_its_batch_anew_while_the_other_waits(
     ]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     out, err = start([*launcher, str(program), *words], tmp_path).communicate(timeout=400)
-    assert (out + err).count("process 1: done anew in parts of 2 complexes") == 1, err
+    assert (out + err).count("process 1: repeated in micro-batches of 2 complexes") == 1, err
     assert losses(tmp_path) == pytest.approx(one_process, rel=1e-5)
 
 

@@ -15,7 +15,7 @@ from ligandsmith.models.latent_diffusion import DiffusionModel
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.models.pocket_vae import PocketVAE
 from ligandsmith.structure.vocabulary import Vocabulary
-from ligandsmith.training.optim.optimizer import make_optimizer
+from ligandsmith.training.optim import make_optimizer
 from tiny_runs import Tiny
 
 LINE = re.compile(r"^Epoch (\d+): Train Loss = \d+\.\d{4}, Test Loss = \d+\.\d{4}$", re.MULTILINE)

@@ -106,15 +106,17 @@ def test_processes_share_the_same_global_batches(world: int) -> None:
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_shares_average_to_the_global_mean(world: int) -> None:
+def test_weights_average_to_the_global_mean(world: int) -> None:
     """Also in a last batch of fewer records than processes."""
     sizes, loss = np.arange(13), torch.arange(13.0) ** 2
     ranks = [BucketSampler(sizes, 12 // world, seed=5, ranks=(rank, world)) for rank in range(world)]
+    weights = [part.weights() for part in ranks]
     for number, batch in enumerate(ranks[0].batches()):
         total = 0.0
-        for part in ranks:
-            mine = [i for _, i in list(part)[number]]
-            total += float((part.shares(number, len(mine)) * loss[mine]).sum()) / world
+        for part, own in zip(ranks, weights, strict=True):
+            mine, (weight, size) = [i for _, i in list(part)[number]], next(own)
+            assert size == len(batch)
+            total += float((weight * loss[mine]).sum()) / world
         assert total == pytest.approx(float(loss[batch.tolist()].mean()))
 
 

@@ -26,7 +26,7 @@ def test_padding_changes_no_molecule(records: list[Complex]) -> None:
     padded = collate_to_few_shapes(records, VOCABULARY)
     plain = collate([*records[1:], records[0]], VOCABULARY)  # with a pocket first
     assert padded.ids == plain.ids
-    assert padded.leading == ROWS
+    assert padded.num_with_pocket == ROWS
     n, atoms = plain.ligand.mask.shape
     assert padded.ligand.mask.shape[0] == ROWS
     assert padded.ligand.mask.shape[1] % LIGAND == 0

@@ -7,17 +7,22 @@ import torch
 from torch import Tensor
 
 from ligandsmith.config import SamplingConfig
-from ligandsmith.diffusion import rng as noise
+from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.guidance import GuidedDenoiser
-from ligandsmith.diffusion.layout import Layout
-from ligandsmith.diffusion.process import Given, NoisyLigand, coefficients, joined, to_clean
-from ligandsmith.diffusion.schedule import make_schedule
+from ligandsmith.diffusion.process import (
+    Conditioning,
+    Layout,
+    NoisyLigand,
+    coefficients,
+    make_schedule,
+    to_clean,
+)
 
 LINEAR = make_schedule("linear")
 LAYOUT = Layout(4, 0)
-KEYS = noise.make_keys(1, torch.arange(3))
+SEEDS = rng.make_seeds(1, torch.arange(3))
 MASK = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] * 5 + [False]])
-Z = noise.normal(KEYS, "z", (6, 7)) * MASK.unsqueeze(-1)
+Z = rng.normal(SEEDS, "z", (6, 7)) * MASK.unsqueeze(-1)
 STRONG = SamplingConfig(cfg_scale=3.0, cfg_scale_x=2.0)
 INSIDE, OUTSIDE = 0.5, 0.95  # sigma / alpha = 1 and 19
 
@@ -43,7 +48,7 @@ def alone(t: float, null: bool) -> Tensor:
     times = torch.full((3,), t)
     c = coefficients(LINEAR, times, "f")
     noisy = NoisyLigand(Z, MASK, times, times, c, c, torch.tensor(3.0))
-    return to_clean(Z, Network()(noisy, torch.full((3,), null)), joined(c, c, 7)) * MASK.unsqueeze(-1)
+    return to_clean(Z, Network()(noisy, torch.full((3,), null)), c.joined(c, 7)) * MASK.unsqueeze(-1)
 
 
 def centre(z: Tensor) -> Tensor:
@@ -86,7 +91,8 @@ def test_without_rescaling_features_are_extrapolated() -> None:
 
 def test_full_rescaling_keeps_the_magnitude_of_the_conditional_target() -> None:
     z = guided(replace(STRONG, cfg_scale_x=1.0, rescale=1.0), INSIDE)
-    c = joined(*[coefficients(LINEAR, torch.full((3,), INSIDE), "f")] * 2, 7)
+    c = coefficients(LINEAR, torch.full((3,), INSIDE), "f")
+    c = c.joined(c, 7)
     targets = [((v - c.skip * Z) / c.out)[..., 3:] * MASK.unsqueeze(-1) for v in (z, alone(INSIDE, False))]
     sizes = [v.square().sum((1, 2)) for v in targets]
     assert torch.allclose(*sizes, rtol=1e-4)
@@ -114,8 +120,8 @@ def test_given_atoms_are_held_in_what_the_network_sees_and_says() -> None:
         return Network()(noisy, null)
 
     fixed = MASK & (torch.arange(6) < 2)
-    known = noise.normal(KEYS, "known", (6, 7))
-    denoise = GuidedDenoiser(predict, MASK, torch.tensor(3.0), STRONG, LINEAR, "f", LAYOUT, Given(fixed), known)
+    known = rng.normal(SEEDS, "known", (6, 7))
+    denoise = GuidedDenoiser(predict, MASK, torch.tensor(3.0), STRONG, LINEAR, "f", LAYOUT, Conditioning(fixed), known)
     for t in (OUTSIDE, INSIDE):
         clean = denoise(Z, t)
         noisy = seen[-1]
@@ -123,7 +129,7 @@ def test_given_atoms_are_held_in_what_the_network_sees_and_says() -> None:
         held = fixed.repeat_interleave(twice, 0)
         place = (noisy.z * noisy.c_x.scale_in)[..., :3][held]
         assert torch.allclose(place, known.repeat_interleave(twice, 0)[..., :3][held], atol=1e-5)
-        assert torch.equal(noisy.given.fixed, held)
+        assert torch.equal(noisy.conditioning.fixed, held)
         assert torch.equal(clean[..., :3][fixed], known[..., :3][fixed])
         assert not torch.equal(clean[..., 3:][fixed], known[..., 3:][fixed])
         assert not torch.equal(clean[..., :3][MASK & ~fixed], known[..., :3][MASK & ~fixed])
@@ -134,11 +140,13 @@ def test_the_unconditional_branch_is_told_no_property() -> None:
     seen = []
 
     def predict(noisy: NoisyLigand, null: Tensor) -> Tensor:
-        seen.append((noisy.given.properties, null))
+        seen.append((noisy.conditioning.properties, null))
         return Network()(noisy, null)
 
     asked = torch.tensor([[0.8, torch.nan, 2.0]]).expand(3, -1)
-    denoise = GuidedDenoiser(predict, MASK, torch.tensor(3.0), STRONG, LINEAR, "f", LAYOUT, Given(properties=asked))
+    denoise = GuidedDenoiser(
+        predict, MASK, torch.tensor(3.0), STRONG, LINEAR, "f", LAYOUT, Conditioning(properties=asked)
+    )
     denoise(Z, INSIDE)
     denoise(Z, OUTSIDE)
     (both, null), (single, _) = seen
@@ -163,6 +171,6 @@ def test_autoguidance_goes_on_from_the_weaker_answer_through_its_own(cfg_scale: 
     assert torch.equal(clean(2.5, OUTSIDE), clean(1.0, OUTSIDE))
     assert not calls
     c = coefficients(LINEAR, torch.full((3,), INSIDE), "f")
-    own = (alone(INSIDE, null=cfg_scale == 0) - joined(c, c, 7).skip * Z) * MASK.unsqueeze(-1)  # of the target
+    own = (alone(INSIDE, null=cfg_scale == 0) - c.joined(c, 7).skip * Z) * MASK.unsqueeze(-1)  # of the target
     assert torch.allclose(clean(2.5, INSIDE), plain + 1.5 * 0.5 * own, atol=1e-5)
     assert calls == [(3, [cfg_scale == 0] * 3)]

@@ -6,7 +6,7 @@ import torch
 from ligandsmith.batches import ComplexBatch
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.diffusion.layout import Layout
+from ligandsmith.diffusion.process import Layout
 from ligandsmith.structure.vocabulary import BOND_CLASSES, VOCABULARY
 
 LAYOUT = Layout(3, len(BOND_CLASSES))

@@ -6,27 +6,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from ligandsmith.diffusion import rng as noise
-from ligandsmith.diffusion.layout import Layout
+from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.likelihood import CleanAt, DiffusionNLL, Latents, NoiseGrid, diffusion_nll, reachable
-from ligandsmith.diffusion.schedule import Schedule, make_schedule
+from ligandsmith.diffusion.process import Layout, Schedule, make_schedule
 
 MEAN = torch.tensor([0.6, -0.4, 0.2])
 SD = torch.tensor([0.5, 1.0, 1.4])
 SCHEDULES = ["linear", "cosine", "polynomial_2"]
 
 
-class VarianceExploding(Schedule):
+def variance_exploding() -> Schedule:
     """alpha = 1, sigma = 0.004 · 40000^t."""
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return torch.ones_like(t)
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return 0.004 * 40000.0**t
-
-    def time_of_logsnr(self, logsnr: Tensor) -> Tensor:
-        return (-logsnr / 2 - math.log(0.004)) / math.log(40000.0)
+    return Schedule(
+        torch.ones_like,
+        lambda t: 0.004 * 40000.0**t,
+        lambda logsnr: (-logsnr / 2 - math.log(0.004)) / math.log(40000.0),
+    )
 
 
 def exact_denoiser(schedule: Schedule, mean: Tensor = MEAN, sd: Tensor = SD) -> CleanAt:
@@ -40,9 +35,9 @@ def exact_denoiser(schedule: Schedule, mean: Tensor = MEAN, sd: Tensor = SD) -> 
 
 def molecules(count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Latents of molecules of one and two atoms drawn from the Gaussian: z [B, 2, 3], mask, keys."""
-    keys = noise.make_keys(5, torch.arange(count))
+    keys = rng.make_seeds(5, torch.arange(count))
     mask = torch.tensor([[True, True], [True, False]]).repeat(count // 2, 1)
-    z = (MEAN + SD * noise.normal(keys, "data", (2, 3))) * mask.unsqueeze(-1)
+    z = (MEAN + SD * rng.normal(keys, "data", (2, 3))) * mask.unsqueeze(-1)
     return z, mask, keys
 
 
@@ -57,7 +52,7 @@ def bound(schedule: Schedule, denoise: CleanAt, count: int = 200, grid: NoiseGri
 
 
 @pytest.mark.parametrize(
-    "schedule", [*map(make_schedule, SCHEDULES), VarianceExploding()], ids=[*SCHEDULES, "exploding"]
+    "schedule", [*map(make_schedule, SCHEDULES), variance_exploding()], ids=[*SCHEDULES, "exploding"]
 )
 def test_the_bound_is_exact_for_a_gaussian(schedule: Schedule) -> None:
     gap = bound(schedule, exact_denoiser(schedule))
@@ -70,12 +65,12 @@ def test_the_published_plain_estimate_agrees() -> None:
     """Without the control variate: KL + dof/2 (log 2π - λ_high + 1) + ½ E[e^λ |z - ẑ|² / p(λ)], λ uniform."""
     schedule, (z, mask, keys) = make_schedule("cosine"), molecules(200)
     low, high = -8.0, 8.0
-    lam = low + (high - low) * noise.uniform(keys, "plain", (64,)).double()
+    lam = low + (high - low) * rng.uniform(keys, "plain", (64,)).double()
     t = schedule.time_of_logsnr(lam)
     errors = []
     for i in range(64):
         a, s = (f(t[:, i]).float().view(-1, 1, 1) for f in (schedule.alpha, schedule.sigma))
-        z_t = a * z + s * noise.normal(noise.combine(keys, i), "plain noise", (2, 3))
+        z_t = a * z + s * rng.normal(rng.fold_in(keys, i), "plain noise", (2, 3))
         error = (z - exact_denoiser(schedule)(z_t, t[:, i].float())).square().sum(-1) * mask
         errors.append(lam[:, i].exp() * error.sum(-1))
     dof = 3.0 * mask.sum(-1)
@@ -121,10 +116,10 @@ def test_the_interval_ends_where_the_schedule_does() -> None:
 def test_bonds_count_once_and_as_probabilities() -> None:
     """Two values of one bond, equally likely and told apart by the exact denoiser, are log 2 on top of the atoms."""
     layout, count = Layout(0, 2), 800
-    keys = noise.make_keys(5, torch.arange(count))
+    keys = rng.make_seeds(5, torch.arange(count))
     mask = torch.ones(count, 2, dtype=torch.bool)
-    bonds = (noise.uniform(keys, "bond") < 0.5).long().view(-1, 1, 1) * (1 - torch.eye(2, dtype=torch.long))
-    atoms = noise.normal(keys, "data", (2, 3))
+    bonds = (rng.uniform(keys, "bond") < 0.5).long().view(-1, 1, 1) * (1 - torch.eye(2, dtype=torch.long))
+    atoms = rng.normal(keys, "data", (2, 3))
     latents = Latents(layout.with_bonds(atoms, bonds, mask), mask, layout)
     schedule = make_schedule("linear")
 

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from ligandsmith.diffusion import rng as noise
+from ligandsmith.diffusion import rng
 
-KEYS = noise.make_keys(3, torch.arange(1000))
+SEEDS = rng.make_seeds(3, torch.arange(1000))
 
 
 def test_a_normal_is_standard() -> None:
-    z = noise.normal(KEYS, "stream", (20, 5)).double()
+    z = rng.normal(SEEDS, "stream", (20, 5)).double()
     n = z.numel()
     assert abs(float(z.mean())) < 4 * n**-0.5
     assert abs(float(z.var()) - 1) < 4 * (2 / n) ** 0.5
@@ -20,7 +20,7 @@ def test_a_normal_is_standard() -> None:
 
 
 def test_a_uniform_is_flat_between_zero_and_one() -> None:
-    u = noise.uniform(KEYS, "stream", (50,))
+    u = rng.uniform(SEEDS, "stream", (50,))
     counts = torch.histc(u, 10, 0, 1) / u.numel()
     assert torch.allclose(counts, torch.full((10,), 0.1), atol=4 * (0.09 / u.numel()) ** 0.5)
     assert float(u.min()) > 0
@@ -29,9 +29,9 @@ def test_a_uniform_is_flat_between_zero_and_one() -> None:
 
 @pytest.mark.parametrize(("bits", "value"), [(-1, 1 - 2.0**-24), (0, 2.0**-25)])
 def test_a_uniform_never_reaches_its_ends(bits: int, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noise, "_bits", lambda keys, stream, shape: torch.full((1,), bits))
-    assert float(noise.uniform(KEYS[:1], "any")) == value
-    assert torch.isfinite(noise.normal(KEYS[:1], "any", ())).all()
+    monkeypatch.setattr(rng, "_bits", lambda seeds, stream, shape: torch.full((1,), bits))
+    assert float(rng.uniform(SEEDS[:1], "any")) == value
+    assert torch.isfinite(rng.normal(SEEDS[:1], "any", ())).all()
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -39,14 +39,14 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def test_streams_keys_positions_and_seeds_are_independent() -> None:
-    z = noise.normal(KEYS, "a", (20, 3))
+    z = rng.normal(SEEDS, "a", (20, 3))
     others = {
-        "stream": noise.normal(KEYS, "b", (20, 3)),
+        "stream": rng.normal(SEEDS, "b", (20, 3)),
         "key": z.roll(1, 0),
         "atom": z.roll(1, 1),
         "axis": z.roll(1, 2),
-        "seed": noise.normal(noise.make_keys(4, torch.arange(1000)), "a", (20, 3)),
-        "further part": noise.normal(noise.combine(KEYS, 0), "a", (20, 3)),
+        "seed": rng.normal(rng.make_seeds(4, torch.arange(1000)), "a", (20, 3)),
+        "further part": rng.normal(rng.fold_in(SEEDS, 0), "a", (20, 3)),
     }
     limit = 4 * z.numel() ** -0.5
     for name, other in others.items():
@@ -55,19 +55,19 @@ def test_streams_keys_positions_and_seeds_are_independent() -> None:
 
 
 def test_atoms_and_axes_do_not_mirror_each_other() -> None:
-    square = noise.normal(KEYS, "a", (12, 12))
+    square = rng.normal(SEEDS, "a", (12, 12))
     i, j = torch.triu_indices(12, 12, offset=1)
     assert abs(correlation(square[:, i, j], square[:, j, i])) < 4 * square[:, i, j].numel() ** -0.5
 
 
 def test_a_number_does_not_depend_on_batch_mates_or_padding() -> None:
-    wide = noise.normal(KEYS[:6], "z", (30, 4))
-    assert torch.equal(noise.normal(KEYS[2:4], "z", (12, 4)), wide[2:4, :12])
-    assert torch.equal(noise.uniform(KEYS[2:4], "u", (3,)), noise.uniform(KEYS, "u", (9,))[2:4, :3])
+    wide = rng.normal(SEEDS[:6], "z", (30, 4))
+    assert torch.equal(rng.normal(SEEDS[2:4], "z", (12, 4)), wide[2:4, :12])
+    assert torch.equal(rng.uniform(SEEDS[2:4], "u", (3,)), rng.uniform(SEEDS, "u", (9,))[2:4, :3])
 
 
 def test_keys_are_distinct() -> None:
-    grid = noise.make_keys(1, torch.arange(300).unsqueeze(1), torch.arange(300))
+    grid = rng.make_seeds(1, torch.arange(300).unsqueeze(1), torch.arange(300))
     assert len(grid.unique()) == grid.numel()
-    texts = [noise.text_key(t) for t in ("1abc", "1abd", "1abc ", "")]
+    texts = [rng.text_seed(t) for t in ("1abc", "1abd", "1abc ", "")]
     assert len(set(texts)) == len(texts)

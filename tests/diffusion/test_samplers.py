@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ligandsmith.diffusion import rng as noise
-from ligandsmith.diffusion.process import add_noise, coefficients
+from ligandsmith.diffusion import rng
+from ligandsmith.diffusion.process import Schedule, add_noise, coefficients, make_schedule
 from ligandsmith.diffusion.samplers import SAMPLERS, Denoise, ddpm, dpmpp_2m, euler, time_grid
-from ligandsmith.diffusion.schedule import Schedule, make_schedule
 
 WEIGHTS, MEANS, SD = (0.35, 0.65), (-1.2, 0.7), 0.3
 LOG_ODDS = math.log(WEIGHTS[0] / WEIGHTS[1])
@@ -98,18 +97,18 @@ def test_the_error_falls_with_the_order_of_the_sampler(name: str, fall: float) -
 @pytest.mark.parametrize("name", ["linear", "cosine", "polynomial_2"])
 def test_one_ancestral_step_reproduces_the_marginals(name: str) -> None:
     """From q(z_t | z) with the true z as the estimate, a step lands on q(z_s | z) whatever its size."""
-    schedule, keys = make_schedule(name), noise.make_keys(3, torch.arange(40_000))
+    schedule, keys = make_schedule(name), rng.make_seeds(3, torch.arange(40_000))
     clean = torch.full((len(keys), 1, 1), 0.8)
     for t, s in ((0.9, 0.1), (0.5, 0.45), (0.2, 0.01)):
         c, c_s = (coefficients(schedule, torch.tensor([time], dtype=torch.float64), "f") for time in (t, s))
-        z = add_noise(clean, noise.normal(keys, "z_t", (1, 1)), c)
+        z = add_noise(clean, rng.normal(keys, "z_t", (1, 1)), c)
         seen: list[Tensor] = []
 
         def denoise(value: Tensor, _: float, seen: list[Tensor] = seen) -> Tensor:
             seen.append(value)
             return clean
 
-        ddpm(denoise, z, [t, s], schedule, lambda i: noise.normal(noise.combine(keys, i), "step", (1, 1)), 1.0)
+        ddpm(denoise, z, [t, s], schedule, lambda i: rng.normal(rng.fold_in(keys, i), "step", (1, 1)), 1.0)
         z_s = seen[-1]
         assert float(z_s.mean()) == pytest.approx(float(c_s.alpha) * 0.8, rel=0.01)
         assert float(z_s.std()) == pytest.approx(float(c_s.sigma), rel=0.01)
@@ -117,13 +116,13 @@ def test_one_ancestral_step_reproduces_the_marginals(name: str) -> None:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sample_depends_on_its_key_only(name: str) -> None:
-    keys = noise.make_keys(9, torch.arange(7))
+    keys = rng.make_seeds(9, torch.arange(7))
 
     def draw(rows: Sequence[int]) -> Tensor:
         k = keys[list(rows)]
-        z = noise.normal(k, "start", (4, 1))
+        z = rng.normal(k, "start", (4, 1))
         grid = time_grid(10, 0.005, 2.0)
-        step = lambda i: noise.normal(noise.combine(k, i), "step", (4, 1))  # noqa: E731
+        step = lambda i: rng.normal(rng.fold_in(k, i), "step", (4, 1))  # noqa: E731
         return SAMPLERS[name](exact(LINEAR), z, grid, LINEAR, step, 0.3)
 
     together = draw(range(7))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ligandsmith.diffusion.schedule import Schedule, make_schedule
+from ligandsmith.diffusion.process import Schedule, make_schedule
 from ligandsmith.errors import LigandsmithError
 
 T = torch.linspace(0, 1, 1001, dtype=torch.float64)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ligandsmith.batches import LigandBatch
-from ligandsmith.checkpoints.vae import load_vae
+from ligandsmith.checkpoints.files import load_vae
 from ligandsmith.data.collate import collate_ligands
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.models.ligand_vae import LigandVAE

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ligandsmith.config import DenoiserConfig, LigandVAEConfig, PocketVAEConfig
-from ligandsmith.models.radial import RadialBasis
+from ligandsmith.models.layers import RadialBasis
 
 SIZES = {"width": 32, "edge_width": 16, "channels": 4}
 BACKBONES = ("eqattn", "egnn")
@@ -19,7 +19,7 @@ BACKBONES = ("eqattn", "egnn")
 class Basis64(RadialBasis):
     """The same basis without the rounding to fp32, so that symmetries can be tested to 1e-9."""
 
-    def forward(self, distance: Tensor) -> Tensor:
+    def exact(self, distance: Tensor) -> Tensor:
         distance = distance.unsqueeze(-1)
         square = ((distance - self.centers) * self.scale).square()
         return torch.cat([torch.exp(-square), distance * 0.1], -1)
@@ -34,12 +34,12 @@ def pocket_config(backbone: str = "eqattn") -> PocketVAEConfig:
 
 
 def denoiser_config(kind: str = "eqattn") -> DenoiserConfig:
-    """A backbone; or "bonds": eqattn that denoises bonds too and sums over third atoms; or "asked": that, told of
+    """A backbone; or "bonds": eqattn that also denoises bonds, with triangle updates; or "conditioned": that, with
     fragments and properties."""
-    bonds = kind in ("bonds", "asked")
+    bonds = kind in ("bonds", "conditioned")
     return DenoiserConfig(
         backbone="eqattn" if bonds else kind, self_layers=2, cross_layers=2, cross_neighbors=12, anchors=4, bonds=bonds,
-        triangles=4 if bonds else 0, fragments=kind == "asked", properties=kind == "asked", **SIZES,
+        triangles=4 if bonds else 0, fragments=kind == "conditioned", properties=kind == "conditioned", **SIZES,
     )  # fmt: skip
 
 
@@ -102,5 +102,5 @@ class Skewed(nn.Module):
         s, move, pair = self.block(*args)
         return s, move * torch.tensor([1.0, 1.0, 1.5], dtype=move.dtype), pair
 
-    def keys(self, nodes: Tensor) -> Any:
-        return self.block.keys(nodes)
+    def project(self, nodes: Tensor) -> Any:
+        return self.block.project(nodes)

@@ -14,18 +14,24 @@ from torch import Tensor
 
 from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import SamplingConfig
-from ligandsmith.diffusion import rng as noise
+from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.guidance import GuidedDenoiser
-from ligandsmith.diffusion.layout import Layout
-from ligandsmith.diffusion.process import NOTHING, Given, NoisyLigand, coefficients, to_clean
+from ligandsmith.diffusion.process import (
+    UNCONDITIONED,
+    Conditioning,
+    Layout,
+    NoisyLigand,
+    coefficients,
+    make_schedule,
+    to_clean,
+)
 from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
-from ligandsmith.diffusion.schedule import make_schedule
 from ligandsmith.models.denoiser import Denoiser
-from ligandsmith.models.latents import PocketLatents, null_pocket, pocket_latents
+from ligandsmith.models.pocket_vae import PocketLatents, null_pocket, pocket_latents
 from ligandsmith.structure.vocabulary import BOND_CLASSES
 
 WIDTH, POCKET_WIDTH = 4, 6
-KEYS = noise.make_keys(4, torch.arange(4))
+KEYS = rng.make_seeds(4, torch.arange(4))
 SCALE = torch.tensor(3.0)
 LINEAR = make_schedule("linear")
 
@@ -61,12 +67,12 @@ class Case(NamedTuple):
         noised, earlier = (v.flatten(2) for v in self.bonds.chunk(2, -1))
         return torch.cat([self.z, noised], -1), torch.cat([self.previous, earlier], -1)
 
-    def given(self) -> Given:
+    def conditioning(self) -> Conditioning:
         """A part of each ligand and some properties: told by the latents, so that they move with the atoms."""
         fixed = self.mask & (self.z[..., 3] > 0)
         fragment = self.previous[..., 3:] * fixed.unsqueeze(-1)
         properties = 0.1 * self.z[..., 4:].sum(1)
-        return Given(fixed, fragment, properties.masked_fill(properties < 0, torch.nan))
+        return Conditioning(fixed, fragment, properties.masked_fill(properties < 0, torch.nan))
 
     def pocket(self) -> PocketLatents:
         return pocket_latents(self.x, self.h, self.pocket_mask, denoiser_config().anchors)
@@ -77,10 +83,10 @@ def case(batch: ComplexBatch) -> Case:
     assert batch.pocket is not None
     n, m = batch.ligand.mask.shape[1], batch.pocket.mask.shape[1]
     weight = batch.ligand.mask.unsqueeze(-1)
-    clean = torch.cat([batch.ligand.x / SCALE, noise.normal(KEYS, "h", (n, WIDTH))], -1)
-    z = (0.7 * clean + 0.3 * noise.normal(KEYS, "eps", (n, 3 + WIDTH))) * weight
-    previous = (clean + 0.2 * noise.normal(KEYS, "previous", (n, 3 + WIDTH))) * weight
-    h = noise.normal(KEYS, "pocket", (m, POCKET_WIDTH))
+    clean = torch.cat([batch.ligand.x / SCALE, rng.normal(KEYS, "h", (n, WIDTH))], -1)
+    z = (0.7 * clean + 0.3 * rng.normal(KEYS, "eps", (n, 3 + WIDTH))) * weight
+    previous = (clean + 0.2 * rng.normal(KEYS, "previous", (n, 3 + WIDTH))) * weight
+    h = rng.normal(KEYS, "pocket", (m, POCKET_WIDTH))
     layout, ligand = Layout(WIDTH, len(BOND_CLASSES)), batch.ligand
     clean = layout.bonds(layout.with_bonds(z, ligand.bonds, ligand.mask))
     noised = 0.7 * clean + 0.3 * layout.bonds(layout.noise(KEYS, "bonds", ligand.mask))
@@ -97,7 +103,7 @@ def make(kind: str = "eqattn", prediction: str = "f") -> Denoiser:
 @torch.no_grad()
 def predict(
     denoiser: Denoiser, case: Case, pocket: PocketLatents | None = None, null: Tensor | None = None,
-    given: Given | None = None, third_atoms: bool = True,
+    conditioning: Conditioning | None = None, triangles: bool = True,
 ) -> Tensor:  # fmt: skip
     pocket = case.pocket() if pocket is None else pocket
     times = torch.tensor([0.3, 0.5, 0.2, 0.4])[: len(case.z)]
@@ -105,11 +111,11 @@ def predict(
     z, previous = case.latents(denoiser)
     noisy = NoisyLigand(z, case.mask, times, times, c, c, SCALE.to(case.z.dtype), previous)
     if denoiser.config.fragments:
-        noisy = noisy._replace(given=case.given() if given is None else given)
+        noisy = noisy._replace(conditioning=case.conditioning() if conditioning is None else conditioning)
     if null is None:
         null = ~pocket.mask.any(-1)
         null = null.repeat_interleave(len(case.z) // len(null), 0)
-    return denoiser(noisy, denoiser.keys(pocket), null, third_atoms)
+    return denoiser(noisy, denoiser.project_pocket(pocket), null, triangles)
 
 
 def deviation(denoiser: Denoiser, case: Case, q: Tensor) -> float:
@@ -119,7 +125,7 @@ def deviation(denoiser: Denoiser, case: Case, q: Tensor) -> float:
     return float((other - expected).abs().max()) * float(SCALE)
 
 
-@pytest.fixture(params=["eqattn", "egnn", "bonds", "asked"])
+@pytest.fixture(params=["eqattn", "egnn", "bonds", "conditioned"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -162,11 +168,11 @@ def test_the_order_of_ligand_and_pocket_atoms_does_not_matter(case: Case, kind: 
 
 
 @torch.no_grad()
-def test_without_third_atoms_it_is_the_network_whose_sums_over_them_are_zero(case: Case) -> None:
+def test_without_triangles_it_is_the_network_whose_updates_are_zero(case: Case) -> None:
     denoiser = make("bonds")
-    whole, weaker = predict(denoiser, case), predict(denoiser, case, third_atoms=False)
+    whole, weaker = predict(denoiser, case), predict(denoiser, case, triangles=False)
     for name, parameter in denoiser.named_parameters():
-        if "triangle_out" in name:
+        if "triangle.out" in name:
             parameter.zero_()
     assert torch.equal(weaker, predict(denoiser, case))
     assert float((weaker - whole).abs().max()) > 1e-3
@@ -176,14 +182,14 @@ def test_without_third_atoms_it_is_the_network_whose_sums_over_them_are_zero(cas
 def trajectory(denoiser: Denoiser, case: Case, q: Tensor) -> Tensor:
     """Twenty guided Euler steps with churn from noise turned by q, with fresh noise turned by q."""
     turned = case.turned(q)
-    keys, null = denoiser.keys(turned.pocket()), ~case.pocket_mask.any(-1)
+    kv, null = denoiser.project_pocket(turned.pocket()), ~case.pocket_mask.any(-1)
 
     def draw(stream: str) -> Tensor:
-        value = noise.normal(KEYS[: len(case.z)], stream, case.z.shape[1:]).to(case.z.dtype) * case.mask.unsqueeze(-1)
+        value = rng.normal(KEYS[: len(case.z)], stream, case.z.shape[1:]).to(case.z.dtype) * case.mask.unsqueeze(-1)
         return torch.cat([value[..., :3] @ q.to(value.dtype), value[..., 3:]], -1)
 
     def network(noisy: NoisyLigand, dropped: Tensor) -> Tensor:
-        return denoiser(noisy, keys, dropped | null.repeat_interleave(len(dropped) // len(null), 0))
+        return denoiser(noisy, kv, dropped | null.repeat_interleave(len(dropped) // len(null), 0))
 
     setting = SamplingConfig(cfg_scale=1.5, cfg_scale_x=1.5)
     denoise = GuidedDenoiser(network, case.mask, SCALE.to(case.z.dtype), setting, LINEAR, "f", denoiser.layout)
@@ -214,10 +220,10 @@ def test_batch_mates_and_padding_do_not_matter(case: Case, kind: str) -> None:
         times = torch.tensor([0.3, 0.5, 0.2, 0.4])[i : i + 1]
         c = coefficients(LINEAR, times, "f")
         z, previous = one.latents(denoiser)
-        given = one.given() if denoiser.config.fragments else NOTHING
+        given = one.conditioning() if denoiser.config.fragments else UNCONDITIONED
         noisy = NoisyLigand(z, one.mask, times, times, c, c, SCALE, previous, given)
         with torch.no_grad():
-            alone = denoiser(noisy, denoiser.keys(one.pocket()), null[i : i + 1])
+            alone = denoiser(noisy, denoiser.project_pocket(one.pocket()), null[i : i + 1])
         assert torch.allclose(alone[0], denoiser.layout.single(together[i], n), atol=1e-5)
 
 
@@ -247,13 +253,13 @@ def test_each_molecule_of_a_batch_sees_its_pocket_or_not(case: Case, kind: str, 
     assert torch.allclose(mixed, torch.where(null.view(-1, 1, 1), without, seen), atol=1e-6)
 
 
-@pytest.mark.parametrize("leading", [3, 4])
-def test_to_be_told_which_pockets_there_are_changes_nothing(case: Case, kind: str, leading: int) -> None:
+@pytest.mark.parametrize("num_with_pocket", [3, 4])
+def test_to_be_told_which_pockets_there_are_changes_nothing(case: Case, kind: str, num_with_pocket: int) -> None:
     denoiser, pocket = make(kind), case.pocket()
     null = torch.tensor([False, True, False, True])
-    told = replace(pocket, leading=leading)
+    told = replace(pocket, num_with_pocket=num_with_pocket)
     assert torch.allclose(predict(denoiser, case, told, null), predict(denoiser, case, pocket, null), atol=1e-6)
-    too_few = replace(pocket, leading=1)
+    too_few = replace(pocket, num_with_pocket=1)
     assert float((predict(denoiser, case, too_few, null) - predict(denoiser, case, pocket, null)).abs().max()) > 1e-3
 
 
@@ -291,7 +297,7 @@ def test_every_parameter_gets_a_finite_gradient(case: Case, kind: str) -> None:
     c = coefficients(LINEAR, times, "f")
     z, previous = case.latents(denoiser)
     noisy = NoisyLigand(z, case.mask, times, times, c, c, SCALE, previous)
-    denoiser(noisy, denoiser.keys(case.pocket()), ~case.pocket_mask.any(-1)).square().sum().backward()
+    denoiser(noisy, denoiser.project_pocket(case.pocket()), ~case.pocket_mask.any(-1)).square().sum().backward()
     missing = [name for name, p in denoiser.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
     assert missing == []
 
@@ -316,7 +322,7 @@ def test_noised_bonds_and_earlier_ones_are_used(case: Case) -> None:
 
 
 def test_given_atoms_and_properties_change_the_answer(case: Case) -> None:
-    denoiser, given = make("asked"), case.given()
+    denoiser, given = make("conditioned"), case.conditioning()
     told = predict(denoiser, case)
     assert given.fixed is not None
     assert given.fragment is not None
@@ -327,11 +333,11 @@ def test_given_atoms_and_properties_change_the_answer(case: Case) -> None:
         given._replace(fragment=-given.fragment),
         given._replace(fixed=torch.zeros_like(given.fixed)),
     ):
-        assert not torch.allclose(predict(denoiser, case, given=other), told, atol=1e-4)
+        assert not torch.allclose(predict(denoiser, case, conditioning=other), told, atol=1e-4)
 
 
 def test_an_unknown_property_is_like_none(case: Case) -> None:
-    denoiser = make("asked")
-    none = case.given()._replace(properties=None)
+    denoiser = make("conditioned")
+    none = case.conditioning()._replace(properties=None)
     unknown = none._replace(properties=torch.full((len(case.z), 3), torch.nan))
-    assert torch.equal(predict(denoiser, case, given=unknown), predict(denoiser, case, given=none))
+    assert torch.equal(predict(denoiser, case, conditioning=unknown), predict(denoiser, case, conditioning=none))

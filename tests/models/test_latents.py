@@ -5,15 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from ligandsmith.batches import ComplexBatch
-from ligandsmith.models.latents import (
-    MOMENTUM,
-    LatentStats,
-    farthest_point_sampling,
-    fingerprint,
-    moments,
-    null_pocket,
-    pocket_latents,
-)
+from ligandsmith.checkpoints.files import fingerprint
+from ligandsmith.models.latent_diffusion import MOMENTUM, LatentStats, moments
+from ligandsmith.models.pocket_vae import farthest_point_sampling, null_pocket, pocket_latents
 
 MEAN, SD = torch.tensor([1.0, -2.0, 0.1]), torch.tensor([0.2, 3.0, 1.0])
 
@@ -81,7 +75,7 @@ def test_statistics_travel_in_the_state() -> None:
     assert float(other.scale_x) == float(stats.scale_x)
 
 
-def test_anchors_are_spread_over_the_pocket(batch: ComplexBatch) -> None:
+def test_global_tokens_are_spread_over_the_pocket(batch: ComplexBatch) -> None:
     assert batch.pocket is not None
     x, mask = batch.pocket.x, batch.pocket.mask
     index, enough = farthest_point_sampling(x[:3], mask[:3], 8)
@@ -96,7 +90,7 @@ def test_anchors_are_spread_over_the_pocket(batch: ComplexBatch) -> None:
         assert float(cover) <= float(gap) + 1e-4
 
 
-def test_a_pocket_with_fewer_atoms_than_anchors_has_fewer() -> None:
+def test_a_pocket_with_fewer_atoms_than_tokens_has_fewer() -> None:
     x = torch.tensor([[[0.0, 0, 1], [0, 0, 2], [0, 0, 5], [7, 7, 7]]])
     mask = torch.tensor([[True, True, True, False]])
     index, enough = farthest_point_sampling(x, mask, 6)
@@ -104,12 +98,12 @@ def test_a_pocket_with_fewer_atoms_than_anchors_has_fewer() -> None:
     assert sorted(index[0, :3].tolist()) == [0, 1, 2]
 
 
-def test_without_anchors_or_pocket_nothing_is_there() -> None:
+def test_without_tokens_or_pocket_nothing_is_there() -> None:
     pocket = pocket_latents(torch.zeros(2, 3, 3), torch.zeros(2, 3, 4), torch.ones(2, 3, dtype=torch.bool), 0)
-    assert pocket.anchors.shape == (2, 0)
+    assert pocket.tokens.shape == (2, 0)
     null = null_pocket(2, 4, 3, torch.device("cpu"))
     assert not null.mask.any()
-    assert not null.anchor_mask.any()
+    assert not null.token_mask.any()
 
 
 def test_a_fingerprint_names_the_weights() -> None:

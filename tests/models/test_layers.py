@@ -9,18 +9,20 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 from torch import Tensor, nn
 
+from ligandsmith.config import BlockConfig
+from ligandsmith.diffusion.process import real_pairs
+from ligandsmith.models.backbones import BLOCKS
 from ligandsmith.models.layers import (
-    BLOCKS,
-    BlockConfig,
+    RADIAL_SIZE,
     Edges,
     EqAttnBlock,
+    RadialBasis,
+    RadialLinear,
     dense_edges,
     gathered_edges,
-    linear_of,
     nearest,
     soft_clip,
 )
-from ligandsmith.models.radial import RadialBasis
 
 WIDTH, EDGE, CONDITION = 24, 16, 6
 SMILES = ("CC(=O)Nc1ccc(O)cc1", "C[C@H](N)C(=O)O")  # paracetamol and L-alanine: different sizes, one chiral
@@ -67,7 +69,7 @@ class Network(nn.Module):
         torch.manual_seed(0)
         config = BlockConfig(WIDTH, EDGE, channels=4, condition_width=CONDITION, chiral=chiral)
         self.blocks = nn.ModuleList(BLOCKS[name](config) for _ in range(2))
-        self.pair = nn.Linear(RadialBasis.SIZE, EDGE)
+        self.pair = RadialLinear(EDGE)
         self.basis = Basis64()
         self.leak = leak
         for p in self.parameters():  # every path open: gates and modulations that start at zero too
@@ -81,18 +83,17 @@ class Network(nn.Module):
             s = s + m.x.sum(-1, keepdim=True)
         for block in self.blocks:
             edges = self.edges(x, m.mask, index)
-            basis = self.basis(edges.distance)
-            s, move, state = block(s, None, edges, basis, self.pair(basis) if state is None else state, m.condition)
+            state = self.pair(edges.radial) if state is None else state
+            s, move, state = block(s, None, edges, state, m.condition)
             x = x + move * m.mask.unsqueeze(-1)
         return s * m.mask.unsqueeze(-1), x, state
 
-    @staticmethod
-    def edges(x: Tensor, mask: Tensor, index: Tensor | None) -> Edges:
+    def edges(self, x: Tensor, mask: Tensor, index: Tensor | None) -> Edges:
         if index is None:
-            return dense_edges(x, mask)
+            return dense_edges(x, mask, self.basis)
         own = torch.arange(x.shape[1]).view(1, -1, 1)
         pair = mask.unsqueeze(2) & mask.gather(1, index.flatten(1)).view(index.shape) & (index != own)
-        return gathered_edges(x, x, index, pair)
+        return gathered_edges(x, x, index, pair, self.basis)
 
 
 def rotation(reflect: bool = False) -> Tensor:
@@ -182,20 +183,19 @@ class TestIndependence:
 
 
 @every_block
-def test_keys_shared_by_draws_equal_repeated_keys(name: str, molecules: Molecules) -> None:
+def test_a_shared_key_set_equals_repeated_key_sets(name: str, molecules: Molecules) -> None:
     """A pocket encoded once and read by several noised ligands gives what a copy of it for each would."""
     torch.manual_seed(0)
     block = BLOCKS[name](BlockConfig(WIDTH, EDGE, channels=4))
-    pair_embedding, basis = nn.Linear(RadialBasis.SIZE, EDGE), RadialBasis()
+    pair_embedding, basis = RadialLinear(EDGE), RadialBasis()
     s, x, mask = molecules.s.float(), molecules.x.float(), molecules.mask
     queries, places = torch.randn(4, 5, WIDTH), torch.randn(4, 5, 3)
     outputs = []
     for repeats in (1, 2):  # two key sets for four queries, or one for each
         keys_s, keys_x, keys_mask = (t.repeat_interleave(repeats, 0) for t in (s, x, mask))
         index, near = nearest(places, torch.ones(4, 5, dtype=torch.bool), keys_x, keys_mask, 4)
-        edges = gathered_edges(places, keys_x, index, near)
-        b = basis(edges.distance)
-        outputs.append(block(queries, block.keys(keys_s), edges, b, pair_embedding(b)))
+        edges = gathered_edges(places, keys_x, index, near, basis)
+        outputs.append(block(queries, block.project(keys_s), edges, pair_embedding(edges.radial)))
     for shared, repeated in zip(*outputs, strict=True):
         torch.testing.assert_close(shared, repeated)
 
@@ -207,9 +207,8 @@ def test_gradients_are_finite_at_coincident_atoms(name: str, molecules: Molecule
     x[:, 1] = x[:, 0]
     s = molecules.s.float().requires_grad_()
     x.requires_grad_()
-    edges = dense_edges(x, molecules.mask)
-    basis = RadialBasis()(edges.distance)
-    out, move, pair = block(s, None, edges, basis, basis.new_zeros(*basis.shape[:-1], EDGE))
+    edges = dense_edges(x, molecules.mask, RadialBasis())
+    out, move, pair = block(s, None, edges, torch.zeros(*edges.distance.shape, EDGE))
     (out.square().sum() + move.square().sum() + pair.square().sum()).backward()
     gradients = [s.grad, x.grad, *(p.grad for p in block.parameters() if p.grad is not None)]
     assert all(torch.isfinite(g).all() for g in gradients if g is not None)
@@ -223,9 +222,8 @@ def test_moves_stay_within_their_limit(name: str, molecules: Molecules) -> None:
     block = BLOCKS[name](BlockConfig(WIDTH, EDGE, max_move=0.5))
     for p in block.parameters():
         nn.init.normal_(p, std=3.0)
-    edges = dense_edges(molecules.x.float(), molecules.mask)
-    basis = RadialBasis()(edges.distance)
-    _, move, _ = block(molecules.s.float(), None, edges, basis, torch.zeros(*basis.shape[:-1], EDGE))
+    edges = dense_edges(molecules.x.float(), molecules.mask, RadialBasis())
+    _, move, _ = block(molecules.s.float(), None, edges, torch.zeros(*edges.distance.shape, EDGE))
     length = move.norm(dim=-1)
     assert 0.4 < length.max() <= 0.5
     torch.testing.assert_close(
@@ -234,29 +232,46 @@ def test_moves_stay_within_their_limit(name: str, molecules: Molecules) -> None:
 
 
 @torch.no_grad()
-def test_an_edge_state_sees_the_paths_over_third_atoms() -> None:
+def test_the_triangle_update_sums_over_third_atoms() -> None:
+    """The module, and its form fused with the other edge projections of a block, equal the sum written out."""
     torch.manual_seed(0)
     block = EqAttnBlock(BlockConfig(WIDTH, EDGE, triangles=3))
-    nn.init.normal_(block.triangle_out.weight)
+    triangle = block.triangle
+    assert triangle is not None
+    nn.init.normal_(triangle.out.weight)
     n, real = 5, 4
-    edge, mask = torch.randn(1, n, n, EDGE), dense_edges(torch.zeros(1, n, 3), torch.arange(n).view(1, -1) < real).mask
-    first, second = block.triangle_sides(edge).chunk(2, -1)
-    *_, sides_in, sides_out = block._planes(edge, True)
-    found = block._paths([sides_in, sides_out], mask)
+    edge, mask = torch.randn(1, n, n, EDGE), real_pairs(torch.arange(n).view(1, -1) < real)
+    first, second = triangle.sides(edge).chunk(2, -1)
+    _, _, a, b = block._edge_projections(edge, triangle)
+    found = triangle.from_sides(a, b, mask)
+    assert torch.allclose(triangle(edge, mask), found, atol=1e-5)
     for i, j in ((0, 1), (2, 3), (1, 0)):
         between = [k for k in range(real) if k not in (i, j)]
         paths = sum(first[0, i, k] * second[0, k, j] for k in between)
-        expected = block.triangle_out(block.triangle_norm(paths / (real - 1) ** 0.5))
+        expected = triangle.out(triangle.norm(paths / (real - 1) ** 0.5))
         assert torch.allclose(found[0, i, j], expected, atol=1e-5)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("parts", [1, 2])
-def test_a_linear_layer_of_parts_is_that_of_their_concatenation(parts: int) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("use_table", [False, True])
+def test_a_radial_linear_layer_is_that_of_the_concatenation(count: int, use_table: bool) -> None:
+    """A missing last basis counts as zero; features come first."""
     torch.manual_seed(0)
-    linear, distance = nn.Linear(2 * RadialBasis.SIZE, EDGE), torch.rand(2, 3, 3) * 14
-    basis, other = RadialBasis()(distance), torch.randn(2, 3, 3, RadialBasis.SIZE)
-    expected = linear(torch.cat([basis, other * (parts == 2)], -1))
-    for first in (basis, RadialBasis().tabulated(distance)):
-        found = linear_of(linear, first, *[other][: parts - 1])
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 if first is basis else 2e-3)
+    exact, basis = RadialBasis(), RadialBasis()
+    basis.use_table = use_table
+    layer, features = RadialLinear(EDGE, features=5, radials=2), torch.randn(2, 3, 3, 5)
+    distances = [torch.rand(2, 3, 3) * 14 for _ in range(2)]
+    values = [exact.exact(d) * (number < count) for number, d in enumerate(distances)]
+    expected = nn.functional.linear(torch.cat([features, *values], -1), layer.weight, layer.bias)
+    found = layer(*[basis(d) for d in distances[:count]], features=features)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-3 if use_table else 1e-5)
+    assert layer.weight.shape == (EDGE, 5 + 2 * RADIAL_SIZE)
+
+
+def test_checkpoints_with_the_former_names_of_the_triangle_update_load() -> None:
+    block, other = (EqAttnBlock(BlockConfig(WIDTH, EDGE, triangles=3)) for _ in range(2))
+    old = {name.replace("triangle.", "triangle_"): value for name, value in block.state_dict().items()}
+    assert "triangle_sides.weight" in old
+    other.load_state_dict(old)
+    assert all(torch.equal(v, other.state_dict()[k]) for k, v in block.state_dict().items())

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ligandsmith.batches import ComplexBatch, PocketBatch
 from ligandsmith.data.collate import collate_pockets
-from ligandsmith.diffusion import rng as noise
+from ligandsmith.diffusion import rng
 from ligandsmith.models.pocket_vae import GLYCINE, PocketVAE, residue_means
 from ligandsmith.records import Complex
 from ligandsmith.structure.vocabulary import BACKBONE_NAMES, CALPHA, VOCABULARY
 
-KEYS = noise.make_keys(2, torch.arange(4))
+SEEDS = rng.make_seeds(2, torch.arange(4))
 SHIFT = torch.tensor([3.0, -2.0, 8.0], dtype=torch.float64)
 
 
@@ -93,28 +93,28 @@ def test_neighbours_are_the_nearest_other_atoms(pocket: PocketBatch) -> None:
 
 def test_a_masked_residue_keeps_its_backbone_only(pocket: PocketBatch) -> None:
     vae = make()
-    seen, hidden = vae.mask_side_chains(pocket, KEYS)
+    seen, masked, offset = vae.mask_side_chains(pocket, SEEDS)
     backbone = torch.tensor([name in BACKBONE_NAMES for name in VOCABULARY.atom_names])[pocket.atom_name]
     lost = seen.residue == vae.unknown
-    assert 0 < int(hidden.at.sum()) < 0.5 * int((pocket.mask & (pocket.atom_name == CALPHA)).sum())
+    assert 0 < int(masked.sum()) < 0.5 * int((pocket.mask & (pocket.atom_name == CALPHA)).sum())
     assert not (seen.mask & lost & ~backbone).any()
     assert torch.equal(seen.mask | (lost & ~backbone), pocket.mask)
-    assert (pocket.residue[hidden.at] != GLYCINE).all()
-    assert (pocket.atom_name[hidden.at] == CALPHA).all()
-    row, atom = (int(v) for v in hidden.at.nonzero()[0])
+    assert (pocket.residue[masked] != GLYCINE).all()
+    assert (pocket.atom_name[masked] == CALPHA).all()
+    row, atom = (int(v) for v in masked.nonzero()[0])
     side = (pocket.residue_index[row] == pocket.residue_index[row, atom]) & pocket.mask[row] & ~backbone[row]
     centroid = pocket.x[row][side].mean(0)
-    assert torch.allclose(hidden.offset[row, atom], centroid - pocket.x[row, atom], atol=1e-4)
+    assert torch.allclose(offset[row, atom], centroid - pocket.x[row, atom], atol=1e-4)
 
 
 def test_which_residues_are_masked_depends_on_the_key_only(records: list[Complex], pocket: PocketBatch) -> None:
     vae = make()
-    together, _ = vae.mask_side_chains(pocket, KEYS)
+    together, *_ = vae.mask_side_chains(pocket, SEEDS)
     one = collate_pockets([records[1].pocket], VOCABULARY)
     assert one is not None
-    alone, _ = vae.mask_side_chains(one, KEYS[1:2])
+    alone, *_ = vae.mask_side_chains(one, SEEDS[1:2])
     assert torch.equal(alone.residue[0], together.residue[1, : one.mask.shape[1]])
-    other, _ = vae.mask_side_chains(pocket, KEYS + 1)
+    other, *_ = vae.mask_side_chains(pocket, SEEDS + 1)
     assert not torch.equal(other.residue, together.residue)
 
 

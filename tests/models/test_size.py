@@ -5,17 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ligandsmith.models.latents import PocketLatents, null_pocket, pocket_latents
-from ligandsmith.models.size import (
-    BINS,
-    CLASSES,
-    MAX_ATOMS,
-    MIN_ATOMS,
-    FittedSizeModel,
-    SizeModel,
-    size_classes,
-    smoothed_targets,
-)
+from ligandsmith.models.latent_diffusion import SizeModel, size_classes, smoothed_targets
+from ligandsmith.models.pocket_vae import PocketLatents, null_pocket, pocket_latents
+from ligandsmith.models.size import BINS, CLASSES, MAX_ATOMS, MIN_ATOMS, FittedSizeModel
 
 WIDTH = 4
 COUNTS = torch.tensor([20, 60, 120, 260, 330])
@@ -104,9 +96,7 @@ def test_padding_and_batch_mates_do_not_matter(either: SizeModel | FittedSizeMod
     model, whole = either, pockets()
     together = model(whole)
     for i, count in enumerate(COUNTS.tolist()):
-        one = PocketLatents(
-            *(v[i : i + 1, :count] for v in (whole.x, whole.h, whole.mask)), whole.anchors, whole.anchors
-        )
+        one = PocketLatents(*(v[i : i + 1, :count] for v in (whole.x, whole.h, whole.mask)), whole.tokens, whole.tokens)
         assert torch.allclose(model(one)[0], together[i], atol=1e-5)
 
 

@@ -41,5 +41,5 @@ def batch(records: list[Complex]) -> ComplexBatch:
 
 
 @pytest.fixture
-def share() -> torch.Tensor:
+def weight() -> torch.Tensor:
     return torch.full((4,), 0.25)

@@ -1,4 +1,4 @@
-"""Steps recorded once and played again: the same training as step by step."""
+"""Captured steps: the same training as eager steps."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +11,12 @@ from ligandsmith.batches import ComplexBatch
 from ligandsmith.cli.main import FAILED
 from ligandsmith.config import Config
 from ligandsmith.data.static_shapes import to_few_shapes
+from ligandsmith.diffusion.rng import step_seeds
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.structure.vocabulary import VOCABULARY
-from ligandsmith.training.cudagraphs import GraphedStep
-from ligandsmith.training.modules import DiffusionTraining, step_keys
-from ligandsmith.training.optim.muon import MuonAdamW
+from ligandsmith.training.cudagraphs import CapturedStep
+from ligandsmith.training.losses import DiffusionTraining
+from ligandsmith.training.optim import MuonAdamW
 from tiny_runs import Tiny, content
 
 CPU = torch.device("cpu")
@@ -24,7 +25,7 @@ RATE = 1e-3
 
 def module(config: Config) -> DiffusionTraining:
     torch.manual_seed(0)
-    return DiffusionTraining(DiffusionModel(config), build_vaes(config, VOCABULARY), frozenset({"ligand", "protein"}))
+    return DiffusionTraining(DiffusionModel(config), build_vaes(config, VOCABULARY), {})
 
 
 @pytest.fixture
@@ -35,13 +36,13 @@ def partly(config: Config, batch: ComplexBatch) -> ComplexBatch:
     mask[-1] = False
     torch.manual_seed(1)
     latent = torch.randn(*mask.shape, config.pocket_vae.latent_width)
-    return replace(batch, pocket=replace(batch.pocket, mask=mask, latent=latent), leading=len(mask) - 1)
+    return replace(batch, pocket=replace(batch.pocket, mask=mask, latent=latent), num_with_pocket=len(mask) - 1)
 
 
-def graphed(training: DiffusionTraining, config: Config, device: str = "cpu") -> GraphedStep:
+def graphed(training: DiffusionTraining, config: Config, device: str = "cpu") -> CapturedStep:
     training.to(device)
-    training.frozen_to(torch.device(device))
-    return GraphedStep(
+    training.move_frozen(torch.device(device))
+    return CapturedStep(
         training, MuonAdamW(training, config.optimizer, RATE), 1.0, Fabric(accelerator=device, devices=1)
     )
 
@@ -50,8 +51,8 @@ def step_by_step(training: DiffusionTraining, config: Config, batch: ComplexBatc
     """The losses of ordinary steps on the batch as it is."""
     optimizer, losses, size = MuonAdamW(training, config.optimizer, RATE), [], len(batch.ids)
     for number in range(steps):
-        keys = step_keys(0, number, size, (0, 1), CPU)
-        report = training(replace(batch, leading=None), keys, torch.full((size,), 1 / size))
+        seeds = step_seeds(0, number, size, (0, 1), CPU)
+        report = training(replace(batch, num_with_pocket=None), *seeds, torch.full((size,), 1 / size))
         report.objective.backward()
         torch.nn.utils.clip_grad_norm_(training.parameters(), 1.0)
         optimizer.step()
@@ -60,10 +61,10 @@ def step_by_step(training: DiffusionTraining, config: Config, batch: ComplexBatc
     return losses
 
 
-def losses_of(step: GraphedStep, batch: ComplexBatch, steps: int) -> list[float]:
+def losses_of(step: CapturedStep, batch: ComplexBatch, steps: int) -> list[float]:
     found = []
     for number in range(steps):
-        step(to_few_shapes(batch), step_keys(0, number, len(batch.ids), (0, 1), CPU), RATE)
+        step(to_few_shapes(batch), step_seeds(0, number, len(batch.ids), (0, 1), CPU), RATE)
         loss, molecules, bad = step.sums.tolist()
         assert (molecules, bad) == (len(batch.ids), 0)
         found.append(loss / molecules)
@@ -77,7 +78,7 @@ def test_padded_steps_are_the_ordinary_ones(config: Config, partly: ComplexBatch
     assert losses_of(graphed(other, config), partly, 4) == pytest.approx(expected, rel=1e-4)
     for a, b in zip(ordinary.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=2e-3, rtol=0)
-    assert losses_of(graphed(module(config), config), replace(partly, leading=0), 1) != pytest.approx(
+    assert losses_of(graphed(module(config), config), replace(partly, num_with_pocket=0), 1) != pytest.approx(
         expected[:1], rel=1e-4
     )
 
@@ -94,11 +95,11 @@ def test_a_step_that_is_not_finite_leaves_the_weights_alone(config: Config, part
     before = [p.detach().clone() for p in training.parameters()]
     x = partly.ligand.x.clone()
     x[0, 0] = torch.nan
-    keys = step_keys(0, 0, len(partly.ids), (0, 1), CPU)
-    step(to_few_shapes(replace(partly, ligand=replace(partly.ligand, x=x))), keys, RATE)
+    seeds = step_seeds(0, 0, len(partly.ids), (0, 1), CPU)
+    step(to_few_shapes(replace(partly, ligand=replace(partly.ligand, x=x))), seeds, RATE)
     assert step.sums.tolist() == [0, 0, 1]
     assert all(torch.equal(a, b) for a, b in zip(before, training.parameters(), strict=True))
-    step(to_few_shapes(partly), keys, RATE)
+    step(to_few_shapes(partly), seeds, RATE)
     assert step.sums.tolist()[1:] == [len(partly.ids), 1]
     assert any(not torch.equal(a, b) for a, b in zip(before, training.parameters(), strict=True))
     assert all(p.isfinite().all() for p in training.parameters())

@@ -19,7 +19,7 @@ from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training import latent_cache
 from ligandsmith.training.latent_cache import cached_pocket_latents
 from ligandsmith.training.loaders import DataOptions, open_records
-from ligandsmith.training.modules import pocket_input
+from ligandsmith.training.losses import encoded_pocket
 
 OPTIONS = DataOptions(limit=3)
 
@@ -75,14 +75,14 @@ def test_stored_latents_are_those_that_training_and_generation_encode(
     fresh = [encoded[i] for i in range(3)]
     records.latents = cached_pocket_latents(vae, OPTIONS, VOCABULARY, tmp_path, fabric)
     stored = [encoded[i] for i in range(3)]
-    a, b = (pocket_input(vae, collate(found, VOCABULARY), anchors) for found in (fresh, stored))
+    a, b = (encoded_pocket(vae, collate(found, VOCABULARY), anchors) for found in (fresh, stored))
     assert all(r.pocket is not None and r.pocket.kept is None for r in stored)
     assert torch.equal(a.mask, b.mask)
     assert torch.equal(a.x, b.x)
-    assert torch.equal(a.anchors, b.anchors)
+    assert torch.equal(a.tokens, b.tokens)
     assert torch.allclose(a.h[a.mask], b.h[b.mask], atol=3e-3)
     alone = collate([replace(r, pocket=kept_part(r.pocket)) for r in fresh], VOCABULARY)
-    cut_first = pocket_input(vae, alone, anchors)
+    cut_first = encoded_pocket(vae, alone, anchors)
     assert not torch.allclose(cut_first.h[a.mask], a.h[a.mask], atol=3e-3)
 
 
@@ -101,7 +101,7 @@ def test_generation_encodes_as_training_does(vae: PocketVAE) -> None:
     marked = mark_pocket(record.pocket, record.ligand.x, config.pocket)
     found, origin = generator.encode(marked)
     framed = FramedDataset([record], config.pocket, None, surroundings=True)[0]
-    expected = pocket_input(vaes["protein"].eval(), collate([framed], VOCABULARY), config.denoiser.anchors)
+    expected = encoded_pocket(vaes["protein"].eval(), collate([framed], VOCABULARY), config.denoiser.anchors)
     assert np.allclose(origin, frame_origin(marked), atol=1e-4)
     assert torch.allclose(found.x, expected.x, atol=1e-4)
     assert torch.allclose(found.h, expected.h, atol=1e-4)

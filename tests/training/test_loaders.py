@@ -55,8 +55,9 @@ def test_processes_share_a_global_batch_and_the_weights_add_up() -> None:
     ]
     batches = [ids(loaders) for loaders in (whole, *halves)]
     assert [len(b) for b in batches] == [3, 3, 3]
-    for number, (together, *parts) in enumerate(zip(*batches, strict=True)):
-        shares = [h.train_sampler.shares(number, len(p)) for h, p in zip(halves, parts, strict=True)]
+    weights = [h.train_sampler.weights() for h in halves]
+    for together, *parts in zip(*batches, strict=True):
+        shares = [next(w)[0] for w in weights]
         weight = {id: 0.0 for id in together}
         for part, share in zip(parts, shares, strict=True):
             for id, value in zip(part, share.tolist(), strict=True):

@@ -10,14 +10,14 @@ from torch import Tensor, distributions, nn
 from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import Config
 from ligandsmith.data.collate import collate
-from ligandsmith.diffusion import rng as noise
+from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.likelihood import NoiseGrid
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.records import Complex
 from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.nll import DECODER_SD, ligand_nll, posterior_entropy, reconstruction_nats
 
-KEYS = noise.make_keys(8, torch.arange(4))
+KEYS = rng.make_seeds(8, torch.arange(4))
 GRID = NoiseGrid(points=4)
 
 
@@ -57,8 +57,8 @@ def test_the_diffusion_term_is_in_units_of_the_latents_themselves(
     monkeypatch.setattr(model.denoiser, "forward", nothing)
     found = ligand_nll(model, vaes, batch, KEYS, GRID)["diffusion"]
     posterior, stats, mask = vaes["ligand"].encode(batch.ligand), model.stats, batch.ligand.mask
-    x = posterior.mean_x + posterior.sigma_x * noise.normal(KEYS, "nll z_x", posterior.mean_x.shape[1:])
-    h = posterior.mean_h + (posterior.logvar_h / 2).exp() * noise.normal(KEYS, "nll z_h", posterior.mean_h.shape[1:])
+    x = posterior.mean_x + posterior.sigma_x * rng.normal(KEYS, "nll z_x", posterior.mean_x.shape[1:])
+    h = posterior.mean_h + (posterior.logvar_h / 2).exp() * rng.normal(KEYS, "nll z_h", posterior.mean_h.shape[1:])
     log_x = distributions.Normal(0.0, stats.scale_x).log_prob(x).sum(-1)
     log_h = distributions.Normal(stats.mean_h, stats.std_h).log_prob(h).sum(-1)
     exact = -((log_x + log_h) * mask).sum(-1)

@@ -9,17 +9,24 @@ import torch
 from torch import Tensor
 
 from ligandsmith.config import DiffusionConfig
-from ligandsmith.diffusion import rng as noise
-from ligandsmith.diffusion.layout import Layout
-from ligandsmith.diffusion.process import Given, NoisyLigand, add_noise, coefficients, joined, target
-from ligandsmith.diffusion.schedule import make_schedule
-from ligandsmith.models.latents import null_pocket
-from ligandsmith.training.objective import ObjectiveStep, denoising_errors
+from ligandsmith.diffusion import rng
+from ligandsmith.diffusion.process import (
+    UNCONDITIONED,
+    Conditioning,
+    Layout,
+    NoisyLigand,
+    add_noise,
+    coefficients,
+    make_schedule,
+    target,
+)
+from ligandsmith.models.pocket_vae import null_pocket
+from ligandsmith.training.losses import denoising_errors, uses_self_conditioning
 
 COUNT, ATOMS, WIDTH = 600, 30, 7
-KEYS = noise.make_keys(6, torch.arange(COUNT))
+SEEDS = rng.make_seeds(6, torch.arange(COUNT))
 MASK = torch.arange(ATOMS) < torch.randint(8, ATOMS + 1, (COUNT, 1), generator=torch.Generator().manual_seed(0))
-Z = noise.normal(KEYS, "clean", (ATOMS, WIDTH)) * MASK.unsqueeze(-1)
+Z = rng.normal(SEEDS, "clean", (ATOMS, WIDTH)) * MASK.unsqueeze(-1)
 
 
 class Recorder:
@@ -30,7 +37,7 @@ class Recorder:
         self.config = SimpleNamespace(self_conditioning=self_conditioning)
         self.layout = Layout(WIDTH - 3)
 
-    def __call__(self, noisy: NoisyLigand, keys: Any, null: Tensor) -> Tensor:
+    def __call__(self, noisy: NoisyLigand, pocket_kv: Any, null: Tensor) -> Tensor:
         self.seen.append((noisy, null))
         return self.answer(noisy)
 
@@ -41,11 +48,18 @@ def pockets(present: bool = True, count: int = COUNT) -> Any:
     return SimpleNamespace(pocket=SimpleNamespace(mask=mask, x=pocket.x))
 
 
-def errors(recorder: Recorder, step_number: int = 0, keys_of_pocket: Any = None, **settings: Any) -> dict[str, Tensor]:
+def errors(recorder: Recorder, step_number: int = 0, pocket_kv: Any = None, **settings: Any) -> dict[str, Tensor]:
+    seeds = (SEEDS, rng.make_seeds(0, step_number))
+    return denoising_errors(model(recorder, **settings), pocket_kv or pockets(), Z, MASK, UNCONDITIONED, seeds)[0]
+
+
+def model(recorder: Recorder, **settings: Any) -> Any:
+    """What `denoising_errors` reads of a diffusion model."""
     config = DiffusionConfig(**settings)
-    schedule = make_schedule(config.schedule, config.precision)
-    step = ObjectiveStep(config, schedule, torch.tensor(3.0), KEYS, noise.make_keys(0, step_number))
-    return denoising_errors(recorder, keys_of_pocket or pockets(), Z, MASK, step)
+    return SimpleNamespace(
+        config=SimpleNamespace(diffusion=config), denoiser=recorder, stats=SimpleNamespace(scale_x=torch.tensor(3.0)),
+        schedule=make_schedule(config.schedule, config.precision),
+    )  # fmt: skip
 
 
 def nothing(noisy: NoisyLigand) -> Tensor:
@@ -64,8 +78,8 @@ def test_predicting_nothing_scores_one(schedule: str, prediction: str) -> None:
 @pytest.mark.parametrize("prediction", ["f", "eps"])
 def test_predicting_the_target_scores_zero(prediction: str) -> None:
     def truth(noisy: NoisyLigand) -> Tensor:
-        c = joined(noisy.c_x, noisy.c_h, WIDTH)
-        return target(Z, noise.normal(KEYS, "noise", Z.shape[1:]), c)
+        c = noisy.c_x.joined(noisy.c_h, WIDTH)
+        return target(Z, rng.normal(SEEDS, "noise", Z.shape[1:]), c)
 
     assert max(v.max().item() for v in errors(Recorder(truth), prediction=prediction).values()) == 0
 
@@ -74,8 +88,9 @@ def test_the_network_sees_the_noised_latents() -> None:
     recorder = Recorder(nothing)
     errors(recorder)
     noisy = recorder.seen[0][0]
-    c = joined(*(coefficients(make_schedule("linear"), t, "f") for t in (noisy.t_x, noisy.t_h)), WIDTH)
-    expected = add_noise(Z, noise.normal(KEYS, "noise", Z.shape[1:]), c) * MASK.unsqueeze(-1)
+    c_x, c_h = (coefficients(make_schedule("linear"), t, "f") for t in (noisy.t_x, noisy.t_h))
+    c = c_x.joined(c_h, WIDTH)
+    expected = add_noise(Z, rng.normal(SEEDS, "noise", Z.shape[1:]), c) * MASK.unsqueeze(-1)
     assert torch.equal(noisy.z, expected)
     assert (noisy.t_x != noisy.t_h).float().mean().item() == pytest.approx(0.5, abs=0.1)
 
@@ -92,14 +107,14 @@ def test_pockets_are_dropped_at_the_set_rate_and_absent_ones_always() -> None:
     assert recorder.seen[0][1].float().mean().item() == pytest.approx(0.2, abs=0.05)
     errors(recorder, cfg_dropout_prob=0.0)
     assert not recorder.seen[1][1].any()
-    errors(recorder, keys_of_pocket=pockets(False), cfg_dropout_prob=0.0)
+    errors(recorder, pocket_kv=pockets(False), cfg_dropout_prob=0.0)
     assert recorder.seen[2][1].all()
 
 
 def test_pockets_serve_several_draws() -> None:
     recorder, few = Recorder(nothing), pockets(True, COUNT // 3)
     few.pocket.mask[5] = False
-    errors(recorder, keys_of_pocket=few, cfg_dropout_prob=0.0)
+    errors(recorder, pocket_kv=few, cfg_dropout_prob=0.0)
     assert recorder.seen[0][1].nonzero().flatten().tolist() == [15, 16, 17]
 
 
@@ -128,10 +143,10 @@ def test_bonds_are_noised_with_the_features_and_scored_apart() -> None:
     bonds = torch.diag_embed(torch.ones(n - 1, dtype=torch.long), 1)
     bonds = (bonds + bonds.T).expand(50, n, n)
     z = layout.with_bonds(atoms, bonds, mask)
-    step = ObjectiveStep(DiffusionConfig(), make_schedule("linear"), torch.tensor(3.0), KEYS[:50], KEYS[:1])
+    seeds = (SEEDS[:50], SEEDS[0])
 
     def truth(noisy: NoisyLigand) -> Tensor:
-        c, eps = joined(noisy.c_x, noisy.c_h, z.shape[-1]), layout.noise(KEYS[:50], "noise", mask)
+        c, eps = noisy.c_x.joined(noisy.c_h, z.shape[-1]), layout.noise(SEEDS[:50], "noise", mask)
         assert torch.equal(noisy.z[..., layout.atom :], add_noise(z, eps, c)[..., layout.atom :])
         return target(z, eps, c)
 
@@ -144,7 +159,8 @@ def test_bonds_are_noised_with_the_features_and_scored_apart() -> None:
     for answer in (truth, even):
         recorder = Recorder(answer)
         recorder.layout = layout
-        scores.append(denoising_errors(recorder, pockets(count=50), z, mask, step)["bonds"])  # type: ignore[arg-type]
+        errors, _ = denoising_errors(model(recorder), pockets(count=50), z, mask, UNCONDITIONED, seeds)
+        scores.append(errors["bonds"])
     assert float(scores[0].max()) < 1e-4
     assert torch.allclose(scores[1], torch.full((50,), (n - 1) / 2 * math.log(2)), rtol=1e-4)
 
@@ -152,17 +168,15 @@ def test_bonds_are_noised_with_the_features_and_scored_apart() -> None:
 def test_given_atoms_are_clean_in_the_input_and_count_for_nothing() -> None:
     fixed = MASK & (torch.arange(ATOMS) < 5)
     recorder = Recorder(nothing, self_conditioning=True)
-    config = DiffusionConfig()
-    schedule = make_schedule(config.schedule, config.precision)
-    step = ObjectiveStep(config, schedule, torch.tensor(3.0), KEYS, noise.make_keys(0, 0))
-    step.given, step.self_condition = Given(fixed), True
-    told = denoising_errors(recorder, pockets(), Z, MASK, step)
+    stand_in = model(recorder)
+    step = next(s for s in (rng.make_seeds(0, n) for n in range(9)) if uses_self_conditioning(s))
+    told, _ = denoising_errors(stand_in, pockets(), Z, MASK, Conditioning(fixed), (SEEDS, step))
     last, _ = recorder.seen[-1]
     assert torch.allclose((last.z[..., :3] * last.c_x.scale_in)[fixed], Z[..., :3][fixed], atol=1e-5)
     assert torch.equal(last.previous[..., :3][fixed], Z[..., :3][fixed])
     plain = errors(Recorder(nothing))
-    c = coefficients(schedule, last.t_x, config.prediction)
-    expected = target(Z, noise.normal(KEYS, "noise", Z.shape[1:]), joined(c, c, WIDTH))[..., :3].square().mean(-1)
+    c = coefficients(stand_in.schedule, last.t_x, "f")
+    expected = target(Z, rng.normal(SEEDS, "noise", Z.shape[1:]), c.joined(c, WIDTH))[..., :3].square().mean(-1)
     free = MASK & ~fixed
     assert torch.allclose(told["x"], (expected * free).sum(-1) / free.sum(-1), atol=1e-4)
     assert torch.equal(told["h"], plain["h"])

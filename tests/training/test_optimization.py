@@ -1,19 +1,19 @@
 """Parameter groups, the learning rate, the average of the weights."""
 
 import itertools
-import math
 
 import pytest
 import torch
 from torch import nn
 
 from ligandsmith.config import OptimizerConfig
-from ligandsmith.training.optim.optimizer import (
-    ExponentialMovingAverage,
+from ligandsmith.training.optim import (
+    average_state,
     learning_rate_factor,
+    load_average_state,
     make_optimizer,
+    moving_average,
     scaled_learning_rate,
-    swapped_weights,
 )
 
 CONFIG = OptimizerConfig()
@@ -61,48 +61,30 @@ def test_the_rate_grows_with_the_root_of_the_processes() -> None:
 
 def test_the_average_starts_fast_and_ends_slow() -> None:
     net = Net()
-    average = ExponentialMovingAverage(net, 0.9)
+    average = moving_average(net, 0.9)
     value = net.linear.weight[0, 0].item()
     for n in range(1, 200):
         with torch.no_grad():
             net.linear.weight.add_(0.01)
             net.norm.running_mean.add_(1.0)
-        average.update(net)
+        average.update_parameters(net)
         decay = min(0.9, (1 + n) / (10 + n))
         value = decay * value + (1 - decay) * net.linear.weight[0, 0].item()
-    assert average.values["linear.weight"][0, 0].item() == pytest.approx(value, rel=1e-4)
-    assert torch.equal(average.values["norm.running_mean"], net.norm.running_mean)
-    assert average.values["linear.weight"][0, 0].item() == pytest.approx(
-        net.linear.weight[0, 0].item() - 0.09, rel=1e-2
-    )
+    assert average.module.linear.weight[0, 0].item() == pytest.approx(value, rel=1e-4)
+    assert torch.equal(average.module.norm.running_mean, net.norm.running_mean)
+    assert average.module.linear.weight[0, 0].item() == pytest.approx(net.linear.weight[0, 0].item() - 0.09, rel=1e-2)
 
 
 def test_the_average_resumes_where_it_was() -> None:
     torch.manual_seed(0)
     net = Net()
-    first, second = ExponentialMovingAverage(net, 0.99), ExponentialMovingAverage(Net(), 0.99)
-    first.update(net)
-    second.load_state_dict({"updates": 1, "values": {k: v.clone() for k, v in first.values.items()}})
+    first, second = moving_average(net, 0.99), moving_average(Net(), 0.99)
+    first.update_parameters(net)
+    load_average_state(second, average_state(first))
     with torch.no_grad():
         net.linear.weight.mul_(1.5)
     for average in (first, second):
-        average.update(net)
-    assert all(torch.equal(v, second.values[k]) for k, v in first.values.items())
-
-
-def test_swapped_weights_come_back_even_after_an_error() -> None:
-    net = Net()
-    average = ExponentialMovingAverage(net, 0.99)
-    with torch.no_grad():
-        net.linear.weight.fill_(math.pi)
-    seen = []
-
-    def validate() -> None:
-        with swapped_weights(net, average):
-            seen.append(net.linear.weight.clone())
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        validate()
-    assert torch.equal(seen[0], average.values["linear.weight"])
-    assert (net.linear.weight == math.pi).all()
+        average.update_parameters(net)
+    states = [average_state(average) for average in (first, second)]
+    assert [state["updates"] for state in states] == [2, 2]
+    assert all(torch.equal(v, states[1]["values"][k]) for k, v in states[0]["values"].items())

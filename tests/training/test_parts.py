@@ -1,4 +1,4 @@
-"""A batch in parts is the batch: nothing lost, no more padding than needed, the same losses and gradients."""
+"""Micro-batches add up to the batch: nothing lost, no more padding than needed, the same losses and gradients."""
 
 import pytest
 import torch
@@ -9,10 +9,11 @@ from ligandsmith.config import preset
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
+from ligandsmith.diffusion.rng import step_seeds
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.structure.vocabulary import VOCABULARY
-from ligandsmith.training.microbatch import added, parts
-from ligandsmith.training.modules import DiffusionTraining, step_keys
+from ligandsmith.training.losses import DiffusionTraining
+from ligandsmith.training.microbatch import LossInputs, added, micro_batches
 
 
 @pytest.fixture(scope="module")
@@ -27,33 +28,33 @@ def batch() -> ComplexBatch:
 def test_parts_hold_every_molecule_once_and_stay_within_the_budget(
     share_of_whole: float, sizes: list[int], batch: ComplexBatch
 ) -> None:
-    keys = step_keys(0, 0, 5, (0, 1), torch.device("cpu"))
+    inputs = LossInputs(batch, *step_seeds(0, 0, 5, (0, 1), torch.device("cpu")), torch.full((5,), 0.2))
     budget = round(share_of_whole * batch.ligand.mask.numel() * batch.ligand.mask.shape[1])
-    pieces = parts(batch, keys, torch.full((5,), 0.2), budget)
-    assert [len(p[0].ids) for p in pieces] == sizes
-    assert sum((p[0].ids for p in pieces), ()) == batch.ids
-    assert torch.equal(torch.cat([p[1].molecules for p in pieces]), keys.molecules)
-    for piece, _, share in pieces:
-        assert len(share) == len(piece.ids)
+    pieces = micro_batches(inputs, budget)
+    assert [len(p.batch.ids) for p in pieces] == sizes
+    assert sum((p.batch.ids for p in pieces), ()) == batch.ids
+    assert torch.equal(torch.cat([p.seeds for p in pieces]), inputs.seeds)
+    for piece, _, _, weight in pieces:
+        assert len(weight) == len(piece.ids)
         if len(pieces) > 1:
             assert piece.ligand.mask.shape[1] == piece.ligand.mask.sum(-1).max()
             assert piece.pocket is not None
             assert piece.pocket.mask.shape[1] == piece.pocket.mask.sum(-1).max()
-            assert piece.ligand.bonds.shape == (len(share), *piece.ligand.mask.shape[1:] * 2)
+            assert piece.ligand.bonds.shape == (len(weight), *piece.ligand.mask.shape[1:] * 2)
 
 
 def test_losses_and_gradients_of_the_parts_add_up(batch: ComplexBatch) -> None:
     torch.manual_seed(0)
     config = preset("tiny")
-    module = DiffusionTraining(DiffusionModel(config), build_vaes(config, VOCABULARY), frozenset({"ligand", "protein"}))
-    keys, share = step_keys(0, 7, 5, (0, 1), torch.device("cpu")), torch.full((5,), 0.2)
+    module = DiffusionTraining(DiffusionModel(config), build_vaes(config, VOCABULARY), {})
+    inputs = LossInputs(batch, *step_seeds(0, 7, 5, (0, 1), torch.device("cpu")), torch.full((5,), 0.2))
 
     def gradients(budget: int) -> tuple[float, dict[str, Tensor], dict[str, float]]:
         module.zero_grad(set_to_none=True)
         reports = []
-        for piece in parts(batch, keys, share, budget):
+        for piece in micro_batches(inputs, budget):
             report = module(*piece)
-            (report.total if report.objective is None else report.objective).backward()
+            report.objective.backward()
             reports.append(report)
         total = added(reports)
         found = {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}

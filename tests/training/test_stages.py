@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ligandsmith.checkpoints.vae import load_vae
+from ligandsmith.checkpoints.files import fingerprint, load_vae
 from ligandsmith.cli.main import FAILED
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.models.latents import fingerprint
 from tiny_runs import Tiny
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import torch
 
 from ligandsmith.cli.main import FAILED, INTERRUPTED
 from ligandsmith.training import trainer as trainer_module
-from ligandsmith.training.modules import DiffusionTraining, LigandVAETraining
+from ligandsmith.training.losses import DiffusionTraining
 from ligandsmith.training.trainer import Trainer
+from ligandsmith.training.vae_losses import VAETraining
 from tiny_runs import Tiny, assert_same, content, signalled
 
 JOINT = ("--num_samples", "0", "--limit", "6")  # 12 records, 3 batches an epoch
@@ -127,17 +129,17 @@ def test_ten_steps_without_a_number_end_the_run(
 def spoil(monkeypatch: pytest.MonkeyPatch, calls: set[int]) -> None:
     """Make the training loss NaN in the calls of these numbers."""
     count = 0
-    original = LigandVAETraining.forward
+    original = VAETraining.forward
 
-    def forward(self: LigandVAETraining, *args: Any) -> Any:
+    def forward(self: VAETraining, *args: Any) -> Any:
         nonlocal count
         report = original(self, *args)
         count += torch.is_grad_enabled()
         if torch.is_grad_enabled() and count in calls:
-            return type(report)(report.total * torch.nan, report.terms, report.weights)
+            return replace(report, total=report.total * torch.nan, objective=report.objective * torch.nan)
         return report
 
-    monkeypatch.setattr(LigandVAETraining, "forward", forward)
+    monkeypatch.setattr(VAETraining, "forward", forward)
 
 
 def test_the_learning_rate_spans_the_steps_that_are_asked_for(tiny: Tiny, tmp_path: Path) -> None:
@@ -214,10 +216,10 @@ def test_a_batch_without_room_is_done_anew_in_parts(
 ) -> None:  # fmt: skip
     assert tiny.run(command, tmp_path / "whole", *flags) == 0
     joint = command == "train-all"
-    asked = with_little_room(monkeypatch, 0.6, DiffusionTraining if joint else LigandVAETraining)
+    asked = with_little_room(monkeypatch, 0.6, DiffusionTraining if joint else VAETraining)
     assert tiny.run(command, tmp_path / "parts", *flags) == 0
     assert asked[:3] == [4, 2, 2]
-    assert caplog.text.count("done anew in parts of 2 complexes") == 1  # it learns from it
+    assert caplog.text.count("repeated in micro-batches of 2 complexes") == 1  # it learns from it
     name = "model_history.json" if joint else "ligand_vae_history.json"
     whole, split = (json.loads((tmp_path / f / name).read_text()) for f in ("whole", "parts"))
     for ours, theirs in zip(split, whole, strict=True):
@@ -228,7 +230,7 @@ def test_a_batch_without_room_is_done_anew_in_parts(
 def test_out_of_memory_of_one_molecule_names_it_and_the_way_out(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with_little_room(monkeypatch, 0.0, LigandVAETraining)
+    with_little_room(monkeypatch, 0.0, VAETraining)
     assert tiny.run("train-vae", tmp_path, *LIGAND) == FAILED
     line = capsys.readouterr().err.splitlines()[-1]
     assert "epoch 1, batch 0: 1 complexes padded to" in line

@@ -11,12 +11,10 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ligandsmith.checkpoints.files import FORMAT_VERSION, KINDS
-from ligandsmith.checkpoints.vae import averaged_vae_state
+from ligandsmith.checkpoints.files import FORMAT_VERSION, KINDS, averaged_vae_state, fingerprint
 from ligandsmith.config import Config, from_dict
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
-from ligandsmith.models.latents import fingerprint
 
 TENSORS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 STATES = ("diffusion_state", "vae_state")

@@ -4,24 +4,30 @@ A file is written beside its place, flushed and renamed, so an interrupted save 
 """
 
 import errno
+import hashlib
 import pickle
 import struct
 import subprocess
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from ligandsmith.config import LigandVAEConfig, PocketVAEConfig, from_dict
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
+from ligandsmith.structure.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
-KINDS = ("ligand_vae", "protein_vae", "denoiser", "joint")
+VAE_KINDS = {"ligand": "ligand_vae", "protein": "protein_vae"}
+KINDS = (*VAE_KINDS.values(), "denoiser", "joint")
 DAMAGED = (  # what reading a damaged or foreign file raises
     RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError, TypeError,
     AttributeError, AssertionError, OverflowError, struct.error,
@@ -92,3 +98,42 @@ def git_commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """Twelve hex digits of the SHA-256 of a state dict's names, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class LoadedVAE:
+    config: Any
+    state: dict[str, Tensor]
+    vocabulary: Vocabulary
+
+
+def load_vae(path: Path, name: str) -> LoadedVAE:
+    """The averaged weights of a VAE checkpoint (or of the VAE within a denoiser's). Raises LigandsmithError."""
+    content = load_checkpoint(path, (VAE_KINDS[name], "denoiser", "joint"))
+    section: type[Any] = {"ligand": LigandVAEConfig, "protein": PocketVAEConfig}[name]
+    key = {"ligand": "ligand_vae", "protein": "pocket_vae"}[name]
+    config = from_dict(section, content["config"][key], str(path))
+    return LoadedVAE(config, averaged_vae_state(content, name), Vocabulary.from_dict(content["vocabulary"]))
+
+
+def averaged_vae_state(content: dict[str, Any], name: str) -> dict[str, Tensor]:
+    """Weights for use: the moving average where the VAE was trained, else the ones that were frozen."""
+    average = content.get("ema_state", {}).get("values", {})
+    if content["kind"] == VAE_KINDS[name]:
+        return entries_under(average, "vae.") or content["vae_state"]
+    return entries_under(average, f"trained.{name}.") or entries_under(content["vae_state"], f"{name}.")
+
+
+def entries_under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries under a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -26,13 +26,13 @@ class Kept(NamedTuple):
     order: NDArray[np.int64]  # [N]
 
 
-def sound_part(mol: Chem.Mol, faulty: NDArray[np.bool_], always: int = 0, seed: int = 0) -> Kept | None:
-    """What remains of a ligand without its faulty atoms [N], whole rings at a time; None where nothing does.
+def kept_part(mol: Chem.Mol, defective: NDArray[np.bool_], always: int = 0, seed: int = 0) -> Kept | None:
+    """What remains of a ligand without its defective atoms [N], whole rings at a time; None where nothing does.
 
     The first `always` atoms remain in any case. Around the faults, or around any place where none is known, enough is
     left out that something else can grow there; `seed` decides where.
     """
-    out = _left_out(mol, faulty, always, np.random.default_rng(seed))
+    out = _left_out(mol, defective, always, np.random.default_rng(seed))
     if out is None or len(out) - out.sum() <= always:
         return None
     ligand = ligand_from_mol(mol, "ligand", whole=False)
@@ -42,12 +42,12 @@ def sound_part(mol: Chem.Mol, faulty: NDArray[np.bool_], always: int = 0, seed: 
 
 
 def _left_out(
-    mol: Chem.Mol, faulty: NDArray[np.bool_], always: int, rng: np.random.Generator
+    mol: Chem.Mol, defective: NDArray[np.bool_], always: int, rng: np.random.Generator
 ) -> NDArray[np.bool_] | None:
     """Atoms [N] to be made anew; None where they would be too few."""
     n = mol.GetNumAtoms()
     unit, near, free = _units(mol), Chem.GetAdjacencyMatrix(mol).astype(bool), np.arange(n) >= always
-    start = unit[faulty] if faulty.any() else unit[rng.integers(n, size=1)]
+    start = unit[defective] if defective.any() else unit[rng.integers(n, size=1)]
     out: NDArray[np.bool_] = np.isin(unit, start) & free
     while out.sum() < LEAST_REGROWN or 1 - out.mean() > LARGEST_SHARE:
         border = np.flatnonzero(near[out].any(0) & ~out & free)

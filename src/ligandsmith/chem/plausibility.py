@@ -37,23 +37,23 @@ PULLED = 0.3  # of each heavy atom with more
 STRAIN = 0.25  # of each factor of e in the force field's energy per atom
 
 
-class Faults(NamedTuple):
+class Defects(NamedTuple):
     """What speaks against a ligand, and where it lies."""
 
     score: float  # 0 without a fault, about one for each; `WORST` without a molecule
     atoms: NDArray[np.bool_]  # [N] that a fault lies on; none without a molecule
 
 
-def implausibility(ligand: GeneratedLigand, pocket: PocketAtoms) -> float:
+def plausibility_score(ligand: GeneratedLigand, pocket: PocketAtoms) -> float:
     """0 for a ligand without a fault; about one for each fault. `WORST` without a molecule."""
-    return find_faults(ligand, pocket).score
+    return find_defects(ligand, pocket).score
 
 
-def find_faults(ligand: GeneratedLigand, pocket: PocketAtoms) -> Faults:
-    """The score of a ligand and its faulty atoms, to which those count that repair touched."""
+def find_defects(ligand: GeneratedLigand, pocket: PocketAtoms) -> Defects:
+    """The score of a ligand and its defective atoms, to which those count that repair touched."""
     mol = ligand.mol
     if mol is None:
-        return Faults(WORST, np.zeros(0, dtype=np.bool_))
+        return Defects(WORST, np.zeros(0, dtype=np.bool_))
     x = mol.GetConformer().GetPositions()
     groups = [*_wrong_distances(mol, x), *_bent_planes(mol, x)]
     clash, tight = clashes_per_atom(mol, pocket) > 0, tight_contacts(mol, pocket)
@@ -66,7 +66,7 @@ def find_faults(ligand: GeneratedLigand, pocket: PocketAtoms) -> Faults:
         atoms |= ~np.isin(np.arange(len(atoms)), max(Chem.GetMolFrags(mol), key=len))
     shape = ODD_RING * odd + TIGHT_CONTACT * tight.sum() + strain + PULLED * pulled.sum()
     status = REPAIR * ligand.repaired + PIECES * (not ligand.connected)
-    return Faults(float(len(groups) + clash.sum() + shape + status), atoms)
+    return Defects(float(len(groups) + clash.sum() + shape + status), atoms)
 
 
 def _wrong_distances(mol: Chem.Mol, x: NDArray[np.float64]) -> list[list[int]]:

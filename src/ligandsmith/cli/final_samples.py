@@ -11,7 +11,7 @@ from ligandsmith.generation.generator import load
 from ligandsmith.generation.options import GenerationOptions
 from ligandsmith.generation.output import funnel, generate_to_folder
 from ligandsmith.training.loaders import open_records
-from ligandsmith.training.stages import Request
+from ligandsmith.training.options import Request
 
 
 def sample_after_training(request: Request, checkpoint: Path, num: int) -> dict[str, tuple[Path, list[str]]]:

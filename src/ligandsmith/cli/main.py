@@ -84,9 +84,9 @@ def _request(args: argparse.Namespace) -> Any:
     from dataclasses import replace
 
     from ligandsmith.config import load_config, override, preset
+    from ligandsmith.training.hardware import Hardware
     from ligandsmith.training.loaders import DataOptions
-    from ligandsmith.training.stages import Hardware, Request
-    from ligandsmith.training.trainer import TrainOptions
+    from ligandsmith.training.options import Request, TrainOptions
 
     config = preset(args.preset)
     if args.config is not None:

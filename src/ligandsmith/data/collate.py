@@ -191,7 +191,7 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, index) of one rank, of similar sizes; the order depends on (seed, epoch) only.
 
     `start` skips batches of the epoch (resuming). A rank left without a record in the last batch gets one whose
-    weight is zero (`shares`).
+    weight is zero (`weights`).
     """
 
     def __init__(
@@ -259,7 +259,11 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
             chosen = mine if len(mine) else batch[:1]
             yield [(self.epoch, int(i)) for i in chosen]
 
-    def shares(self, batch_number: int, count: int) -> Tensor:
-        """Weights [count] of this rank's molecules: the mean over ranks of Σ weight·loss is the global mean."""
-        total = len(self.batches()[batch_number])
-        return torch.full((count,), self.world / total if self.rank < total else 0.0)
+    def weights(self) -> Iterator[tuple[Tensor, int]]:
+        """For each batch that `__iter__` gives: the weights of this rank's records, and the size of the global batch.
+
+        The mean over ranks of Σ weight · loss is the mean over the global batch.
+        """
+        for batch in self.batches()[self.start :]:
+            mine, total = len(batch[self.rank :: self.world]), len(batch)
+            yield torch.full((max(mine, 1),), self.world / total if mine else 0.0), total

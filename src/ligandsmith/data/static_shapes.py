@@ -45,19 +45,19 @@ class EvenSampler(BucketSampler):
 def collate_to_few_shapes(records: Sequence[Complex], vocabulary: Vocabulary) -> ComplexBatch:
     """As `collate`, those with a pocket first, and padded further."""
     records = sorted(records, key=lambda record: record.pocket is None)
-    leading = sum(record.pocket is not None for record in records)
-    return to_few_shapes(replace(collate(records, vocabulary), leading=leading))
+    num_with_pocket = sum(record.pocket is not None for record in records)
+    return to_few_shapes(replace(collate(records, vocabulary), num_with_pocket=num_with_pocket))
 
 
 def to_few_shapes(batch: ComplexBatch) -> ComplexBatch:
     """Rows and atoms added up to a multiple. A row that only pads is a molecule of one atom without a pocket; `ids` has
     none of them."""
-    assert batch.leading is not None
+    assert batch.num_with_pocket is not None
     rows, pocket = up(len(batch.ids), ROWS), batch.pocket
     if pocket is not None:
         pocket = PocketBatch(**_all_padded(pocket, (rows, up(pocket.mask.shape[1], POCKET))))
     ligand = _ligands(batch.ligand, rows, up(batch.ligand.mask.shape[1], LIGAND))
-    return ComplexBatch(ligand, pocket, batch.ids, up(batch.leading, ROWS))
+    return ComplexBatch(ligand, pocket, batch.ids, up(batch.num_with_pocket, ROWS))
 
 
 def _ligands(ligand: LigandBatch, rows: int, atoms: int) -> LigandBatch:

@@ -1,12 +1,14 @@
-"""Guidance: a denoiser made of two, of which the second is unconditional (classifier-free guidance) or weaker.
+"""Guidance of the denoiser while a ligand is sampled.
 
-The coordinates' guidance acts on shapes only, never on a molecule's centre of mass, and only for noise levels within an
-interval; the guided estimate is rescaled to the conditional one's magnitude. At scale 1 the conditional model is called
-once and its output returned unchanged; at scale 0 the unconditional one.
+Classifier-free guidance (Ho and Salimans 2022) extrapolates from the unconditional prediction through the conditional
+one. For coordinates it acts on the shape of a molecule, never on its centre of mass. It acts only within an interval of
+noise levels (Kynkäänniemi et al. 2024), and the guided prediction is rescaled to the magnitude of the conditional one
+(Lin et al. 2024). At scale 1 the conditional network is called once and its output is returned unchanged; at scale 0
+the unconditional one.
 
-Autoguidance (Karras et al. 2024, arXiv 2406.02507) goes on from a weaker network's answer through the network's own,
-for coordinates, features and bonds alike: what a network gets wrong for want of training, a weaker one gets wrong in
-the same direction, and further.
+Autoguidance (Karras et al. 2024, arXiv 2406.02507) extrapolates from a weaker version of the network through the
+network itself, for coordinates, features and bonds: the errors of a weaker network have the same direction and are
+larger.
 """
 
 from collections.abc import Callable
@@ -16,19 +18,25 @@ import torch
 from torch import Tensor
 
 from ligandsmith.config import SamplingConfig
-from ligandsmith.diffusion.layout import Layout
-from ligandsmith.diffusion.process import NOTHING, Given, NoisyLigand, coefficients, joined, to_clean
-from ligandsmith.diffusion.schedule import Schedule
-from ligandsmith.diffusion.steric import Walls
+from ligandsmith.diffusion.process import (
+    UNCONDITIONED,
+    Conditioning,
+    Layout,
+    NoisyLigand,
+    Schedule,
+    coefficients,
+    to_clean,
+)
+from ligandsmith.diffusion.steric import StericPotential
 
 Predict = Callable[[NoisyLigand, Tensor], Tensor]
 
 
 @dataclass
 class GuidedDenoiser:
-    """denoise(z [B, N, 3 + Z], t) -> clean latents.
+    """denoise(z [B, N, D], t) -> clean latents.
 
-    Keeps its last estimate for self-conditioning: one instance per trajectory.
+    It keeps its last estimate for self-conditioning: use one instance per trajectory.
     """
 
     predict: Predict  # (noisy, null [B]) -> target: a network with its pocket bound
@@ -38,26 +46,26 @@ class GuidedDenoiser:
     schedule: Schedule
     prediction: str  # the network's kind of target
     layout: Layout
-    given: Given = NOTHING
-    known: Tensor | None = None  # [B, N, 3 + Z], where the coordinates and bonds of given atoms stand
-    walls: Walls | None = None  # the pocket's atoms, which push a ligand's away; None: nothing does
+    conditioning: Conditioning = UNCONDITIONED
+    reference: Tensor | None = None  # [B, N, D], coordinates and bonds of the fixed atoms
+    steric: StericPotential | None = None  # pushes atoms out of the pocket
     weaker: Predict | None = None  # for autoguidance
     previous: Tensor | None = field(default=None, init=False)
 
     def __call__(self, z: Tensor, t: float) -> Tensor:
         times = torch.full((len(z),), t, device=z.device, dtype=torch.float32)
         c = coefficients(self.schedule, times, self.prediction)
-        if self.known is not None:
-            z = self.layout.held(z, self.known / c.scale_in, self.given.fixed)
-        noisy = NoisyLigand(z, self.mask, times, times, c, c, self.scale_x, self.previous, self.given)
+        if self.reference is not None:
+            z = self.layout.clamp(z, self.reference / c.scale_in, self.conditioning.fixed)
+        noisy = NoisyLigand(z, self.mask, times, times, c, c, self.scale_x, self.previous, self.conditioning)
         conditional, unconditional = self._both(noisy, t)
         target = conditional if unconditional is None else self._guide(conditional, unconditional)
-        target = target + self._beyond_weaker(noisy, conditional, t)
-        clean = to_clean(z, target, joined(c, c, z.shape[-1])) * self.mask.unsqueeze(-1)
-        if self.walls is not None:
-            clean = self.walls.pushed(clean, self.mask, self.scale_x, t)
-        if self.known is not None:
-            clean = self.layout.held(clean, self.known, self.given.fixed)
+        target = target + self._autoguidance(noisy, conditional, t)
+        clean = to_clean(z, target, c.joined(c, z.shape[-1])) * self.mask.unsqueeze(-1)
+        if self.steric is not None:
+            clean = self.steric.apply(clean, self.mask, self.scale_x, t)
+        if self.reference is not None:
+            clean = self.layout.clamp(clean, self.reference, self.conditioning.fixed)
         self.previous = clean
         return clean
 
@@ -74,8 +82,8 @@ class GuidedDenoiser:
         ratio = float(self.schedule.sigma(time) / self.schedule.alpha(time).clamp(min=1e-9))
         return self.setting.guidance_low <= ratio <= self.setting.guidance_high
 
-    def _beyond_weaker(self, noisy: NoisyLigand, conditional: Tensor, t: float) -> Tensor | float:
-        """(w - 1)(v - v_weaker), both of them conditional; 0 where autoguidance does not act."""
+    def _autoguidance(self, noisy: NoisyLigand, conditional: Tensor, t: float) -> Tensor | float:
+        """(w - 1)(v - v_weaker), both conditional; 0 outside the interval."""
         scale = self.setting.autoguidance
         if self.weaker is None or scale == 1 or not self._inside(t):
             return 0.0
@@ -93,8 +101,7 @@ class GuidedDenoiser:
         return both[:, 0], both[:, 1]
 
     def _guide(self, conditional: Tensor, unconditional: Tensor) -> Tensor:
-        """v_c + (w - 1)(v_c - v_u), rescaled to the magnitude of v_c: for x all of it without the mean over atoms, for
-        features and bonds together."""
+        """v_c + (w - 1)(v_c - v_u), rescaled to the magnitude of v_c. The mean of x over the atoms is not changed."""
         s = self.setting
         mask = self.mask.unsqueeze(-1)
         shape, shape_u = _centred(conditional[..., :3], mask), _centred(unconditional[..., :3], mask)
@@ -117,8 +124,8 @@ def _centred(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def _doubled(noisy: NoisyLigand) -> NoisyLigand:
-    """Every molecule twice in a row, so that both branches run as one batch over the same pocket. The unconditional one
-    is told neither the pocket nor properties."""
+    """Every molecule twice in a row, so that both branches run as one batch over the same pocket. The second is to run
+    without pocket and without properties."""
 
     def twice(value: Tensor) -> Tensor:
         return value.repeat_interleave(2, 0)
@@ -126,5 +133,5 @@ def _doubled(noisy: NoisyLigand) -> NoisyLigand:
     return NoisyLigand(
         twice(noisy.z), twice(noisy.mask), twice(noisy.t_x), twice(noisy.t_h),
         type(noisy.c_x)(*map(twice, noisy.c_x)), type(noisy.c_h)(*map(twice, noisy.c_h)), noisy.scale_x,
-        None if noisy.previous is None else twice(noisy.previous), noisy.given.with_and_without(),
+        None if noisy.previous is None else twice(noisy.previous), noisy.conditioning.with_and_without_properties(),
     )  # fmt: skip

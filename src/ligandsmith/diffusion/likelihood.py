@@ -18,9 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ligandsmith.diffusion import rng as noise
-from ligandsmith.diffusion.layout import Layout
-from ligandsmith.diffusion.schedule import Schedule
+from ligandsmith.diffusion import rng
+from ligandsmith.diffusion.process import Layout, Schedule
 
 CleanAt = Callable[[Tensor, Tensor], Tensor]  # (z_t [B, N, D], t [B]) -> clean latents [B, N, D]
 
@@ -61,12 +60,12 @@ def reachable(schedule: Schedule, grid: NoiseGrid) -> tuple[float, float]:
 
 @torch.no_grad()
 def diffusion_nll(
-    denoise: CleanAt, latents: Latents, schedule: Schedule, keys: Tensor, grid: NoiseGrid | None = None
+    denoise: CleanAt, latents: Latents, schedule: Schedule, seeds: Tensor, grid: NoiseGrid | None = None
 ) -> DiffusionNLL:
     """Upper bound on -log p(z) for latents z. Bond orders are discrete: the least noisy z tells them for certain, and
     theirs is a probability, not a density.
 
-    `keys` [B] fix the noise. Unbiased. The best linear predictor, whose bound is known in closed form, is a control
+    `seeds` [B] fix the noise. Unbiased. The best linear predictor, whose bound is known in closed form, is a control
     variate: what is sampled is only how the network differs from it.
     """
     grid = grid or NoiseGrid()
@@ -78,12 +77,12 @@ def diffusion_nll(
     energy = _squared(z, weight)
     difference = torch.zeros_like(energy)
     for point in range(grid.points):
-        point_keys = noise.combine(keys, point)
-        place = (noise.uniform(point_keys, "likelihood log-snr").double() + point) / grid.points
+        point_seeds = rng.fold_in(seeds, point)
+        place = (rng.uniform(point_seeds, "likelihood log-snr").double() + point) / grid.points
         t = schedule.time_of_logsnr(low + (high - low) * place)
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
         a, s = (value.to(z.dtype).view(-1, 1, 1) for value in (alpha, sigma))
-        noisy = (a * z + s * layout.noise(point_keys, "likelihood noise", mask).to(z.dtype)) * (weight > 0)
+        noisy = (a * z + s * layout.noise(point_seeds, "likelihood noise", mask).to(z.dtype)) * (weight > 0)
         linear = a / (a.square() + s.square()) * noisy
         error = _squared(z - denoise(noisy, t.to(z.dtype)), weight) - _squared(z - linear, weight)
         difference = difference + (alpha / sigma).square() * error

@@ -1,8 +1,8 @@
-"""Random numbers by identity, not by history.
+"""Counter-based random numbers: they depend on (seed, stream, position) alone, not on the order of the calls.
 
-A number depends on (key, stream, position) alone: a molecule's noise does not change with its batch mates, the padding,
-the number of processes or the device, and a resumed run needs no generator state. A counter-based generator
-(splitmix64 finaliser; Steele, Lea, Flood 2014) feeds a Box-Muller transform; everything is vectorised.
+So the noise of a molecule does not change with the other molecules of its batch, the padding, the number of processes
+or the device, and a resumed run needs no generator state. The splitmix64 finaliser (Steele, Lea, Flood 2014) feeds a
+Box-Muller transform; everything is vectorised. Seeds are int64 tensors, one for each molecule.
 """
 
 import math
@@ -28,7 +28,7 @@ def _scramble(x: Tensor) -> Tensor:
 
 
 def _scrambled_number(x: int) -> int:
-    """`_scramble` of one number, which then need not be on the device of a key."""
+    """`_scramble` of one number, which then need not be on the device of a seed."""
     x %= _WORD
     x = (x ^ (x >> 30)) * _MIX[0] % _WORD
     x = (x ^ (x >> 27)) * _MIX[1] % _WORD
@@ -36,43 +36,55 @@ def _scrambled_number(x: int) -> int:
     return x - _WORD if x >= _WORD // 2 else x
 
 
-def combine(key: Tensor, value: int | Tensor) -> Tensor:
-    """A new key from a key [...] int64 and an integer (or a tensor of integers)."""
+def fold_in(seeds: Tensor, value: int | Tensor) -> Tensor:
+    """New seeds from seeds [...] and an integer, or a tensor of integers that broadcasts."""
     other = _scramble(value.long() + _GOLDEN) if isinstance(value, Tensor) else _scrambled_number(value + _GOLDEN)
-    return _scramble(key * 3 + _GOLDEN + other)
+    return _scramble(seeds * 3 + _GOLDEN + other)
 
 
-def make_keys(seed: int, *parts: int | Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """Key(s) from a seed and any further integers or integer tensors (broadcast)."""
-    key = torch.tensor(seed, dtype=torch.int64, device=device)
+def make_seeds(seed: int, *parts: int | Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """Seeds from a user's seed and further integers or integer tensors, which broadcast."""
+    seeds = torch.tensor(seed, dtype=torch.int64, device=device)
     for part in parts:
-        key = combine(key, part)
-    return key
+        seeds = fold_in(seeds, part)
+    return seeds
 
 
-def text_key(text: str) -> int:
-    """A stable integer for a text such as a record's id."""
+def step_seeds(seed: int, step: int, count: int, ranks: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Seeds [count] of the molecules of a training step, and the seed of the step.
+
+    `ranks` is (rank, number of processes). The seed of a molecule depends on its position in the global batch, not on
+    the number of processes. That of the step is a scalar on the CPU: what it decides must not wait for a GPU.
+    """
+    rank, world = ranks
+    position = torch.arange(count, device=device) * world + rank
+    seeds = make_seeds(seed, step)
+    return fold_in(seeds.to(device), position), fold_in(seeds, -1)
+
+
+def text_seed(text: str) -> int:
+    """A stable integer for a text such as the id of a record."""
     return zlib.crc32(text.encode()) | (len(text) << 32)
 
 
-def _bits(keys: Tensor, stream: str, shape: tuple[int, ...]) -> Tensor:
+def _bits(seeds: Tensor, stream: str, shape: tuple[int, ...]) -> Tensor:
     """[B, *shape] random int64; position (i, j, ...) has its own counter, independent of the extent of `shape`."""
-    base = combine(keys, text_key(stream))
+    base = fold_in(seeds, text_seed(stream))
     for axis, size in enumerate(shape):
-        position = torch.arange(size, device=keys.device)
-        base = combine(base.unsqueeze(-1), position * 2 + axis)
+        position = torch.arange(size, device=seeds.device)
+        base = fold_in(base.unsqueeze(-1), position * 2 + axis)
     return base
 
 
-def uniform(keys: Tensor, stream: str, shape: tuple[int, ...] = ()) -> Tensor:
-    """Uniform in (0, 1), float32, [B, *shape] for keys [B]."""
-    value = ((_shift(_bits(keys, stream, shape), 40).double() + 0.5) * 2.0**-24).float()
+def uniform(seeds: Tensor, stream: str, shape: tuple[int, ...] = ()) -> Tensor:
+    """Uniform in (0, 1), float32, [B, *shape] for seeds [B]."""
+    value = ((_shift(_bits(seeds, stream, shape), 40).double() + 0.5) * 2.0**-24).float()
     return value.clamp(max=1 - 2.0**-24)  # the largest value rounds up to 1 in float32
 
 
-def normal(keys: Tensor, stream: str, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal, float32, [B, *shape] for keys [B]."""
-    bits = _bits(keys, stream, shape)
+def normal(seeds: Tensor, stream: str, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal, float32, [B, *shape] for seeds [B]."""
+    bits = _bits(seeds, stream, shape)
     radius = (-2.0 * torch.log((_shift(bits, 32).double() + 0.5) * 2.0**-32)).sqrt()
     angle = (2.0 * math.pi * 2.0**-32) * (bits & 0xFFFFFFFF).double()
     return (radius * angle.cos()).float()

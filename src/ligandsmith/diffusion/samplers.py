@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ligandsmith.diffusion.schedule import Schedule
+from ligandsmith.diffusion.process import Schedule
 
 Denoise = Callable[[Tensor, float], Tensor]
 Fresh = Callable[[int], Tensor]

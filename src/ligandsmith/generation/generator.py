@@ -16,20 +16,19 @@ import torch
 from torch import Tensor
 
 from ligandsmith.checkpoints.export import TENSORS, load_exported
-from ligandsmith.checkpoints.files import load_checkpoint
-from ligandsmith.checkpoints.vae import averaged_vae_state, load_vae
+from ligandsmith.checkpoints.files import averaged_vae_state, fingerprint, load_checkpoint, load_vae
 from ligandsmith.chem.fragment import Fragment, read_fragment
 from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.config import Config, SamplingConfig, from_dict
 from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.data.transforms import frame_origin
-from ligandsmith.diffusion import rng as noise
+from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.generation.options import GenerationOptions
-from ligandsmith.generation.sampler import LigandSampler, Task
+from ligandsmith.generation.sampler import LigandSampler, SamplingTask
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
-from ligandsmith.models.latents import PocketLatents, fingerprint, seen_latents
+from ligandsmith.models.pocket_vae import PocketLatents, cropped_latents
 from ligandsmith.models.size import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.records import GeneratedLigand, Pocket
 from ligandsmith.structure.vocabulary import Vocabulary
@@ -99,7 +98,7 @@ class LigandGenerator:
             ) from error
         for module in (self.model, self.vaes):
             module.eval().requires_grad_(False).to(self.device)
-        self.model.denoiser.tabulated = self.device.type == "cpu"
+        self.model.denoiser.basis.use_table = self.device.type == "cpu"
         self.sampler = LigandSampler(self.model, self.vaes["ligand"], self.vocabulary, self.device)  # type: ignore[arg-type]
 
     def fingerprints(self) -> dict[str, str]:
@@ -125,16 +124,16 @@ class LigandGenerator:
         """Ligands number `start` and following, a batch at a time."""
         asked = self.asked(options, pocket)
         latents, origin = self.encode(pocket)
-        task = Task(
-            self.model.denoiser.keys(latents), origin, PocketAtoms.of(pocket.x, pocket.element), asked.sampling,
-            lambda: None, asked.fragment,
+        task = SamplingTask(
+            self.model.denoiser.project_pocket(latents), origin, PocketAtoms.of(pocket.x, pocket.element),
+            asked.sampling, lambda: None, asked.fragment,
         )  # fmt: skip
         pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
         for begin in range(start, options.num, options.batch_size):
             index = torch.arange(begin, min(begin + options.batch_size, options.num), device=self.device)
-            molecule_keys = noise.make_keys(options.seed, pocket_key, index, device=self.device)
-            sizes = self._sizes(latents, molecule_keys, asked, pocket.cut)
-            ligands = self.sampler.best(task, sizes, molecule_keys)
+            molecule_seeds = rng.make_seeds(options.seed, pocket_key, index, device=self.device)
+            sizes = self._sizes(latents, molecule_seeds, asked, pocket.cut)
+            ligands = self.sampler.best_of_n(task, sizes, molecule_seeds)
             yield [replace(ligand, index=begin + row) for row, ligand in enumerate(ligands)]
 
     def asked(self, options: GenerationOptions, pocket: Pocket) -> Asked:
@@ -145,7 +144,7 @@ class LigandGenerator:
             raise LigandsmithError(f"--{wanted[0]}: these weights were not trained to be asked for properties")
         if sampling.autoguidance != 1 and not self.config.denoiser.triangles:
             raise LigandsmithError(
-                f"--autoguidance {sampling.autoguidance:g}: these weights do not look at third atoms; give 1"
+                f"--autoguidance {sampling.autoguidance:g}: this network has no triangle updates to skip; give 1"
             )
         if options.fix is None:
             return Asked(sampling, sizes)
@@ -179,19 +178,19 @@ class LigandGenerator:
         assert batch.kept is not None
         batch = batch.to(self.device)
         h = self.vaes["protein"].encode(batch).mean_h  # type: ignore[operator]
-        latents = seen_latents(batch.x, h, batch.mask & batch.kept, self.config.denoiser.anchors)
+        latents = cropped_latents(batch.x, h, batch.mask & batch.kept, self.config.denoiser.anchors)
         if self.device.type == "cuda":  # told, not asked of the device
-            latents = replace(latents, leading=1)
+            latents = replace(latents, num_with_pocket=1)
         return latents, origin
 
-    def _sizes(self, latents: PocketLatents, keys: Tensor, asked: Asked, cut: str) -> Tensor:
+    def _sizes(self, latents: PocketLatents, seeds: Tensor, asked: Asked, cut: str) -> Tensor:
         """Number of heavy atoms of each molecule: drawn from p(N | pocket), or uniformly from a given range."""
-        u, bounds = noise.uniform(keys, "size"), asked.sizes
+        u, bounds = rng.uniform(seeds, "size"), asked.sizes
         if bounds is not None:
             return bounds[0] + (u * (bounds[1] - bounds[0] + 1)).long()
         logits = self.model.size_model(cut)(latents)
         logits[:, : asked.least - MIN_ATOMS] = -torch.inf
-        cumulative = logits.softmax(-1).cumsum(-1).expand(len(keys), -1)
+        cumulative = logits.softmax(-1).cumsum(-1).expand(len(seeds), -1)
         return MIN_ATOMS + torch.searchsorted(cumulative.contiguous(), u.unsqueeze(-1)).squeeze(-1).clamp(
             max=MAX_ATOMS - MIN_ATOMS
         )

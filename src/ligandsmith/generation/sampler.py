@@ -1,4 +1,9 @@
-"""Sampling ligands of given sizes for one pocket: groups of like sizes, candidates of each, the best one kept."""
+"""Best-of-N sampling of ligands of given sizes for one pocket.
+
+The first candidate of a ligand starts from noise. As long as the best one is not plausible, further candidates start
+from it, alternately by partial noising of the whole (SDEdit; Meng et al. 2022) and by inpainting of the part with
+defects (RePaint; Lugmayr et al. 2022).
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,68 +14,56 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ligandsmith.batches import LigandPrediction
 from ligandsmith.chem.builder import build_molecule
 from ligandsmith.chem.fragment import Fragment
-from ligandsmith.chem.inpainting import sound_part
-from ligandsmith.chem.plausibility import PLAUSIBLE, Faults, find_faults
+from ligandsmith.chem.inpainting import kept_part
+from ligandsmith.chem.plausibility import PLAUSIBLE, Defects, find_defects
 from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.config import SamplingConfig
 from ligandsmith.data.collate import collate_ligands
 from ligandsmith.data.properties import PROPERTIES
-from ligandsmith.diffusion import rng as noise
+from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.guidance import GuidedDenoiser
-from ligandsmith.diffusion.process import Given, NoisyLigand, add_noise, coefficients
+from ligandsmith.diffusion.process import Conditioning, NoisyLigand, add_noise, coefficients
 from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
-from ligandsmith.diffusion.steric import Walls
-from ligandsmith.models.cudagraph import Network, RecordedNetwork
-from ligandsmith.models.denoiser import DenoiserKeys
+from ligandsmith.diffusion.steric import StericPotential
+from ligandsmith.models.cudagraph import CapturedNetwork, Network
+from ligandsmith.models.denoiser import PocketKV
 from ligandsmith.models.latent_diffusion import DiffusionModel
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.parallel.threads import Check, side_by_side
+from ligandsmith.predictions import LigandPrediction
 from ligandsmith.records import BuildFailure, DecodedLigand, GeneratedLigand
 from ligandsmith.structure.vocabulary import Vocabulary
 
 SEEDS = 2**32 - 1
-GROUP = 8  # ligands of like sizes that a thread makes at a time: little padding, and what they need stays in the cache
+GROUP = 8  # ligands of similar size per thread: little padding, and their tensors stay in the cache
 
 
-class Task(NamedTuple):
-    """A pocket as sampling needs it, and how to sample."""
+class SamplingTask(NamedTuple):
+    """A pocket as the sampler needs it, and how to sample."""
 
-    keys: DenoiserKeys
+    pocket_kv: PocketKV
     origin: np.ndarray  # [3] Å, of the networks' frame
     pocket: PocketAtoms
-    setting: SamplingConfig
-    check: Check  # raises where the ligands are not wanted any more
-    fragment: Fragment | None = None  # that all ligands contain
+    config: SamplingConfig
+    check: Check  # raises if the ligands are no longer needed
+    fragment: Fragment | None = None  # part of all ligands
 
 
 class Candidate(NamedTuple):
-    """A sampled ligand with its latents [n, D] and what speaks against it."""
+    """A sampled ligand with its latents [n, D] and its defects."""
 
     ligand: GeneratedLigand
     z: Tensor
-    faults: Faults
-
-    @property
-    def score(self) -> float:
-        """The lower, the better."""
-        return self.faults.score
+    defects: Defects
 
 
 class Start(NamedTuple):
-    """Where the sampling of a molecule begins."""
+    """Where the sampling of a molecule starts."""
 
-    z: Tensor | None = None  # [n, D] latents to be noised; None: noise alone
-    fragment: Fragment | None = None  # its first atoms, which stay as they are
-
-
-def better(a: Candidate, b: Candidate) -> Candidate:
-    """The better of two, which then stands for all candidates of both."""
-    best = min(a, b, key=lambda candidate: candidate.score)
-    counts = {name: getattr(a.ligand, name) + getattr(b.ligand, name) for name in ("candidates", "candidates_valid")}
-    return best._replace(ligand=replace(best.ligand, **counts))
+    z: Tensor | None = None  # [n, D] latents to be noised; None: pure noise
+    fragment: Fragment | None = None  # its first atoms, which are fixed
 
 
 class LigandSampler:
@@ -79,125 +72,136 @@ class LigandSampler:
     def __init__(self, model: DiffusionModel, ligand_vae: LigandVAE, vocabulary: Vocabulary, device: torch.device):
         self.model, self.ligand_vae, self.vocabulary, self.device = model, ligand_vae, vocabulary, device
 
-    def best(self, task: Task, sizes: Tensor, keys: Tensor) -> list[GeneratedLigand]:
-        """The most plausible candidate of each ligand; a ligand with a plausible one gets no more of them.
+    def best_of_n(self, task: SamplingTask, sizes: Tensor, seeds: Tensor) -> list[GeneratedLigand]:
+        """The most plausible of up to `candidates` candidates for each ligand; sampling stops at a plausible one.
 
-        Those after the first go out from the best so far: noised and denoised as a whole, and, the next time, noised
-        further with its sound part held. All candidates of a ligand have its size, lest the choice favour small ones.
+        `sizes` and `seeds` [B] are those of the ligands. All candidates of a ligand have its size, so that the choice
+        does not favour small ones.
         """
-        setting = task.setting
-        kept = self._candidates(task, sizes, keys, [Start(fragment=task.fragment)] * len(sizes))
-        for number in range(1, setting.candidates):
-            rows = [row for row, candidate in enumerate(kept) if candidate.score > PLAUSIBLE]
+        config = task.config
+        best = self._sample_groups(task, sizes, seeds, [Start(fragment=task.fragment)] * len(sizes))
+        moves = [(self._partial_noising, config.refine_time), (self._inpainting, config.regrow_time)]
+        for number in range(1, config.candidates):
+            rows = [row for row, candidate in enumerate(best) if candidate.defects.score > PLAUSIBLE]
             if not rows:
                 break
-            own = noise.combine(keys[rows], number)
-            time = setting.refine_time if number % 2 else setting.regrow_time
-            if time == 0:
-                starts = [Start(fragment=task.fragment)] * len(rows)
-            elif number % 2:
-                starts = [Start(kept[row].z, task.fragment) for row in rows]
-            else:
-                starts = [self._regrown(task, kept[row], key) for row, key in zip(rows, own.tolist(), strict=True)]
-            for row, candidate in zip(rows, self._candidates(task, sizes[rows], own, starts, time or 1.0), strict=True):
-                kept[row] = better(kept[row], candidate)
-        return [candidate.ligand for candidate in kept]
+            start_from, time = moves[(number - 1) % len(moves)]
+            own = rng.fold_in(seeds[rows], number)
+            starts = [Start(fragment=task.fragment)] * len(rows)
+            if time > 0:
+                starts = [start_from(task, best[row], seed) for row, seed in zip(rows, own.tolist(), strict=True)]
+            candidates = self._sample_groups(task, sizes[rows], own, starts, time or 1.0)
+            for row, candidate in zip(rows, candidates, strict=True):
+                best[row] = _better(best[row], candidate)
+        return [candidate.ligand for candidate in best]
 
-    def _candidates(
-        self, task: Task, sizes: Tensor, keys: Tensor, starts: Sequence[Start], time: float = 1.0
-    ) -> list[Candidate]:
-        """What `sample` makes, in order; on a CPU in groups of like sizes, side by side, the largest first."""
-        order = torch.argsort(sizes, descending=True, stable=True)
-        groups = order.split(GROUP) if self.device.type == "cpu" else (order,)
+    def _partial_noising(self, task: SamplingTask, candidate: Candidate, _: int) -> Start:
+        """The whole candidate."""
+        return Start(candidate.z, task.fragment)
 
-        def made(rows: Tensor, check: Check) -> list[Candidate]:
-            chosen = [starts[row] for row in rows.tolist()]
-            return self.sample(task._replace(check=check), sizes[rows], keys[rows], chosen, time)
+    def _inpainting(self, task: SamplingTask, candidate: Candidate, seed: int) -> Start:
+        """The part of a candidate without defects, to be completed.
 
-        candidates = [candidate for group in side_by_side(made, groups) for candidate in group]
-        return [candidates[place] for place in torch.argsort(order).tolist()]
-
-    def _regrown(self, task: Task, candidate: Candidate, seed: int) -> Start:
-        """What is sound about a candidate, to be completed anew; where nothing is, the whole to be noised.
-
-        So, too, with weights that were not trained to complete fragments.
+        The whole candidate if there is no such part, or if the weights were not trained to complete fragments.
         """
-        whole = Start(candidate.z, task.fragment)
         if candidate.ligand.mol is None or not self.model.denoiser.config.fragments:
-            return whole
-        given = 0 if task.fragment is None else task.fragment.num_atoms
-        kept = sound_part(candidate.ligand.mol, candidate.faults.atoms, given, seed & SEEDS)
+            return Start(candidate.z, task.fragment)
+        fixed = 0 if task.fragment is None else task.fragment.num_atoms
+        kept = kept_part(candidate.ligand.mol, candidate.defects.atoms, fixed, seed & SEEDS)
         if kept is None:
-            return whole
+            return Start(candidate.z, task.fragment)
         order = torch.as_tensor(kept.order, device=self.device)
         return Start(self.model.denoiser.layout.reordered(candidate.z, order), kept.part)
 
+    def _sample_groups(
+        self, task: SamplingTask, sizes: Tensor, seeds: Tensor, starts: Sequence[Start], time: float = 1.0
+    ) -> list[Candidate]:
+        """`sample` for any number of ligands, in order. On a CPU in groups of similar size, one thread each."""
+        order = torch.argsort(sizes, descending=True, stable=True)
+        groups = order.split(GROUP) if self.device.type == "cpu" else (order,)
+
+        def sampled(rows: Tensor, check: Check) -> list[Candidate]:
+            chosen = [starts[row] for row in rows.tolist()]
+            return self.sample(task._replace(check=check), sizes[rows], seeds[rows], chosen, time)
+
+        candidates = [candidate for group in side_by_side(sampled, groups) for candidate in group]
+        return [candidates[place] for place in torch.argsort(order).tolist()]
+
     @torch.inference_mode()  # of this thread
     def sample(
-        self, task: Task, sizes: Tensor, keys: Tensor, starts: Sequence[Start], time: float = 1.0
+        self, task: SamplingTask, sizes: Tensor, seeds: Tensor, starts: Sequence[Start], time: float = 1.0
     ) -> list[Candidate]:
-        """Ligands from their starts, noised up to a time; all of the starts have latents, or none has."""
+        """One candidate from each start, noised up to `time`. Either all starts have latents or none has."""
         n = int(sizes.max())
         mask = torch.arange(n, device=self.device) < sizes.unsqueeze(-1)
-        model, layout, setting = self.model, self.model.denoiser.layout, task.setting
-        scale = torch.full((layout.width(n),), setting.noise_scale_h, device=self.device)
-        scale[:3] = setting.noise_scale
+        model, layout, config = self.model, self.model.denoiser.layout, task.config
+        scale = torch.full((layout.width(n),), config.noise_scale_h, device=self.device)
+        scale[:3] = config.noise_scale
 
         def fresh(step: int) -> Tensor:
-            return scale * layout.noise(keys, f"step {step}", mask)
+            return scale * layout.noise(seeds, f"step {step}", mask)
 
         denoise = self._denoiser(task, mask, [start.fragment for start in starts])
-        z = scale * layout.noise(keys, "start", mask)
-        times = time_grid(setting.steps, setting.min_time, setting.power)
+        z = scale * layout.noise(seeds, "start", mask)
+        times = time_grid(config.steps, config.min_time, config.power)
         earlier = [start.z for start in starts if start.z is not None]
         if earlier:
             times = [t for t in times if t <= time] or times[-1:]
-            t = torch.full((len(keys),), times[0], device=self.device)
+            t = torch.full((len(seeds),), times[0], device=self.device)
             z = add_noise(layout.stacked(earlier, n), z, coefficients(model.schedule, t, model.denoiser.prediction))
-        z = SAMPLERS[setting.sampler](denoise, z, times, model.schedule, fresh, setting.churn)
+        z = SAMPLERS[config.sampler](denoise, z, times, model.schedule, fresh, config.churn)
         prediction = self.ligand_vae.decode(*model.stats.restore(z), mask)
         ligands = [self._built(prediction, row, size, task.origin, start.fragment)
                    for row, (size, start) in enumerate(zip(sizes.tolist(), starts, strict=True))]  # fmt: skip
-        return [Candidate(a, layout.single(z[a.index], a.num_atoms), find_faults(a, task.pocket)) for a in ligands]
+        return [Candidate(a, layout.single(z[a.index], a.num_atoms), find_defects(a, task.pocket)) for a in ligands]
 
-    def _denoiser(self, task: Task, mask: Tensor, fragments: Sequence[Fragment | None]) -> GuidedDenoiser:
-        """The network with a pocket and all that the ligands are asked for, of each the fragment that it contains."""
-        model, setting = self.model, task.setting
-        network: Network = partial(model.denoiser, keys=task.keys)
+    def _denoiser(self, task: SamplingTask, mask: Tensor, fragments: Sequence[Fragment | None]) -> GuidedDenoiser:
+        """The guided network with its pocket, the requested properties, and the fragment of each ligand."""
+        model = self.model
+        network: Network = partial(model.denoiser, pocket_kv=task.pocket_kv)
         if self.device.type == "cuda":
-            network = RecordedNetwork(network)
+            network = CapturedNetwork(network)
 
-        def predict(noisy: NoisyLigand, null: Tensor, third_atoms: bool = True) -> Tensor:
+        def predict(noisy: NoisyLigand, null: Tensor, triangles: bool = True) -> Tensor:
             task.check()
-            return network(noisy, null=null, third_atoms=third_atoms)
+            return network(noisy, null=null, triangles=triangles)
 
-        denoise = GuidedDenoiser(
-            predict, mask, model.stats.scale_x, setting,
+        fixed, latents, reference = self._fixed_atoms(fragments, task.origin, mask) if any(fragments) else (None,) * 3
+        return GuidedDenoiser(
+            predict, mask, model.stats.scale_x, task.config,
             model.schedule, model.denoiser.prediction, model.denoiser.layout,
-            weaker=partial(predict, third_atoms=False),
+            conditioning=Conditioning(fixed, latents, self._properties(task.config, len(mask))),
+            reference=reference, steric=self._steric(task), weaker=partial(predict, triangles=False),
         )  # fmt: skip
-        wanted = [getattr(setting, name) for name in PROPERTIES]
-        if any(value is not None for value in wanted):
-            values = torch.tensor([torch.nan if value is None else value for value in wanted], device=self.device)
-            denoise.given = Given(properties=values.expand(len(mask), -1))
-        if any(fragments):
-            self._fix(denoise, fragments, task.origin)
-        if setting.repulsion > 0:
-            x, nearest = (torch.as_tensor(a, dtype=torch.float32, device=self.device)
-                         for a in (task.pocket.tree.data - task.origin, task.pocket.nearest))  # fmt: skip
-            denoise.walls = Walls(x, nearest, setting.repulsion, setting.repulsion_time)
-        return denoise
 
-    def _fix(self, denoise: GuidedDenoiser, fragments: Sequence[Fragment | None], origin: np.ndarray) -> None:
-        """Give the molecules their fragments, as their first atoms."""
-        standing_in = next(fragment for fragment in fragments if fragment)  # where there is none; masked
-        given = torch.tensor([fragment is not None for fragment in fragments], device=self.device)
-        placed = [(fragment or standing_in).placed(origin) for fragment in fragments]
-        batch = collate_ligands(placed, self.vocabulary, denoise.mask.shape[1]).to(self.device)
-        fixed = batch.mask & given.unsqueeze(-1)
-        z = self.model.stats.normalise(batch.x, self.ligand_vae.encode(batch).mean_h, batch.mask)
-        denoise.given = denoise.given._replace(fixed=fixed, fragment=z[..., 3:] * fixed.unsqueeze(-1))
-        denoise.known = denoise.layout.with_bonds(z, batch.bonds, batch.mask)
+    def _properties(self, config: SamplingConfig, count: int) -> Tensor | None:
+        """Requested properties [count, P], NaN for those that are not specified; None if none is."""
+        requested = [getattr(config, name) for name in PROPERTIES]
+        if all(value is None for value in requested):
+            return None
+        values = torch.tensor([torch.nan if value is None else value for value in requested], device=self.device)
+        return values.expand(count, -1)
+
+    def _steric(self, task: SamplingTask) -> StericPotential | None:
+        if task.config.repulsion <= 0:
+            return None
+        x, nearest = (torch.as_tensor(a, dtype=torch.float32, device=self.device)
+                      for a in (task.pocket.tree.data - task.origin, task.pocket.nearest))  # fmt: skip
+        return StericPotential(x, nearest, task.config.repulsion, task.config.repulsion_time)
+
+    def _fixed_atoms(
+        self, fragments: Sequence[Fragment | None], origin: np.ndarray, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mask [B, N] of the atoms of the fragments, which are a molecule's first, their latents [B, N, Z] and their
+        coordinates and bonds as latents [B, N, D]."""
+        layout, stats = self.model.denoiser.layout, self.model.stats
+        any_fragment = next(fragment for fragment in fragments if fragment)  # fills rows without one; masked
+        present = torch.tensor([fragment is not None for fragment in fragments], device=self.device)
+        placed = [(fragment or any_fragment).placed(origin) for fragment in fragments]
+        batch = collate_ligands(placed, self.vocabulary, mask.shape[1]).to(self.device)
+        fixed = batch.mask & present.unsqueeze(-1)
+        z = stats.normalise(batch.x, self.ligand_vae.encode(batch).mean_h, batch.mask)
+        return fixed, z[..., 3:] * fixed.unsqueeze(-1), layout.with_bonds(z, batch.bonds, batch.mask)
 
     def _built(
         self, prediction: LigandPrediction, row: int, size: int, origin: np.ndarray, fragment: Fragment | None
@@ -213,6 +217,13 @@ class LigandSampler:
             row, size, built.mol, built.raw_valid, built.repaired, built.connected,
             candidates_valid=valid, changed=built.changed,
         )  # fmt: skip
+
+
+def _better(a: Candidate, b: Candidate) -> Candidate:
+    """The more plausible of two, with the counts of both."""
+    best = min(a, b, key=lambda candidate: candidate.defects.score)
+    counts = {name: getattr(a.ligand, name) + getattr(b.ligand, name) for name in ("candidates", "candidates_valid")}
+    return best._replace(ligand=replace(best.ligand, **counts))
 
 
 def decoded_ligand(

@@ -1,5 +1,5 @@
-"""Network calls as CUDA graphs: a call of over a thousand small kernels is recorded once and then played again, so that
-the GPU does not wait for the CPU."""
+"""Network calls as CUDA graphs: a call of over a thousand small kernels is captured once and then replayed, so that the
+GPU does not wait for the CPU."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,31 +12,30 @@ from ligandsmith.diffusion.process import NoisyLigand
 Network = Callable[..., Tensor]
 
 
-class RecordedNetwork:
-    """A network for one trajectory: shapes, masks and what is given stay the same from call to call.
+class CapturedNetwork:
+    """A network for one trajectory: shapes, masks and conditioning stay the same from call to call.
 
-    The first call of a kind goes through as usual, the second is recorded. The answer is overwritten by the next call
-    of its kind.
+    The first call of a kind runs eagerly, the second is captured. The next call of a kind overwrites the result.
     """
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.recorded: dict[Any, tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor] | None] = {}
+        self.captured: dict[Any, tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor] | None] = {}
 
-    def __call__(self, noisy: NoisyLigand, null: Tensor, third_atoms: bool) -> Tensor:
-        kind = (third_atoms, noisy.previous is None, len(null))
-        if kind not in self.recorded:
-            self.recorded[kind] = None
-            return self.network(noisy, null=null, third_atoms=third_atoms)
-        found = self.recorded[kind]
+    def __call__(self, noisy: NoisyLigand, null: Tensor, triangles: bool) -> Tensor:
+        kind = (triangles, noisy.previous is None, len(null))
+        if kind not in self.captured:
+            self.captured[kind] = None
+            return self.network(noisy, null=null, triangles=triangles)
+        found = self.captured[kind]
         if found is None:
             graph = torch.cuda.CUDAGraph()
             own = mapped(noisy, torch.clone)
             own_null = null.clone()
             torch.cuda.synchronize()
             with torch.cuda.graph(graph):
-                answer = self.network(own, null=own_null, third_atoms=third_atoms)
-            found = self.recorded[kind] = (graph, [*tensors(own), own_null], answer)
+                answer = self.network(own, null=own_null, triangles=triangles)
+            found = self.captured[kind] = (graph, [*tensors(own), own_null], answer)
         graph, places, answer = found
         for place, value in zip(places, [*tensors(noisy), null], strict=True):
             place.copy_(value)
@@ -52,7 +51,7 @@ def tensors(part: Any) -> list[Tensor]:
 
 
 def mapped(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Nested named tuples with every tensor changed."""
+    """A copy of nested named tuples with `change` applied to every tensor."""
     if isinstance(part, Tensor):
         return change(part)
     return type(part)(*(mapped(inner, change) for inner in part)) if isinstance(part, tuple) else part

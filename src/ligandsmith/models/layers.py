@@ -1,39 +1,147 @@
-"""The shared equivariant blocks. Every network of the project is built from these.
+"""The shared equivariant layers. Every network of the package is built from these.
 
-A block reads scalars of the query atoms, keys (the same atoms, or a pocket encoded once), the edges between them and
-an edge state; it returns new scalars, a coordinate move and the new edge state. Edge networks use one projection per
-node and add (A u_i + B u_j), never a concatenation of pairs: cost N² E instead of N² 2D.
+A block reads scalars of the query atoms, keys and values (of the same atoms, or of a pocket encoded once), the edges
+between them and an edge state. It returns new scalars, a coordinate move and the new edge state. Edge networks use one
+projection per node and add (A u_i + B u_j) instead of concatenating pairs: cost N² E instead of N² 2D.
 
 Shapes: B batch, Q query atoms, S key atoms, K neighbours per query (K = S when dense), D width, E edge width,
-C vector channels, H heads.
+C vector channels, H heads. B' is the number of key sets; B is a multiple of B', and consecutive rows share a set.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ligandsmith.diffusion.layout import real_pairs
-from ligandsmith.models.radial import RadialBasis, Tabulated
+from ligandsmith.config import BlockConfig
+from ligandsmith.diffusion.process import real_pairs
 
 EPS = 1e-6  # Å², keeps the gradient of the distance finite at zero
+MAX_EXPONENT = 30.0  # exp(-30) is 1e-13; an exp that underflows costs ten times as much on a CPU
+FINE_END, FINE_STEP = 3.6, 0.005  # Å; spacing of the table of radial bases up to FINE_END ...
+FINE_ROWS = round(FINE_END / FINE_STEP)
+COARSE_END, COARSE_STEP = 12.8, 0.02  # ... and beyond, up to where the last Gaussian ends
+RADIAL_SIZE = 43  # 25 fine and 17 coarse Gaussians, and the distance itself
 
 
-@dataclass(frozen=True)
-class BlockConfig:
-    width: int
-    edge_width: int
-    heads: int = 4
-    channels: int = 8
-    condition_width: int = 0  # 0: no adaptive normalisation
-    moves: bool = True
-    chiral: bool = True
-    max_move: float = 1.5  # Å, soft limit of one block's move
-    triangles: int = 0  # channels in which the edge state of a pair sees the paths over a third atom; dense graphs only
+class Radial(NamedTuple):
+    """Radial basis of distances [...]: its values, or for table lookup the rows of a table and their weights."""
+
+    values: Tensor  # [..., RADIAL_SIZE], or the table [rows, RADIAL_SIZE] if `rows` is given
+    rows: Tensor | None = None  # [P, 2] long, rows of the table on either side of each distance
+    weights: Tensor | None = None  # [P, 2], linear interpolation between the two
+    shape: torch.Size = torch.Size()  # of the distances
+
+    def linear(self, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """basis @ weightᵀ + bias, [..., O]; interpolated in a table to about 1e-3 of the largest weight."""
+        if self.rows is None:
+            return F.linear(self.values, weight, bias)
+        products = self.values @ weight.t()  # the table has far fewer rows than a batch has edges
+        found = F.embedding_bag(self.rows, products, mode="sum", per_sample_weights=self.weights)
+        found = found.view(*self.shape, -1)
+        return found if bias is None else found + bias
+
+
+class _Gaussians(torch.autograd.Function):
+    """exp(-z²) of z = (distance - centers) · scale, then distance / 10; few passes over memory both ways."""
+
+    @staticmethod
+    def forward(ctx: Any, distance: Tensor, centers: Tensor, scale: Tensor) -> Tensor:
+        z = distance.unsqueeze(-1).sub(centers).mul_(scale)
+        out = torch.cat([z.square().clamp_(max=MAX_EXPONENT).neg_().exp_(), distance.unsqueeze(-1) * 0.1], -1)
+        ctx.save_for_backward(z, scale, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        z, scale, out = ctx.saved_tensors
+        gradient = gradients[0]
+        through = (gradient[..., :-1] * out[..., :-1]).mul_(z) @ scale
+        return gradient[..., -1] * 0.1 - 2 * through, None, None
+
+
+class RadialBasis(nn.Module):
+    """Gaussians of a distance in Å with two widths (fine over bond lengths, coarse beyond), and the distance.
+
+    With `use_table`, products with the basis are interpolated in a table: faster on a CPU, accurate to about 1e-3.
+    """
+
+    use_table = False
+    centers: Tensor
+    scale: Tensor
+    table: Tensor  # [rows, RADIAL_SIZE] at distances FINE_STEP apart, from FINE_END on COARSE_STEP
+
+    def __init__(self) -> None:
+        super().__init__()
+        fine, coarse = torch.linspace(0.8, 3.2, 25), torch.linspace(3.6, 10.0, 17)
+        self.register_buffer("centers", torch.cat([fine, coarse]), persistent=False)
+        width = torch.cat([torch.full((25,), 0.1), torch.full((17,), 0.4)])
+        self.register_buffer("scale", math.sqrt(0.5) / width, persistent=False)
+        near, far = torch.arange(FINE_ROWS) * FINE_STEP, torch.arange(FINE_END, COARSE_END, COARSE_STEP)
+        self.register_buffer("table", self.exact(torch.cat([near, far])), persistent=False)
+
+    def exact(self, distance: Tensor) -> Tensor:
+        """Basis [..., RADIAL_SIZE] of distances [...] in Å."""
+        return _Gaussians.apply(distance.float(), self.centers, self.scale)
+
+    def forward(self, distance: Tensor) -> Radial:
+        """Radial basis of distances [...] in Å, exact or by table."""
+        if not self.use_table:
+            return Radial(self.exact(distance))
+        d = distance.flatten()
+        place = torch.where(d < FINE_END, d / FINE_STEP, (d - FINE_END) / COARSE_STEP + FINE_ROWS)
+        row = place.long().clamp_(max=len(self.table) - 2)  # beyond the table only the last, linear feature is nonzero
+        upper = place - row
+        rows, weights = torch.stack([row, row + 1], 1), torch.stack([1 - upper, upper], 1)
+        return Radial(self.table, rows, weights, distance.shape)
+
+
+class RadialLinear(nn.Linear):
+    """A linear layer of edge features and radial bases, without their concatenation.
+
+    The weight has `features` columns, then RADIAL_SIZE columns for each of `radials` bases.
+    """
+
+    def __init__(self, out_features: int, *, features: int = 0, radials: int = 1, bias: bool = True) -> None:
+        super().__init__(features + radials * RADIAL_SIZE, out_features, bias)
+        self.features = features
+
+    def forward(self, *radials: Radial, features: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """`features` [..., F] and bases of distances [...] -> [..., O]. A missing last basis counts as zero."""
+        columns = self.weight[:, self.features :].split(RADIAL_SIZE, 1)
+        if features is not None:
+            total = F.linear(features, self.weight[:, : self.features], self.bias)
+        else:
+            total = radials[0].linear(columns[0], self.bias)
+            radials, columns = radials[1:], columns[1:]
+        for radial, weight in zip(radials, columns, strict=False):
+            total = _add_radial(total, radial, weight)
+        return total
+
+    def add_to(self, total: Tensor, radial: Radial) -> Tensor:
+        """total + W radial, in the memory of `total` [..., O]."""
+        return _add_radial(total, radial, self.weight)
+
+
+def _add_radial(total: Tensor, radial: Radial, weight: Tensor) -> Tensor:
+    if radial.rows is None:
+        return add_linear(total, radial.values, weight)
+    return total.add_(radial.linear(weight))
+
+
+def add_linear(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """total + x Wᵀ in the memory of `total` [..., O], for x [..., I] or one x [I] for all.
+
+    The product is computed in the type of `total`: autocast does not change operations in place.
+    """
+    if x.ndim == 1:
+        return total.add_(F.linear(x, weight))
+    flat, kind = total.flatten(0, -2), total.dtype
+    return flat.addmm_(x.flatten(0, -2).to(kind), weight.t().to(kind)).view(total.shape)
 
 
 class Edges(NamedTuple):
@@ -42,34 +150,35 @@ class Edges(NamedTuple):
     vector: Tensor  # [B, Q, K, 3] Å, x_query - x_key
     distance: Tensor  # [B, Q, K] Å
     mask: Tensor  # [B, Q, K] bool
+    radial: Radial  # basis of the distances
     index: Tensor | None = None  # type: ignore[assignment]  # [B, Q, K] long; hides tuple.index
-    third_atoms: bool = True  # whether the edge state sees the paths over third atoms, in blocks that have them
+    triangles: bool = True  # apply the triangle update in blocks that have one
 
 
-class Keys(NamedTuple):
-    """Per-node projections of the keys; for a pocket they are computed once and cached."""
+class KeyValue(NamedTuple):
+    """Projections of the key nodes. Those of a pocket are computed once and reused."""
 
     edge: Tensor  # [B', S, E]
-    attention: Tensor  # [B', S, D]
+    key: Tensor  # [B', S, D]
     value: Tensor  # [B', S, D]
 
 
-def dense_edges(x: Tensor, mask: Tensor) -> Edges:
+def dense_edges(x: Tensor, mask: Tensor, basis: RadialBasis, triangles: bool = True) -> Edges:
     """All ordered pairs of distinct real atoms. x [B, N, 3] Å, mask [B, N]."""
     vector = x.unsqueeze(2) - x.unsqueeze(1)
     distance = (vector.square().sum(-1) + EPS).sqrt()
-    return Edges(vector, distance, real_pairs(mask))
+    return Edges(vector, distance, real_pairs(mask), basis(distance), triangles=triangles)
 
 
-def gathered_edges(x: Tensor, keys_x: Tensor, index: Tensor, mask: Tensor) -> Edges:
-    """Edges to listed keys. x [B, Q, 3], keys_x [B', S, 3], index and mask [B, Q, K]; B is a multiple of B'."""
-    vector = x.unsqueeze(2) - gather_nodes(keys_x, index)
+def gathered_edges(x: Tensor, key_x: Tensor, index: Tensor, mask: Tensor, basis: RadialBasis) -> Edges:
+    """Edges to listed keys. x [B, Q, 3] Å, key_x [B', S, 3] Å, index and mask [B, Q, K]."""
+    vector = x.unsqueeze(2) - gather_nodes(key_x, index)
     distance = (vector.square().sum(-1) + EPS).sqrt()
-    return Edges(vector, distance, mask, index)
+    return Edges(vector, distance, mask, basis(distance), index)
 
 
 def gather_nodes(nodes: Tensor, index: Tensor) -> Tensor:
-    """nodes [B', S, C], index [B, Q, K] -> [B, Q, K, C]; row b reads node set b // (B / B'): draws share a pocket."""
+    """nodes [B', S, C], index [B, Q, K] -> [B, Q, K, C]. Row b reads node set b // (B / B')."""
     sets, size = nodes.shape[:2]
     batch = index.shape[0]
     base = torch.arange(batch, device=index.device).div(batch // sets, rounding_mode="floor") * size
@@ -77,12 +186,12 @@ def gather_nodes(nodes: Tensor, index: Tensor) -> Tensor:
     return nodes.reshape(sets * size, -1).index_select(0, flat).view(*index.shape, -1)
 
 
-def nearest(x: Tensor, mask: Tensor, keys_x: Tensor, keys_mask: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Index and mask [B, Q, K] of the k nearest keys of each query, itself included. B is a multiple of B'."""
-    repeats = x.shape[0] // keys_x.shape[0]
+def nearest(x: Tensor, mask: Tensor, key_x: Tensor, key_mask: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Index and mask [B, Q, K] of the k nearest keys of each query, itself included."""
+    repeats = x.shape[0] // key_x.shape[0]
     with torch.no_grad():
-        keys = keys_x.repeat_interleave(repeats, 0) if repeats > 1 else keys_x
-        allowed = keys_mask.repeat_interleave(repeats, 0) if repeats > 1 else keys_mask
+        keys = key_x.repeat_interleave(repeats, 0) if repeats > 1 else key_x
+        allowed = key_mask.repeat_interleave(repeats, 0) if repeats > 1 else key_mask
         # Axis by axis: a sum over a last dimension of three is an order of magnitude slower.
         squared = torch.zeros((), device=x.device)
         for a, b in zip(x.unbind(-1), keys.unbind(-1), strict=True):
@@ -93,7 +202,10 @@ def nearest(x: Tensor, mask: Tensor, keys_x: Tensor, keys_mask: Tensor, k: int) 
 
 
 class AdaptiveNorm(nn.Module):
-    """LayerNorm whose gain, shift and output gate come from a condition (zero at the start); plain without one."""
+    """LayerNorm with gain, shift and output gate from a condition (adaLN-Zero; Peebles and Xie 2023).
+
+    Without a condition it is a plain LayerNorm.
+    """
 
     def __init__(self, width: int, condition_width: int) -> None:
         super().__init__()
@@ -112,11 +224,45 @@ class AdaptiveNorm(nn.Module):
         return u * (1 + gain) + shift, 1 + gate
 
 
-class EqAttnBlock(nn.Module):
-    """Equivariant attention: scalar attention with pair features, kept edge state, bounded moves along edges.
+class TriangleMultiplication(nn.Module):
+    """Triangle multiplicative update of a dense edge state (Jumper et al. 2021, "AlphaFold", algorithm 11).
 
-    The sums of weighted unit vectors (C channels) move the atoms; their lengths, and with `chiral` the determinant of
-    three of them (which changes sign under reflection), go back into the scalars.
+    update_ij = W norm(Σ_k a_ik b_kj / √n) with channels a and b of the edges. The output layer starts at zero.
+    """
+
+    def __init__(self, edge_width: int, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.sides = nn.Linear(edge_width, 2 * channels)
+        self.norm = nn.LayerNorm(channels)
+        self.out = nn.Linear(channels, edge_width, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, edge: Tensor, mask: Tensor) -> Tensor:
+        """Edge states [B, N, N, E] and edge mask [B, N, N] -> update [B, N, N, E]."""
+        a, b = self.sides(edge).movedim(-1, 1).chunk(2, 1)
+        return self.from_sides(a, b, mask)
+
+    def from_sides(self, a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+        """The update from channels a and b [B, C, N, N], which a block may compute with its other edge projections."""
+        batch, n = mask.shape[:2]
+        product = ((a * mask.unsqueeze(1)) @ (b * mask.unsqueeze(1))).float()
+        product = product * mask.sum(-1).clamp(min=1).to(product.dtype).rsqrt().view(batch, 1, n, 1)
+        # The LayerNorm over channels, which are not the last dimension here, fused with the output layer.
+        product = product - product.mean(1, keepdim=True)
+        product = product * (product.square().mean(1, keepdim=True) + self.norm.eps).rsqrt()
+        weight = self.out.weight
+        return torch.baddbmm(
+            weight @ self.norm.bias, product.flatten(2).transpose(1, 2),
+            (weight * self.norm.weight).t().expand(batch, -1, -1),
+        ).view(batch, n, n, -1)  # fmt: skip
+
+
+class EqAttnBlock(nn.Module):
+    """Equivariant attention: scalar attention with pair features, a kept edge state, and bounded moves along edges.
+
+    Sums of weighted unit vectors (C channels) move the atoms. Their lengths and, with `chiral`, the determinant of
+    three of them (which changes sign under reflection) are inputs of the feed-forward network.
     """
 
     def __init__(self, config: BlockConfig) -> None:
@@ -124,7 +270,7 @@ class EqAttnBlock(nn.Module):
         d, e, c = config.width, config.edge_width, config.channels
         self.config = config
         self.norm = AdaptiveNorm(d, config.condition_width)
-        self.edge_basis = nn.Linear(RadialBasis.SIZE, e, bias=False)
+        self.edge_basis = RadialLinear(e, bias=False)
         self.edge_state = nn.Linear(e, e, bias=False)
         self.edge_query = nn.Linear(d, e)
         self.edge_key = nn.Linear(d, e, bias=False)
@@ -138,83 +284,62 @@ class EqAttnBlock(nn.Module):
         self.ffn_norm = AdaptiveNorm(d, config.condition_width)
         self.ffn_in = nn.Linear(d + c + int(config.chiral), 2 * d)
         self.ffn_out = nn.Linear(2 * d, d)
-        if config.triangles:
-            self.triangle_sides = nn.Linear(e, 2 * config.triangles)
-            self.triangle_norm = nn.LayerNorm(config.triangles)
-            self.triangle_out = nn.Linear(config.triangles, e, bias=False)
-            nn.init.zeros_(self.triangle_out.weight)
+        self.triangle = TriangleMultiplication(e, config.triangles) if config.triangles else None
         self.gates = nn.Linear(d, c) if config.moves else None
         if self.gates is not None:
             nn.init.normal_(self.gates.weight, std=0.02)
             nn.init.normal_(self.gates.bias, std=0.1)
+        self.register_load_state_dict_pre_hook(_rename_triangle)
 
-    def keys(self, nodes: Tensor) -> Keys:
-        """Projections of normalised key nodes [B', S, D]."""
-        return Keys(self.edge_key(nodes), self.key(nodes), self.value(nodes))
+    def project(self, nodes: Tensor) -> KeyValue:
+        """Key and value projections of normalised nodes [B', S, D]."""
+        return KeyValue(self.edge_key(nodes), self.key(nodes), self.value(nodes))
 
     def forward(
-        self, s: Tensor, keys: Keys | None, edges: Edges, basis: Tensor | Tabulated, pair: Tensor,
-        condition: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """s [B, Q, D], basis [B, Q, K, RadialBasis.SIZE], pair [B, Q, K, E] -> (s, move [B, Q, 3] Å, pair).
+        self, s: Tensor, kv: KeyValue | None, edges: Edges, pair: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """s [B, Q, D], edge state `pair` [B, Q, K, E] -> (s, move [B, Q, 3] Å, pair).
 
-        `pair` may also be one state [E] for all edges; it is then returned as it came.
-        `keys=None` means self-attention over a dense graph or over `edges.index` of the same atoms.
+        `pair` may also be one state [E] for all edges; it is then returned unchanged. `kv=None` means self-attention
+        over a dense graph or over `edges.index` of the same atoms.
         """
         u, gate = self.norm(s, condition)
-        keys = self.keys(u) if keys is None else keys
-        edge = edge_input(self.edge_query(u), keys.edge, edges)
-        edge = accumulate(edge, (basis, self.edge_basis.weight), (pair, self.edge_state.weight))
-        edge = silu(self.edge_out(silu(edge)))
-        paths = edges.third_atoms and self.config.triangles > 0 and pair.ndim > 1
-        bias, coefficients, *sides = self._planes(edge, paths)
-        s = s + gate * self.out(self._attend(u, keys, edges, edge, bias))
+        kv = self.project(u) if kv is None else kv
+        edge = self.edge_basis.add_to(edge_input(self.edge_query(u), kv.edge, edges), edges.radial)
+        edge = silu(self.edge_out(silu(add_linear(edge, pair, self.edge_state.weight))))
+        triangle = self.triangle if edges.triangles and pair.ndim > 1 else None
+        bias, coefficients, *sides = self._edge_projections(edge, triangle)
+        s = s + gate * self.out(self._attend(u, kv, edges, edge, bias))
         vectors = self._vectors(coefficients, edges)
         u, gate = self.ffn_norm(s, condition)
         s = s + gate * self.ffn_out(F.silu(self.ffn_in(torch.cat([u, *self._invariants(vectors)], -1))))
         if pair.ndim > 1:
             pair = pair + edge if edge.requires_grad else edge.add_(pair)
-        if paths:
-            pair = pair + self._paths(sides, edges.mask)
+        if triangle is not None:
+            pair = pair + triangle.from_sides(sides[0], sides[1], edges.mask)
         return s, self._move(u, vectors), pair
 
-    def _planes(self, edge: Tensor, paths: bool) -> tuple[Tensor, ...]:
-        """What is read off the edges [B, Q, K, E], in planes [B, ·, Q, K]: biases of the heads, weights of the vector
-        channels and, for `paths`, the first and the second sides of those over third atoms."""
+    def _edge_projections(self, edge: Tensor, triangle: TriangleMultiplication | None) -> tuple[Tensor, ...]:
+        """Attention biases [B, H, Q, K], weights of the vector channels [B, C, Q, K] and, for a triangle update, its
+        two sides, of edges [B, Q, K, E]: one product for all, with channels first, as they are used."""
         b, q, k, e = edge.shape
         linear, counts = [self.bias_and_channels], [self.config.heads, self.config.channels]
-        if paths:
-            linear, counts = [*linear, self.triangle_sides], counts + [self.config.triangles] * 2
+        if triangle is not None:
+            linear, counts = [*linear, triangle.sides], counts + [triangle.channels] * 2
         weight, bias = torch.cat([part.weight for part in linear]), torch.cat([part.bias for part in linear])
-        planes = torch.baddbmm(bias.unsqueeze(-1), weight.expand(b, -1, -1), edge.view(b, q * k, e).transpose(1, 2))
-        return planes.view(b, -1, q, k).split(counts, 1)
+        channels = torch.baddbmm(bias.unsqueeze(-1), weight.expand(b, -1, -1), edge.view(b, q * k, e).transpose(1, 2))
+        return channels.view(b, -1, q, k).split(counts, 1)
 
-    def _paths(self, sides: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """For each pair i, j the sum over third atoms k of the products of sides i-k and k-j, [B, N, N, E]."""
-        b, n = mask.shape[:2]
-        first, second = (side * mask.unsqueeze(1) for side in sides)
-        paths = (first @ second).float()
-        paths = paths * mask.sum(-1).clamp(min=1).to(paths.dtype).rsqrt().view(b, 1, n, 1)
-        # The norm over the planes, in place of which `triangle_norm` would want the planes last.
-        paths = paths - paths.mean(1, keepdim=True)
-        paths = paths * (paths.square().mean(1, keepdim=True) + self.triangle_norm.eps).rsqrt()
-        weight = self.triangle_out.weight
-        return torch.baddbmm(
-            weight @ self.triangle_norm.bias, paths.flatten(2).transpose(1, 2),
-            (weight * self.triangle_norm.weight).t().expand(b, -1, -1),
-        ).view(b, n, n, -1)  # fmt: skip
+    def _attend(self, u: Tensor, kv: KeyValue, edges: Edges, edge: Tensor, bias: Tensor) -> Tensor:
+        """Multi-head attention over nodes and edges with `bias` [B, H, Q, K] -> [B, Q, D]. Zero without neighbours.
 
-    def _attend(self, u: Tensor, keys: Keys, edges: Edges, edge: Tensor, bias: Tensor) -> Tensor:
-        """Multi-head attention over nodes and edges, `bias` [B, H, Q, K]; a query without any neighbour receives zero.
-        -> [B, Q, D].
-
-        Queries meet all keys in one product per pocket, from which the listed ones are taken: far fewer bytes than
-        gathering a key and a value for every edge. Queries of all draws of a pocket form one matrix.
+        Queries meet all keys in one product per key set, from which the listed ones are taken: far fewer bytes than
+        gathering a key and a value for every edge. Queries of all rows of a key set form one matrix.
         """
         b, q, d = u.shape
-        h, sets = self.config.heads, len(keys.attention)
+        h, sets = self.config.heads, len(kv.key)
         query = self.query(u).view(sets, -1, h, d // h).transpose(1, 2)
-        key, value = (k.view(sets, -1, h, d // h).transpose(1, 2) for k in (keys.attention, keys.value))
+        key, value = (k.view(sets, -1, h, d // h).transpose(1, 2) for k in (kv.key, kv.value))
         logits = query @ key.transpose(2, 3)  # [B', H, B / B' · Q, S]
         shape, index = logits.shape, None
         if edges.index is not None:
@@ -225,7 +350,7 @@ class EqAttnBlock(nn.Module):
         logits = (logits * (d // h) ** -0.5 + bias).float()
         logits = logits.masked_fill(~present, torch.finfo(logits.dtype).min / 2)
         weights = (logits.softmax(-1) * present).to(u.dtype)
-        # An anchor may be a near neighbour too, hence the sum.
+        # A key may be listed twice (near neighbour and global token), hence the sum.
         spread = weights if index is None else weights.new_zeros(shape).scatter_add_(-1, index, weights)
         mixed = (spread @ value).transpose(1, 2).reshape(b, q, d)
         pooled = weights.transpose(1, 2).reshape(b, q, h, -1) @ edge  # [B, Q, H, E]
@@ -255,83 +380,17 @@ class EqAttnBlock(nn.Module):
             return soft_clip((self.gates(u.float()).unsqueeze(-1) * vectors).sum(-2), self.config.max_move)
 
 
-class EGNNBlock(nn.Module):
-    """EGNN with bounded arithmetic: RBF distances, LayerNorm, mean aggregation, soft-clipped moves, no edge state."""
-
-    def __init__(self, config: BlockConfig) -> None:
-        super().__init__()
-        d, e = config.width, config.edge_width
-        self.config = config
-        self.norm = AdaptiveNorm(d, config.condition_width)
-        self.edge_basis = nn.Linear(RadialBasis.SIZE, e, bias=False)
-        self.edge_state = nn.Linear(e, e, bias=False)
-        self.edge_query = nn.Linear(d, e)
-        self.edge_key = nn.Linear(d, e, bias=False)
-        self.edge_out = nn.Linear(e, e)
-        self.gate = nn.Linear(e, 1)
-        self.node = nn.Sequential(nn.Linear(d + e, d), nn.SiLU(), nn.Linear(d, d))
-        self.coordinate = nn.Linear(e, 1, bias=False) if config.moves else None
-        if self.coordinate is not None:
-            nn.init.xavier_uniform_(self.coordinate.weight, gain=0.01)
-
-    def keys(self, nodes: Tensor) -> Keys:
-        """Projections of normalised key nodes [B', S, D]; EGNN reads only the edge part."""
-        edge = self.edge_key(nodes)
-        return Keys(edge, edge, edge)
-
-    def forward(
-        self, s: Tensor, keys: Keys | None, edges: Edges, basis: Tensor | Tabulated, pair: Tensor,
-        condition: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """As `EqAttnBlock.forward`; the edge state passes through unchanged."""
-        u, gate = self.norm(s, condition)
-        keys = self.keys(u) if keys is None else keys
-        message = edge_input(self.edge_query(u), keys.edge, edges)
-        message = accumulate(message, (basis, self.edge_basis.weight), (pair, self.edge_state.weight))
-        message = silu(self.edge_out(silu(message)))
-        mask = edges.mask.unsqueeze(-1)
-        count = mask.sum(2).clamp(min=1)
-        pooled = (message * torch.sigmoid(self.gate(message)) * mask).sum(2) / count
-        s = s + gate * self.node(torch.cat([u, pooled], -1))
-        if self.coordinate is None:
-            return s, torch.zeros_like(edges.vector[:, :, 0]), pair
-        with torch.autocast(u.device.type, enabled=False):
-            weight = torch.tanh(self.coordinate(message.float())) * mask
-            move = (weight * edges.vector / (edges.distance.unsqueeze(-1) + 1)).sum(2) * count.rsqrt()
-        return s, soft_clip(15 * move, self.config.max_move), pair
+def _rename_triangle(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
+    """Parameters of the triangle update had other names in checkpoints before version 0.1."""
+    for name in [name for name in state if name.startswith(f"{prefix}triangle_")]:
+        state[name.replace(f"{prefix}triangle_", f"{prefix}triangle.")] = state.pop(name)
 
 
-def edge_input(query: Tensor, keys: Tensor, edges: Edges) -> Tensor:
-    """query [B, Q, E] + keys [B', S, E] on the edges, [B, Q, K, E]: a new tensor."""
+def edge_input(query: Tensor, key: Tensor, edges: Edges) -> Tensor:
+    """query [B, Q, E] + key [B', S, E] on the edges, [B, Q, K, E]: a new tensor."""
     if edges.index is None:
-        return query.unsqueeze(2) + keys.unsqueeze(1)
-    return gather_nodes(keys, edges.index).add_(query.unsqueeze(2))
-
-
-def accumulate(total: Tensor, *products: tuple[Tensor | Tabulated, Tensor]) -> Tensor:
-    """total + Σ x Wᵀ over (x [..., I] or [I] for all, W [O, I]), in the memory of `total`: out of place, every product
-    would first copy it. Computed in the type of `total`, since autocast leaves operations in place alone."""
-    flat, kind = total.flatten(0, -2), total.dtype
-    for x, weight in products:
-        if isinstance(x, Tabulated):
-            flat = flat.add_(x.product(weight).view(flat.shape))
-        elif x.ndim == 1:
-            flat = flat.add_(F.linear(x, weight))
-        else:
-            flat = flat.addmm_(x.flatten(0, -2).to(kind), weight.t().to(kind))
-    return flat.view(total.shape)
-
-
-def linear_of(linear: nn.Linear, *parts: Tensor | Tabulated) -> Tensor:
-    """linear(cat(parts, -1)) without the concatenation; features that are left out at its end count as zeros."""
-    widths = [RadialBasis.SIZE if isinstance(part, Tabulated) else part.shape[-1] for part in parts]
-    weights = linear.weight[:, : sum(widths)].split(widths, 1)
-    first = parts[0]
-    if isinstance(first, Tabulated):
-        total = first.product(weights[0]) + linear.bias
-    else:
-        total = F.linear(first, weights[0], linear.bias)
-    return accumulate(total, *zip(parts[1:], weights[1:], strict=True))
+        return query.unsqueeze(2) + key.unsqueeze(1)
+    return gather_nodes(key, edges.index).add_(query.unsqueeze(2))
 
 
 def silu(x: Tensor) -> Tensor:
@@ -343,6 +402,3 @@ def soft_clip(move: Tensor, limit: float) -> Tensor:
     """move · limit / (limit + |move|): identity for small moves, never longer than `limit` Å."""
     length = (move.square().sum(-1, keepdim=True) + EPS).sqrt()
     return move * (limit / (limit + length))
-
-
-BLOCKS: dict[str, type[EqAttnBlock] | type[EGNNBlock]] = {"eqattn": EqAttnBlock, "egnn": EGNNBlock}

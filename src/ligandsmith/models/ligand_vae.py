@@ -6,26 +6,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ligandsmith.batches import LigandBatch, LigandPrediction, Posterior
-from ligandsmith.config import LigandVAEConfig
-from ligandsmith.models.layers import BLOCKS, BlockConfig, Edges, dense_edges
-from ligandsmith.models.radial import RadialBasis
+from ligandsmith.batches import LigandBatch
+from ligandsmith.config import BlockConfig, LigandVAEConfig
+from ligandsmith.models.backbones import BLOCKS
+from ligandsmith.models.layers import Edges, RadialBasis, RadialLinear, dense_edges
+from ligandsmith.predictions import LigandPrediction, Posterior
 from ligandsmith.structure.vocabulary import AROMATIC, Vocabulary
 
 LOGVAR_RANGE = (-8.0, 2.0)
 DECODER_MAX_MOVE = 0.5  # Å per block
-
-
 MAX_DEGREE = 6  # bonds of one atom that the encoder reads
 
 
-def bonded_edges(ligand: LigandBatch) -> tuple[Edges, Tensor]:
-    """Edges along bonds, and their classes [B, N, K]. No distances: the encoder reads the graph."""
+def bonded_edges(ligand: LigandBatch, basis: RadialBasis) -> tuple[Edges, Tensor]:
+    """Edges along bonds, and their classes [B, N, K]. All distances are 1 Å: the encoder reads the graph only."""
     order, index = ligand.bonds.sort(dim=-1, descending=True, stable=True)
     order, index = order[..., :MAX_DEGREE], index[..., :MAX_DEGREE]
-    one = torch.ones_like(order, dtype=torch.float32)  # a constant for the distance that is not read
+    one = torch.ones_like(order, dtype=torch.float32)
     vector = torch.zeros(*order.shape, 3, device=one.device)
-    return Edges(vector, one, (order > 0) & ligand.mask.unsqueeze(-1), index), order
+    return Edges(vector, one, (order > 0) & ligand.mask.unsqueeze(-1), basis(one), index), order
 
 
 class LigandVAE(nn.Module):
@@ -46,11 +45,11 @@ class LigandVAE(nn.Module):
         self.encoder = nn.ModuleList(self._block(moves=False) for _ in range(config.encoder_layers))
         self.posterior = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 2 * z))
         self.latent_embedding = nn.Linear(z + 1, d)
-        self.pair_embedding = nn.Linear(RadialBasis.SIZE, e)
+        self.pair_embedding = RadialLinear(e)
         self.decoder = nn.ModuleList(self._block(moves=True) for _ in range(config.decoder_layers))
         self.atom_head = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d), nn.SiLU(), nn.Linear(d, sum(self.sizes) - 1))
         self.bond_atom = nn.Linear(d, e)
-        self.bond_pair = nn.Linear(e + RadialBasis.SIZE, e)
+        self.bond_pair = RadialLinear(e, features=e)
         self.bond_head = nn.Sequential(nn.SiLU(), nn.Linear(e, e), nn.SiLU(), nn.Linear(e, len(vocabulary.bonds)))
         self.basis = RadialBasis()
 
@@ -71,11 +70,10 @@ class LigandVAE(nn.Module):
             )
         ]
         s = self.atom_embedding(torch.cat(atoms, -1).to(self.atom_embedding.weight.dtype))
-        edges, bonds = bonded_edges(ligand)
-        basis = self.basis(edges.distance)
+        edges, bonds = bonded_edges(ligand, self.basis)
         pair = self.bond_embedding(bonds)
         for block in self.encoder:
-            s, _, pair = block(s, None, edges, basis, pair)
+            s, _, pair = block(s, None, edges, pair)
         mean, logvar = (self.posterior(s) * ligand.mask.unsqueeze(-1)).float().chunk(2, -1)
         sigma = torch.full((), self.config.sigma_x, device=mean.device)
         return Posterior(ligand.x, sigma, mean, logvar.clamp(*LOGVAR_RANGE), ligand.mask)
@@ -96,16 +94,14 @@ class LigandVAE(nn.Module):
         level = (noise / self.config.sigma_x).view(-1, 1, 1).expand(*mask.shape, 1)
         s = self.latent_embedding(torch.cat([z_h, level], -1))
         x = z_x.float()
-        edges = dense_edges(x, mask)
-        basis = self.basis(edges.distance)
-        pair = self.pair_embedding(basis)
+        edges = dense_edges(x, mask, self.basis)
+        pair = self.pair_embedding(edges.radial)
         for block in self.decoder:
-            s, move, pair = block(s, None, edges, basis, pair)
+            s, move, pair = block(s, None, edges, pair)
             x = x + move * mask.unsqueeze(-1)
-            edges = dense_edges(x, mask)
-            basis = self.basis(edges.distance)
+            edges = dense_edges(x, mask, self.basis)
         heads = self.atom_head(s).float().split([*self.sizes[:2], 1, self.sizes[3]], -1)
         p = self.bond_atom(s)
-        joint = self.bond_pair(torch.cat([pair + pair.transpose(1, 2), basis], -1)) + p.unsqueeze(1) + p.unsqueeze(2)
+        joint = self.bond_pair(edges.radial, features=pair + pair.transpose(1, 2)) + p.unsqueeze(1) + p.unsqueeze(2)
         bonds = self.bond_head(joint).float()
         return LigandPrediction(x, heads[0], heads[1], heads[2].squeeze(-1), heads[3], bonds, mask)

@@ -1,7 +1,7 @@
-"""Training steps as CUDA graphs: a step of thousands of small kernels is recorded once for each shape of batch and then
-played again by one call, so that the GPU no longer waits for the CPU.
+"""Training steps as CUDA graphs: a step of thousands of small kernels is captured once for each shape of batch and then
+replayed by one call, so that the GPU does not wait for the CPU.
 
-Batches come padded to few shapes (`data.shapes`); rows that only pad have no weight in the loss.
+Batches are padded to static shapes (`data.static_shapes`). Padding rows have no weight in the loss.
 """
 
 from dataclasses import fields
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from ligandsmith.batches import ComplexBatch
+from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.training.modules import DiffusionTraining, StepKeys, step_keys
-from ligandsmith.training.objective import self_conditions
-from ligandsmith.training.optim.muon import MuonAdamW
+from ligandsmith.training.losses import DiffusionTraining, uses_self_conditioning
+from ligandsmith.training.microbatch import LossInputs
+from ligandsmith.training.optim import MuonAdamW
 from ligandsmith.training.trainer import Trainer
 
 BETWEEN_READINGS = 25  # batches; reading the loss waits for the GPU
@@ -36,24 +37,25 @@ class GraphTrainer(Trainer):
         raw = getattr(self.optimizer, "optimizer", self.optimizer)
         if not isinstance(raw, MuonAdamW):
             raise LigandsmithError(f"--cuda_graphs: optimizer '{self.optimizer_config.name}' cannot; choose muon")
-        self.graphed = GraphedStep(module, raw, self.optimizer_config.clip_norm, self.fabric)
+        self.captured = CapturedStep(module, raw, self.optimizer_config.clip_norm, self.fabric)
         self.unread = 0  # molecules whose loss is still on the GPU
 
-    def _batch(self, batch: ComplexBatch, step_now: bool) -> None:
+    def _batch(self, batch: ComplexBatch, weight: Tensor, size: int, step_now: bool) -> None:
+        """One optimizer step; its loss stays on the GPU."""
         p, o = self.progress, self.options
-        keys = step_keys(o.seed, self._draw_number(), len(batch.ids), self.ranks, torch.device("cpu"))
-        self.graphed(batch, keys, self._rate())
-        self.average.update(self.stage.module)
+        seeds = rng.step_seeds(o.seed, self._draw_number(), len(batch.ids), self.ranks, torch.device("cpu"))
+        self.captured(batch, seeds, self._rate())
+        self.average.update_parameters(self.module)
         self.unread += len(batch.ids)
         p.step += 1
         if p.step % BETWEEN_READINGS == 0 or p.batch + 1 == len(self.loaders.train_sampler):
             self._read()
 
     def _read(self) -> None:
-        """Bring the loss of the batches since the last time into the books."""
+        """Add the loss of the batches since the last reading to the progress."""
         p = self.progress
-        loss, molecules, bad = self.graphed.sums.tolist()
-        self.graphed.sums.zero_()
+        loss, molecules, bad = self.captured.sums.tolist()
+        self.captured.sums.zero_()
         p.loss_sum, p.molecules, p.skipped = p.loss_sum + loss, p.molecules + molecules, p.skipped + int(bad)
         self.unread = 0
         self._write("train", {"total": loss / max(molecules, 1)})
@@ -69,8 +71,8 @@ class GraphTrainer(Trainer):
         super()._save(*args)
 
 
-class GraphedStep:
-    """One optimizer step on a batch. The first batch of a shape goes through as usual; the second is recorded."""
+class CapturedStep:
+    """One optimizer step on a batch. The first batch of a shape runs eagerly; the second is captured."""
 
     def __init__(self, module: DiffusionTraining, optimizer: MuonAdamW, clip_norm: float, fabric: Any) -> None:
         self.module, self.optimizer, self.clip_norm, self.fabric = module, optimizer, clip_norm, fabric
@@ -82,44 +84,52 @@ class GraphedStep:
         for group in optimizer.param_groups:
             group["lr"] = torch.zeros((), device=self.device)
             group["count"] = torch.as_tensor(float(group.get("count", 0)), device=self.device)
-        self.sums = torch.zeros(3, device=self.device, dtype=torch.float64)  # Σ loss, molecules, steps without effect
-        self.recorded: dict[Any, Recorded | None] = {}  # by signature; None: gone through once
+        self.sums = torch.zeros(3, device=self.device, dtype=torch.float64)  # Σ loss, molecules, skipped steps
+        # By shape: the graph and its inputs; None after the eager run.
+        self.graphs: dict[Any, tuple[torch.cuda.CUDAGraph, LossInputs] | None] = {}
         self.pool = None
         if self.device.type == "cuda":
-            # All graphs in one pool: they never run at the same time. Recording needs a stream of its own, and what
-            # reads the weights, such as their average, must follow in it.
+            # All graphs share a pool: they never run at the same time. Capturing needs a stream of its own, and what
+            # reads the weights, such as their average, must run in it.
             self.pool = torch.cuda.graph_pool_handle()
             torch.cuda.synchronize()
             torch.cuda.set_stream(torch.cuda.Stream())
 
-    def __call__(self, batch: ComplexBatch, keys: StepKeys, rate: float) -> None:
+    def __call__(self, batch: ComplexBatch, seeds: tuple[Tensor, Tensor], rate: float) -> None:
+        """A step at learning rate `rate`. `seeds` are those of the molecules and of the step."""
         for group in self.optimizer.param_groups:
             group["lr"].fill_(rate * group["lr_ratio"])
-        inputs = prepared(batch, keys.molecules)
-        signature = (inputs.shapes(), batch.leading, self_conditions(keys.step))
-        if self.pool is None or signature not in self.recorded:
-            self.recorded[signature] = None
-            self._work(inputs.to(self.device), keys.step)
+        inputs = padded_inputs(batch, *seeds)
+        shapes = tuple(t.shape for t in _tensors(inputs))
+        signature = (shapes, batch.num_with_pocket, uses_self_conditioning(inputs.step_seed))
+        if self.pool is None or signature not in self.graphs:
+            self.graphs[signature] = None
+            self._work(self._on_device(inputs))
             return
-        recorded = self.recorded[signature] or self._record(inputs, keys.step)
-        self.recorded[signature] = recorded
-        recorded.play(inputs)
+        graph, static = self.graphs[signature] = self.graphs[signature] or self._capture(inputs)
+        for place, value in zip(_tensors(static), _tensors(inputs), strict=True):
+            place.copy_(value, non_blocking=True)
+        graph.replay()
 
-    def _record(self, inputs: "Inputs", step: Tensor) -> "Recorded":
-        static = inputs.to(self.device)
+    def _on_device(self, inputs: LossInputs) -> LossInputs:
+        batch = inputs.batch.to(self.device)
+        return LossInputs(batch, inputs.seeds.to(self.device), inputs.step_seed, inputs.weight.to(self.device))
+
+    def _capture(self, inputs: LossInputs) -> "tuple[torch.cuda.CUDAGraph, LossInputs]":
+        static = self._on_device(inputs)
         graph = torch.cuda.CUDAGraph()
         # The thread that pins the next batches may call the driver meanwhile.
         with torch.cuda.graph(
             graph, pool=self.pool, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
         ):
-            self._work(static, step)
-        return Recorded(graph, static)
+            self._work(static)
+        return graph, static
 
-    def _work(self, inputs: "Inputs", step: Tensor) -> None:
+    def _work(self, inputs: LossInputs) -> None:
         """Everything of a step that happens on the device; nothing here may wait for a result."""
         torch._foreach_zero_(self.gradients)
         with self.fabric.autocast():
-            report = self.module(inputs.batch, StepKeys(inputs.molecules, step), inputs.share)
+            report = self.module(*inputs)
         report.objective.backward()
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(self.gradients)))
         usable = norm.isfinite() & report.total.isfinite()
@@ -127,55 +137,30 @@ class GraphedStep:
         for gradient in self.gradients:
             gradient.masked_fill_(~usable, 0.0)
         for group in self.optimizer.param_groups:
-            group["lr"].mul_(usable)  # the weights stay where they are
+            group["lr"].mul_(usable)  # the weights stay unchanged
         self.optimizer.step()
-        size = (inputs.share > 0).sum()
+        size = (inputs.weight > 0).sum()
         loss = torch.where(usable, report.total.detach() * size, 0.0)
         self.sums.add_(torch.stack([loss.double(), torch.where(usable, size, 0).double(), (~usable).double()]))
 
 
-class Inputs:
-    """What a step reads: the tensors of a padded batch, keys and weights of its molecules."""
-
-    def __init__(self, batch: ComplexBatch, molecules: Tensor, share: Tensor) -> None:
-        self.batch, self.molecules, self.share = batch, molecules, share
-
-    def tensors(self) -> list[Tensor]:
-        return [*_tensors(self.batch.ligand), *_tensors(self.batch.pocket), self.molecules, self.share]
-
-    def shapes(self) -> tuple[Any, ...]:
-        return tuple(t.shape for t in self.tensors())
-
-    def to(self, device: torch.device) -> "Inputs":
-        return Inputs(self.batch.to(device), self.molecules.to(device), self.share.to(device))
+def _tensors(inputs: LossInputs) -> list[Tensor]:
+    """The tensors that change from step to step, in order."""
+    records = (inputs.batch.ligand, inputs.batch.pocket)
+    parts = [getattr(record, f.name) for record in records if record is not None for f in fields(record)]
+    return [*(part for part in parts if isinstance(part, Tensor)), inputs.seeds, inputs.weight]
 
 
-class Recorded:
-    """A graph and the tensors it reads."""
+def padded_inputs(batch: ComplexBatch, molecule_seeds: Tensor, step_seed: Tensor) -> LossInputs:
+    """Inputs of a padded batch: seeds [rows] and equal weights, zero for padding rows.
 
-    def __init__(self, graph: "torch.cuda.CUDAGraph", static: Inputs) -> None:
-        self.graph, self.static = graph, static
-
-    def play(self, inputs: Inputs) -> None:
-        for place, value in zip(self.static.tensors(), inputs.tensors(), strict=True):
-            place.copy_(value, non_blocking=True)
-        self.graph.replay()
-
-
-def _tensors(record: Any) -> list[Tensor]:
-    return [v for f in fields(record) if isinstance(v := getattr(record, f.name), Tensor)]
-
-
-def prepared(batch: ComplexBatch, molecules: Tensor) -> Inputs:
-    """A padded batch with the keys [B] of its molecules, and their weights: alike, none for rows that only pad.
-
-    Raises LigandsmithError where pockets would have to be encoded.
+    Raises LigandsmithError if the pockets would have to be encoded.
     """
     if batch.pocket is None or batch.pocket.latent is None:
         raise LigandsmithError("--cuda_graphs: a batch without stored pocket latents; add --cache_latents")
     rows, size = len(batch.ligand.mask), len(batch.ids)
-    keys, share = torch.zeros(rows, dtype=torch.long), torch.zeros(rows)
-    keys[:size], share[:size] = molecules, 1 / size
+    seeds, weight = torch.zeros(rows, dtype=torch.long), torch.zeros(rows)
+    seeds[:size], weight[:size] = molecule_seeds, 1 / size
     if torch.cuda.is_available():
-        keys, share = keys.pin_memory(), share.pin_memory()
-    return Inputs(batch, keys, share)
+        seeds, weight = seeds.pin_memory(), weight.pin_memory()
+    return LossInputs(batch, seeds, step_seed, weight)

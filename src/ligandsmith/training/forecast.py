@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import Config
 from ligandsmith.data.collate import collate
+from ligandsmith.diffusion.rng import step_seeds
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.gradient_checkpointing import enable_gradient_checkpointing
 from ligandsmith.training.loaders import DataOptions, Loaders, make_loaders
-from ligandsmith.training.modules import DiffusionTraining, LigandVAETraining, PocketVAETraining, step_keys
+from ligandsmith.training.losses import DiffusionTraining
+from ligandsmith.training.vae_losses import VAE_LOSSES, VAETraining
 
 COPIES = 5  # weights, gradients, their average, and at most two moments of the optimizer, in single precision
 SMALL = (2, 6)  # molecules of the two batches
@@ -56,15 +58,15 @@ def forecasts(
     """Of the two VAEs, the denoiser with both frozen, and joint training, on records of the data set."""
     vaes = build_vaes(config, VOCABULARY)
     stages: dict[str, tuple[nn.Module, Any]] = {
-        "ligand VAE": (LigandVAETraining(vaes["ligand"]), "ligands"),  # type: ignore[arg-type]
-        "protein VAE": (PocketVAETraining(vaes["protein"]), "pockets"),  # type: ignore[arg-type]
-        "joint": (DiffusionTraining(DiffusionModel(config), vaes, frozenset()), "complexes"),
+        "ligand VAE": (VAETraining(vaes["ligand"], "ligand"), "ligands"),
+        "protein VAE": (VAETraining(vaes["protein"], "protein"), "pockets"),
+        "joint": (DiffusionTraining(DiffusionModel(config), vaes, VAE_LOSSES), "complexes"),
     }
     found = {}
     for name, (module, population) in stages.items():
         found[name] = _forecast(name, module, make_loaders(data, population, config, VOCABULARY), device)
     # last: it takes the VAEs apart from training
-    module = DiffusionTraining(DiffusionModel(config), vaes, frozenset({"ligand", "protein"}))
+    module = DiffusionTraining(DiffusionModel(config), vaes, {})
     if gradient_checkpointing:
         enable_gradient_checkpointing(module)
     loaders = make_loaders(data, "complexes", config, VOCABULARY)
@@ -76,7 +78,7 @@ def _forecast(name: str, module: nn.Module, loaders: Loaders, device: torch.devi
     """Two small batches from the middle of the sizes, one timed step of the larger."""
     module.to(device)
     if isinstance(module, DiffusionTraining):
-        module.frozen_to(device)
+        module.move_frozen(device)
     sizes = loaders.train_sampler.sizes[: loaders.train_sampler.always]
     middle = sizes.argsort(kind="stable")[len(sizes) // 2 :]
     bytes_kept, seconds = [], 0.0
@@ -101,7 +103,7 @@ def _forecast(name: str, module: nn.Module, loaders: Loaders, device: torch.devi
 def _step(module: nn.Module, batch: ComplexBatch) -> tuple[int, float]:
     """Bytes that autograd keeps, and seconds of a second step (the first warms up)."""
     device, count = batch.ligand.x.device, len(batch.ids)
-    share = torch.full((count,), 1 / count, device=device)
+    weight = torch.full((count,), 1 / count, device=device)
     storages: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -110,8 +112,8 @@ def _step(module: nn.Module, batch: ComplexBatch) -> tuple[int, float]:
         return tensor
 
     def step() -> None:
-        report = module(batch, step_keys(0, 0, count, (0, 1), device), share)
-        (report.total if report.objective is None else report.objective).backward()
+        report = module(batch, *step_seeds(0, 0, count, (0, 1), device), weight)
+        report.objective.backward()
         module.zero_grad(set_to_none=True)
 
     own = {p.untyped_storage().data_ptr() for p in module.parameters()}

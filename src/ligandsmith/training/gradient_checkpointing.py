@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from ligandsmith.models.layers import BLOCKS
+from ligandsmith.models.backbones import BLOCKS
 
 
 def enable_gradient_checkpointing(module: nn.Module) -> int:

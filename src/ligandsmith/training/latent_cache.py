@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from ligandsmith.checkpoints.files import fingerprint
 from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.dataset import MANIFEST, SPLITS, Split, open_dataset
 from ligandsmith.data.transforms import frame_origin, shift
 from ligandsmith.files import atomic_write
-from ligandsmith.models.latents import fingerprint
 from ligandsmith.models.pocket_vae import PocketVAE
 from ligandsmith.structure.vocabulary import Vocabulary
 from ligandsmith.training.loaders import DataOptions, open_records

@@ -8,23 +8,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ligandsmith.batches import ComplexBatch, LigandBatch, LigandPrediction, Posterior
-from ligandsmith.diffusion import rng as noise
+from ligandsmith.batches import ComplexBatch, LigandBatch
+from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.likelihood import Latents, NoiseGrid, diffusion_nll
-from ligandsmith.diffusion.process import NoisyLigand, coefficients, joined, to_clean
-from ligandsmith.models.latent_diffusion import DiffusionModel
-from ligandsmith.models.latents import PocketLatents
-from ligandsmith.models.size import size_classes
-from ligandsmith.training.modules import pocket_input
+from ligandsmith.diffusion.process import NoisyLigand, coefficients, to_clean
+from ligandsmith.models.latent_diffusion import DiffusionModel, size_classes
+from ligandsmith.models.pocket_vae import PocketLatents
+from ligandsmith.predictions import LigandPrediction, Posterior
+from ligandsmith.training.losses import encoded_pocket
 
 DECODER_SD = 0.1  # Å, of the decoder's Gaussian around its coordinates
 
 
 @torch.no_grad()
 def ligand_nll(
-    model: DiffusionModel, vaes: Mapping[str, Any], batch: ComplexBatch, keys: Tensor, grid: NoiseGrid | None = None
+    model: DiffusionModel, vaes: Mapping[str, Any], batch: ComplexBatch, seeds: Tensor, grid: NoiseGrid | None = None
 ) -> dict[str, Tensor]:
-    """Upper bound on -log p(ligand | pocket, N) and its terms, nats per molecule, each [B]; `keys` [B] fix all noise.
+    """Upper bound on -log p(ligand | pocket, N) and its terms, nats per molecule, each [B]; `seeds` [B] fix all noise.
 
     total = reconstruction - entropy + diffusion. `diffusion` is that of the latents before normalisation (it includes
     the log of their scales) and of the bond orders, where those are part of the latents. `size` is
@@ -33,15 +33,15 @@ def ligand_nll(
     """
     ligand, mask = batch.ligand, batch.ligand.mask
     posterior = vaes["ligand"].encode(ligand)
-    z_x = posterior.mean_x + posterior.sigma_x * noise.normal(keys, "nll z_x", posterior.mean_x.shape[1:])
+    z_x = posterior.mean_x + posterior.sigma_x * rng.normal(seeds, "nll z_x", posterior.mean_x.shape[1:])
     spread = (0.5 * posterior.logvar_h).exp()
-    z_h = posterior.mean_h + spread * noise.normal(keys, "nll z_h", posterior.mean_h.shape[1:])
+    z_h = posterior.mean_h + spread * rng.normal(seeds, "nll z_h", posterior.mean_h.shape[1:])
     reconstruction = reconstruction_nats(vaes["ligand"].decode(z_x, z_h, mask), ligand)
-    pocket = pocket_input(vaes["protein"], batch, model.config.denoiser.anchors)
+    pocket = encoded_pocket(vaes["protein"], batch, model.config.denoiser.anchors)
     z = model.stats.normalise(z_x, z_h, mask)
     layout = model.denoiser.layout
     latents = Latents(layout.with_bonds(z, ligand.bonds, mask), mask, layout)
-    bound = diffusion_nll(clean_predictor(model, pocket, mask), latents, model.schedule, keys, grid)
+    bound = diffusion_nll(clean_predictor(model, pocket, mask), latents, model.schedule, seeds, grid)
     log_scale = 3 * model.stats.scale_x.log() + model.stats.std_h.log().sum()
     diffusion = bound.total + mask.sum(-1) * log_scale
     entropy = posterior_entropy(posterior)
@@ -83,12 +83,12 @@ def posterior_entropy(posterior: Posterior) -> Tensor:
 
 def clean_predictor(model: DiffusionModel, pocket: PocketLatents, mask: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """(z_t [B, N, D], t [B]) -> clean latents, conditional on the pockets where there are any."""
-    keys = model.denoiser.keys(pocket)
+    seeds = model.denoiser.project_pocket(pocket)
     null = ~pocket.mask.any(-1).repeat_interleave(len(mask) // len(pocket.mask), 0)
 
     def denoise(z: Tensor, t: Tensor) -> Tensor:
         c = coefficients(model.schedule, t, model.denoiser.prediction)
         noisy = NoisyLigand(z, mask, t, t, c, c, model.stats.scale_x)
-        return to_clean(z, model.denoiser(noisy, keys, null), joined(c, c, z.shape[-1]))
+        return to_clean(z, model.denoiser(noisy, seeds, null), c.joined(c, z.shape[-1]))
 
     return denoise

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ligandsmith.batches import LigandBatch, LigandPrediction
-from ligandsmith.diffusion import rng as noise
+from ligandsmith.batches import LigandBatch
+from ligandsmith.diffusion import rng
 from ligandsmith.models.ligand_vae import LigandVAE
-from ligandsmith.training.losses import bonded_pairs, gaussian_kl
+from ligandsmith.predictions import LigandPrediction
+from ligandsmith.training.losses import bonded_pairs
+from ligandsmith.training.vae_losses import gaussian_kl
 
 ACTIVE = 0.1  # nats; a latent dimension with less KL carries nothing
 
@@ -49,9 +51,9 @@ def ligand_report_card(
     spread = means.std(0)
     sums: dict[str, float] = {}
     for number, (batch, posterior) in enumerate(zip(all_batches, posteriors, strict=True)):
-        keys = noise.make_keys(seed, number, torch.arange(len(batch.x)))
-        z_x = batch.x + noise_x * noise.normal(keys, "x", batch.x.shape[1:])
-        z_h = posterior.mean_h + noise_h * spread * noise.normal(keys, "h", posterior.mean_h.shape[1:])
+        seeds = rng.make_seeds(seed, number, torch.arange(len(batch.x)))
+        z_x = batch.x + noise_x * rng.normal(seeds, "x", batch.x.shape[1:])
+        z_h = posterior.mean_h + noise_h * spread * rng.normal(seeds, "h", posterior.mean_h.shape[1:])
         level = torch.full((len(batch.x),), noise_x)
         for name, value in _counts(vae.decode(z_x, z_h, batch.mask, level), batch, z_x).items():
             sums[name] = sums.get(name, 0.0) + float(value)

@@ -1,9 +1,9 @@
-"""Ligand VAE, protein VAE, denoiser, joint: from flags to (modules, loaders, files)."""
+"""The four training runs (ligand VAE, protein VAE, denoiser, joint): from a request to modules, loaders and files."""
 
 import logging
 import math
 import warnings
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,61 +12,103 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ligandsmith.checkpoints.vae import VAE_KINDS, LoadedVAE, entries_under, load_vae
+from ligandsmith.checkpoints.files import VAE_KINDS, LoadedVAE, fingerprint, load_vae
 from ligandsmith.config import Config, differences
 from ligandsmith.data.dataset import write_json
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
-from ligandsmith.models.latents import fingerprint, moments
+from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes, moments
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.structure.vocabulary import ORIGIN_VOCABULARY, VOCABULARY, Vocabulary
 from ligandsmith.training.cudagraphs import GraphTrainer
 from ligandsmith.training.gradient_checkpointing import enable_gradient_checkpointing
-from ligandsmith.training.hardware import Hardware, make_fabric, process_counts
+from ligandsmith.training.hardware import make_fabric, process_counts
 from ligandsmith.training.latent_cache import cached_pocket_latents
-from ligandsmith.training.loaders import DataOptions, Loaders, Population, make_loaders
-from ligandsmith.training.modules import DiffusionTraining, LigandVAETraining, PocketVAETraining
-from ligandsmith.training.optim.optimizer import scaled_learning_rate
+from ligandsmith.training.loaders import Loaders, Population, make_loaders
+from ligandsmith.training.losses import DiffusionTraining
+from ligandsmith.training.optim import scaled_learning_rate
+from ligandsmith.training.options import Progress, Request, Stage
 from ligandsmith.training.report_card import ligand_report_card
-from ligandsmith.training.trainer import Progress, Stage, Trainer, TrainOptions
+from ligandsmith.training.trainer import Trainer
+from ligandsmith.training.vae_losses import VAE_LOSSES, VAETraining
 
 log = logging.getLogger("ligandsmith")
 REPORT_CARD_BATCHES = 16
-STATISTICS_RECORDS = 4096  # records that the latent statistics and the size histogram are measured on
+STATISTICS_RECORDS = 4096  # records from which the latent statistics and the size histogram are computed
+SECTIONS = {"ligand": "ligand_vae", "protein": "pocket_vae"}  # of the configuration
 
 
-@dataclass(frozen=True)
-class Request:
-    """One training run."""
+class VAEStage:
+    """One VAE, "ligand" or "protein"."""
 
-    config: Config
-    data: DataOptions
-    train: TrainOptions
-    hardware: Hardware = field(default_factory=Hardware)
-    cache_latents: bool = False
+    def __init__(self, name: str, vae: nn.Module, config: Config, vocabulary: Vocabulary) -> None:
+        self.kind = VAE_KINDS[name]
+        self.best_name, self.epoch_name, self.plot_name = (
+            f"{name}_vae", f"{name}_vae_epoch", f"{name}_vae_losses_epoch",
+        )  # fmt: skip
+        self.module: nn.Module = VAETraining(vae, name)
+        self.config, self.vae, self.vocabulary = config, vae, vocabulary
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Stage`."""
+        state = self.vae.state_dict()
+        return {"vae_state": state, "vocabulary": self.vocabulary.to_dict(), "fingerprint": fingerprint(state)}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """See `Stage`."""
+        self.vae.load_state_dict(saved["vae_state"])
+
+
+class DiffusionStage:
+    """The denoiser with VAEs that are frozen or trained with it; `kind` is "denoiser" or "joint"."""
+
+    def __init__(
+        self, kind: str, config: Config, vocabulary: Vocabulary, vaes: nn.ModuleDict, frozen: frozenset[str]
+    ) -> None:
+        self.kind, self.config, self.vocabulary, self.vaes, self.frozen = kind, config, vocabulary, vaes, sorted(frozen)
+        self.best_name, self.epoch_name, self.plot_name = {
+            "denoiser": ("denoiser", "denoiser_epoch", "denoiser_losses_epoch"),
+            "joint": ("model", "checkpoint_epoch", "losses_epoch"),
+        }[kind]
+        self.model = DiffusionModel(config)
+        losses = {name: loss for name, loss in VAE_LOSSES.items() if name not in frozen}
+        self.training = DiffusionTraining(self.model, vaes, losses)
+        self.module: nn.Module = self.training
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Stage`."""
+        return {
+            "diffusion_state": self.model.state_dict(),
+            "vae_state": self.vaes.state_dict(),
+            "vocabulary": self.vocabulary.to_dict(),
+            "vae_hashes": self._fingerprints(list(self.vaes)),
+            "frozen_vaes": self.frozen,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """See `Stage`."""
+        theirs = {name: saved["vae_hashes"][name] for name in saved["frozen_vaes"]}
+        ours = self._fingerprints(self.frozen)
+        if theirs != ours:
+            raise LigandsmithError(
+                f"the run to resume froze the VAEs {theirs or 'none'}, now they are {ours or 'none'}; give the same "
+                "--ligand_vae_path and --protein_vae_path, or start another --run_dir"
+            )
+        self.model.load_state_dict(saved["diffusion_state"])
+        self.vaes.load_state_dict(saved["vae_state"])
+
+    def _fingerprints(self, names: list[str]) -> dict[str, str]:
+        return {name: fingerprint(self.vaes[name].state_dict()) for name in names}
 
 
 def train_vae(model_type: str, request: Request) -> Progress:
-    """The ligand or the protein VAE."""
+    """Train the ligand or the protein VAE. Raises LigandsmithError."""
     if model_type not in VAE_KINDS:
         raise LigandsmithError(f"--model_type {model_type}: choose ligand or protein")
     fabric = make_fabric(request.hardware)
     torch.manual_seed(request.train.seed)
     vocabulary = _vocabulary(request.config)
-    vae = build_vaes(request.config, vocabulary)[model_type]
-    module = LigandVAETraining(vae) if model_type == "ligand" else PocketVAETraining(vae)  # type: ignore[arg-type]
-    name = f"{model_type}_vae"
-    population: Population = "ligands" if model_type == "ligand" else "pockets"
-    loaders = _loaders(request, population, vocabulary, fabric)
-
-    def content(state: dict[str, Tensor]) -> dict[str, Any]:
-        plain = entries_under(state, "vae.")
-        return {"vae_state": plain, "vocabulary": vocabulary.to_dict(), "fingerprint": fingerprint(plain)}
-
-    stage = Stage(
-        VAE_KINDS[model_type], name, f"{name}_epoch", f"{name}_losses_epoch", module, request.config, content,
-        lambda saved: vae.load_state_dict(saved["vae_state"]),
-    )  # fmt: skip
+    stage = VAEStage(model_type, build_vaes(request.config, vocabulary)[model_type], request.config, vocabulary)
+    loaders = _loaders(request, "ligands" if model_type == "ligand" else "pockets", vocabulary, fabric)
     progress = _train(stage, loaders, request, fabric)
     if model_type == "ligand" and fabric.is_global_zero:
         _write_report_card(request.train.run_dir, loaders)
@@ -74,7 +116,7 @@ def train_vae(model_type: str, request: Request) -> Progress:
 
 
 def _write_report_card(run_dir: Path, loaders: Loaders) -> None:
-    """Reconstruction of validation ligands by the best weights, clean and from noisy latents, for the training page."""
+    """Reconstruction of validation ligands by the best weights, from clean and from noisy latents."""
     loaded = load_vae(run_dir / "best_ligand_vae.pt", "ligand")
     vae = LigandVAE(loaded.config, loaded.vocabulary)
     vae.load_state_dict(loaded.state)
@@ -84,27 +126,22 @@ def _write_report_card(run_dir: Path, loaders: Loaders) -> None:
 
 
 def train_denoiser(request: Request, ligand_vae: Path | None, protein_vae: Path | None) -> Progress:
-    """The denoiser with each given VAE frozen and the others trained beside it."""
-    return _train_diffusion(request, {"ligand": ligand_vae, "protein": protein_vae}, joint_names=False)
+    """Train the denoiser. A VAE that is given is frozen; one that is not is trained too. Raises LigandsmithError."""
+    return _train_diffusion(request, {"ligand": ligand_vae, "protein": protein_vae}, "denoiser")
 
 
 def train_all(request: Request) -> Progress:
-    """Both VAEs and the denoiser together; the learning rate grows with the root of the number of processes."""
+    """Train both VAEs and the denoiser together. The learning rate is scaled by the root of the number of processes."""
     processes, nodes = process_counts(request.hardware)
     rate = scaled_learning_rate(request.train.learning_rate, processes * nodes)
     log.info("Learning rate %g x sqrt(%d) = %g", request.train.learning_rate, processes * nodes, rate)
     request = replace(request, train=replace(request.train, learning_rate=rate))
-    return _train_diffusion(request, {"ligand": None, "protein": None}, joint_names=True)
+    return _train_diffusion(request, {"ligand": None, "protein": None}, "joint")
 
 
-def _train_diffusion(request: Request, vae_paths: dict[str, Path | None], joint_names: bool) -> Progress:
+def _train_diffusion(request: Request, vae_paths: dict[str, Path | None], kind: str) -> Progress:
     loaded = {name: load_vae(path, name) for name, path in vae_paths.items() if path is not None}
-    config = request.config
-    for name, vae in loaded.items():
-        section = {"ligand": "ligand_vae", "protein": "pocket_vae"}[name]
-        for line in differences(getattr(config, section), vae.config):
-            log.info("%s: taken from the %s VAE (preset != checkpoint): %s", section, name, line)
-        config = replace(config, **{section: vae.config})
+    config = _with_sections_of(loaded, request.config)
     request = replace(request, config=config)
     fabric = make_fabric(request.hardware)
     torch.manual_seed(request.train.seed)
@@ -112,47 +149,26 @@ def _train_diffusion(request: Request, vae_paths: dict[str, Path | None], joint_
     vaes = build_vaes(config, vocabulary)
     for name, vae in loaded.items():
         vaes[name].load_state_dict(vae.state)
-    model = DiffusionModel(config)
-    module = DiffusionTraining(model, vaes, frozenset(loaded))
-    module.frozen_to(fabric.device)
+    stage = DiffusionStage(kind, config, vocabulary, vaes, frozenset(loaded))
+    stage.training.move_frozen(fabric.device)
     latents = None
     if request.cache_latents:
         if "protein" not in loaded:
             raise LigandsmithError("--cache_latents needs a frozen protein VAE: add --protein_vae_path")
         latents = cached_pocket_latents(vaes["protein"], request.data, vocabulary, request.train.run_dir, fabric)  # type: ignore[arg-type]
     loaders = _loaders(request, "complexes", vocabulary, fabric, latents)
-    _measure(model, vaes, loaders, device=fabric.device)
-
-    def content(state: dict[str, Tensor]) -> dict[str, Any]:
-        frozen = {f"{n}.{k}": v for n in loaded for k, v in vaes[n].state_dict().items()}
-        all_vaes = {**entries_under(state, "trained."), **frozen}
-        return {
-            "diffusion_state": entries_under(state, "model."),
-            "vae_state": all_vaes,
-            "vocabulary": vocabulary.to_dict(),
-            "vae_hashes": {n: fingerprint(entries_under(all_vaes, f"{n}.")) for n in vaes},
-            "frozen_vaes": sorted(loaded),
-        }
-
-    def restore(saved: dict[str, Any]) -> None:
-        _require_same_frozen(saved, {n: fingerprint(vaes[n].state_dict()) for n in sorted(loaded)})
-        model.load_state_dict(saved["diffusion_state"])
-        vaes.load_state_dict(saved["vae_state"])
-
-    names = ("model", "checkpoint_epoch", "losses_epoch") if joint_names else (
-        "denoiser", "denoiser_epoch", "denoiser_losses_epoch"
-    )  # fmt: skip
-    kind = "joint" if joint_names else "denoiser"
-    return _train(Stage(kind, *names, module, config, content, restore), loaders, request, fabric)
+    _measure(stage.model, vaes, loaders, device=fabric.device)
+    return _train(stage, loaders, request, fabric)
 
 
-def _require_same_frozen(saved: dict[str, Any], ours: dict[str, str]) -> None:
-    theirs = {name: saved["vae_hashes"][name] for name in saved["frozen_vaes"]}
-    if theirs != ours:
-        raise LigandsmithError(
-            f"the run to resume froze the VAEs {theirs or 'none'}, now they are {ours or 'none'}; give the same "
-            "--ligand_vae_path and --protein_vae_path, or start another --run_dir"
-        )
+def _with_sections_of(loaded: dict[str, LoadedVAE], config: Config) -> Config:
+    """The configuration with the sections of the VAEs that are given."""
+    for name, vae in loaded.items():
+        section = SECTIONS[name]
+        for line in differences(getattr(config, section), vae.config):
+            log.info("%s: taken from the %s VAE (preset != checkpoint): %s", section, name, line)
+        config = replace(config, **{section: vae.config})
+    return config
 
 
 def _train(stage: Stage, loaders: Loaders, request: Request, fabric: Fabric) -> Progress:
@@ -166,8 +182,8 @@ def _train(stage: Stage, loaders: Loaders, request: Request, fabric: Fabric) -> 
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        kind = GraphTrainer if request.data.few_shapes else Trainer
-        progress = kind(stage, loaders, request.train, fabric).run()
+        trainer = GraphTrainer if request.data.few_shapes else Trainer
+        progress = trainer(stage, loaders, request.train, fabric).run()
     if progress.skipped:
         log.warning("%d steps were skipped for non-finite gradients", progress.skipped)
     return progress
@@ -182,7 +198,7 @@ def _loaders(
 
 @torch.no_grad()
 def _measure(model: DiffusionModel, vaes: nn.ModuleDict, loaders: Loaders, device: torch.device) -> None:
-    """Size histogram and latent statistics (the first, where the ligand VAE trains, too) from training records."""
+    """Size histogram and latent statistics of training records (initial ones, if the ligand VAE is trained)."""
     sums: Tensor | float = 0.0
     pocket_atoms: list[int] = []
     ligand_atoms: list[int] = []

@@ -1,103 +1,46 @@
-"""The loop: step, clip, average, validate, log, save, resume. It knows nothing about molecules.
+"""The training loop: step, clip, average, validate, log, save, resume. It knows nothing about molecules.
 
-A stage supplies the module (batch, keys, share -> LossReport), the loaders and the content of its checkpoints.
+A stage supplies the module and its part of the checkpoints.
 """
 
 import logging
 import math
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from ligandsmith.batches import LossReport
 from ligandsmith.checkpoints.files import load_checkpoint, save_checkpoint
 from ligandsmith.config import Config, OptimizerConfig, from_dict
 from ligandsmith.data.dataset import write_json
+from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.predictions import LossReport
 from ligandsmith.training.interruption import Interrupted, StopWish
 from ligandsmith.training.loaders import Loaders
 from ligandsmith.training.losses import LEVEL, noise_level_means
-from ligandsmith.training.microbatch import PartedModule
-from ligandsmith.training.modules import step_keys
-from ligandsmith.training.optim.optimizer import (
-    ExponentialMovingAverage,
+from ligandsmith.training.microbatch import LossInputs, MicroBatches
+from ligandsmith.training.optim import (
+    average_state,
     learning_rate_factor,
+    load_average_state,
     make_optimizer,
-    swapped_weights,
+    moving_average,
 )
-from ligandsmith.training.packing import PackedModule
+from ligandsmith.training.options import Progress, Stage, TrainOptions
 from ligandsmith.training.plots import plot_losses
 
 log = logging.getLogger("ligandsmith")
 MAX_BAD_STEPS = 10
 VALIDATION_SEED = 1_000_003
 MINUTES_BETWEEN_SAVES = 5.0
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Flags of a run that are not part of the model."""
-
-    run_dir: Path
-    learning_rate: float = 1e-4
-    num_epochs: int = 100
-    save_interval: int = 10
-    seed: int = 0
-    max_steps: int = 0  # 0: no limit; the learning-rate schedule then spans num_epochs
-    max_minutes: float = 0.0  # 0: no limit
-    accumulate: int = 1
-    pair_budget: int = 0  # atom pairs (Σ N², padded) done at a time; larger batches go in parts; 0: no limit
-    patience: int = 0  # epochs without a better test loss before stopping; 0: never stop early
-    validation_interval: int = 1  # epochs from one validation, and possible best checkpoint, to the next
-    resume: str = ""  # path of a checkpoint, or "auto"
-    init_from: Path | None = None  # checkpoint of the same kind and sizes whose weights a new run starts from
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What is trained and how its files are called."""
-
-    kind: str  # of the checkpoint
-    best_name: str  # best_{...}.pt
-    epoch_name: str  # checkpoints/{epoch_name}_{N}.pt
-    plot_name: str  # {plot_name}_{N}.png
-    module: nn.Module
-    config: Config
-    content: Callable[[dict[str, torch.Tensor]], dict[str, Any]]  # module state -> vae_state, diffusion_state, ...
-    restore: Callable[[dict[str, Any]], None]  # the inverse, into the module
-
-
-@dataclass
-class Progress:
-    """Where a run stands; all of it is saved."""
-
-    epoch: int = 1
-    step: int = 0  # optimizer steps
-    batch: int = 0  # batches done of this epoch
-    loss_sum: float = 0.0
-    molecules: float = 0.0
-    skipped: int = 0
-    best: float = math.inf
-    best_epoch: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    is_main: bool = True  # the process that writes and speaks
-
-
-class Orders(NamedTuple):
-    """What the processes of a run do between two batches."""
-
-    stop: bool  # by signal: save and leave
-    end: bool  # a limit of steps or time is reached
-    save: bool
 
 
 class Trainer:
@@ -107,11 +50,12 @@ class Trainer:
         self.stage, self.loaders, self.options, self.fabric = stage, loaders, options, fabric
         self.progress = Progress(is_main=fabric.is_global_zero)
         self.optimizer_config: OptimizerConfig = stage.config.optimizer
-        optimizer = make_optimizer(stage.module, self.optimizer_config, options.learning_rate)
-        self.module, self.optimizer = fabric.setup(PackedModule(stage.module), optimizer)
-        self.average = ExponentialMovingAverage(stage.module, self.optimizer_config.ema_decay)
+        self.module = stage.module.to(fabric.device)
+        optimizer = make_optimizer(self.module, self.optimizer_config, options.learning_rate)
+        self.optimizer: Any = fabric.setup_optimizers(optimizer)
+        self.average = moving_average(self.module, self.optimizer_config.ema_decay)
         self.bad_steps = 0
-        self.parts = PartedModule(fabric, self.module, options.pair_budget)
+        self.micro_batches = MicroBatches(fabric, self.module, options.pair_budget)
         self.ranks = (fabric.global_rank, fabric.world_size)
         per_epoch = math.ceil(len(loaders.train_sampler) / options.accumulate)
         self.total_steps = options.max_steps or per_epoch * options.num_epochs
@@ -119,8 +63,8 @@ class Trainer:
         self.stop = StopWish()
         self.writer: SummaryWriter | None = None
         if options.init_from is not None:
-            stage.restore(load_checkpoint(options.init_from, (stage.kind,)))
-            self.average = ExponentialMovingAverage(stage.module, self.optimizer_config.ema_decay)
+            stage.load_state_dict(load_checkpoint(options.init_from, (stage.kind,)))
+            self.average = moving_average(self.module, self.optimizer_config.ema_decay)
         if options.resume:
             self._resume()
 
@@ -137,7 +81,7 @@ class Trainer:
         p = self.progress
         try:
             with self.stop:
-                ended = p.epoch > self.options.num_epochs or self._orders().end
+                ended = p.epoch > self.options.num_epochs or self._decisions()[1]
                 while not ended:
                     ended = self._finish_epoch(whole=self._train_epoch())
         except Interrupted:
@@ -163,33 +107,32 @@ class Trainer:
             leave=False, mininterval=0.2 if sys.stderr.isatty() else 20.0,
         )  # fmt: skip
         with bar:  # closed before anything else is printed
-            for batch in self.loaders.train:
+            for batch, (weight, size) in zip(self.loaders.train, sampler.weights(), strict=True):
                 last = p.batch + 1 == len(sampler)
-                self._batch(batch, step_now=(p.batch + 1) % self.options.accumulate == 0 or last)
+                self._batch(batch, weight, size, step_now=(p.batch + 1) % self.options.accumulate == 0 or last)
                 p.batch += 1
                 bar.update()
                 bar.set_postfix_str(f"loss {p.loss_sum / max(p.molecules, 1):.4f}")
                 if not last and p.batch % self.options.accumulate:
                     continue  # gradients wait for their step, and a checkpoint does not hold them
-                orders = self._orders()
-                if orders.stop:
+                stop, end, save = self._decisions()
+                if stop:
                     raise Interrupted
-                if not last and (orders.end or orders.save):
+                if not last and (end or save):
                     self._save_last()
-                    if orders.end:
+                    if end:
                         return False
         return True
 
-    def _batch(self, batch: Any, step_now: bool) -> None:
+    def _batch(self, batch: Any, weight: Tensor, size: int, step_now: bool) -> None:
+        """Gradients of one batch, and with `step_now` an optimizer step. `size` is that of the global batch."""
         p = self.progress
         batch = batch.to(self.fabric.device, non_blocking=True)
-        count = len(batch.ids)
-        keys = step_keys(self.options.seed, self._draw_number(), count, self.ranks, self.fabric.device)
-        share = self.loaders.train_sampler.shares(p.batch, count).to(self.fabric.device)
+        seeds = rng.step_seeds(self.options.seed, self._draw_number(), len(batch.ids), self.ranks, self.fabric.device)
+        inputs = LossInputs(batch, *seeds, weight.to(self.fabric.device))
         place = f"epoch {p.epoch}, batch {p.batch}"
-        report = self.parts.backward((batch, keys, share), step_now, self.options.accumulate, place)
+        report = self.micro_batches.backward(inputs, step_now, self.options.accumulate, place)
         total = float(self._mean(report.total))
-        size = len(self.loaders.train_sampler.batches()[p.batch])
         if math.isfinite(total):
             p.loss_sum += total * size
             p.molecules += size
@@ -222,7 +165,7 @@ class Trainer:
             self._skip(report)
         else:
             self.optimizer.step()
-            self.average.update(self.stage.module)
+            self.average.update_parameters(self.module)
             self.bad_steps = 0
         self.optimizer.zero_grad(set_to_none=True)
         if self.writer is not None and p.step % 10 == 0:
@@ -251,44 +194,40 @@ class Trainer:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Mean of every term and the total over the validation split, with the averaged weights and fixed noise."""
-        sums: dict[str, torch.Tensor] = {}
+        sums: dict[str, Tensor] = {}
         sampler = self.loaders.validation_sampler
-        total_size = sum(len(b) for b in sampler.batches())
-        self.module.eval()
-        with swapped_weights(self.stage.module, self.average):
-            for number, batch in enumerate(self.loaders.validation):
-                if self._orders().stop:
-                    raise Interrupted
-                batch = batch.to(self.fabric.device, non_blocking=True)  # noqa: PLW2901
-                keys = step_keys(VALIDATION_SEED, number, len(batch.ids), self.ranks, self.fabric.device)
-                share = sampler.shares(number, len(batch.ids)).to(self.fabric.device)
-                report = self.parts.report((batch, keys, share))
-                weight = len(sampler.batches()[number]) / total_size
-                for name, value in {**report.terms, "total": report.total}.items():
-                    sums[name] = sums.get(name, torch.zeros_like(value)) + weight * self._mean(value)
-        self.module.train()
+        records = sum(len(b) for b in sampler.batches())
+        averaged = self.average.module.eval()
+        for number, (batch, (weight, size)) in enumerate(zip(self.loaders.validation, sampler.weights(), strict=True)):
+            if self._decisions()[0]:
+                raise Interrupted
+            batch = batch.to(self.fabric.device, non_blocking=True)  # noqa: PLW2901
+            seeds = rng.step_seeds(VALIDATION_SEED, number, len(batch.ids), self.ranks, self.fabric.device)
+            report = self.micro_batches.report(averaged, LossInputs(batch, *seeds, weight.to(self.fabric.device)))
+            for name, value in {**report.terms, "total": report.total}.items():
+                sums[name] = sums.get(name, torch.zeros_like(value)) + size / records * self._mean(value)
         return noise_level_means({name: float(value) for name, value in sums.items()})
 
     def _finish_epoch(self, whole: bool) -> bool:
         """Validate, log, save; True if the run ends here. With `whole=False` the position has been saved already."""
         p, o = self.progress, self.options
-        if whole and p.epoch % o.validation_interval and p.epoch < o.num_epochs and not self._orders().end:
+        if whole and p.epoch % o.validation_interval and p.epoch < o.num_epochs and not self._decisions()[1]:
             self._next_epoch()
             return False
         terms = self.validate()
-        train, test = p.loss_sum / max(p.molecules, 1), terms["total"]
-        losses = {"train_loss": train, "test_loss": test, "test_terms": terms}
+        train_loss, val_loss = p.loss_sum / max(p.molecules, 1), terms["total"]
+        losses = {"train_loss": train_loss, "test_loss": val_loss, "test_terms": terms}  # published keys
         p.history.append({"epoch": p.epoch, "step": p.step, **losses})
         if self.fabric.is_global_zero:
-            log.info("Epoch %d: Train Loss = %.4f, Test Loss = %.4f", p.epoch, train, test)
+            log.info("Epoch %d: Train Loss = %.4f, Test Loss = %.4f", p.epoch, train_loss, val_loss)
             self._write("test", terms)
-        better = test < p.best
+        better = val_loss < p.best
         if better:
-            p.best, p.best_epoch = test, p.epoch
+            p.best, p.best_epoch = val_loss, p.epoch
         number = p.epoch
         if whole:
             self._next_epoch()
-        ended = not whole or p.epoch > self.options.num_epochs or self._orders().end or self._out_of_patience()
+        ended = not whole or p.epoch > self.options.num_epochs or self._decisions()[1] or self._out_of_patience()
         if whole:
             self._save_last()
         if better:
@@ -312,12 +251,14 @@ class Trainer:
         log.info("Stopped early: no better test loss for %d epochs (--patience 0 turns this off)", patience)
         return True
 
-    def _orders(self) -> Orders:
-        """What to do now, decided by the first process for all."""
+    def _decisions(self) -> tuple[bool, bool, bool]:
+        """Whether to stop (by a signal), to end (by a limit of steps or time), to save. The first process decides."""
         o, now = self.options, time.monotonic()
         end = bool(o.max_minutes) and now - self.started > 60 * o.max_minutes
         end = end or bool(o.max_steps and self.progress.step >= o.max_steps)
-        return self.fabric.broadcast(Orders(bool(self.stop.name), end, now - self.saved > 60 * MINUTES_BETWEEN_SAVES))
+        save = now - self.saved > 60 * MINUTES_BETWEEN_SAVES
+        stop, end, save = self.fabric.broadcast((bool(self.stop.name), end, save))
+        return stop, end, save
 
     def _write(self, part: str, values: dict[str, Any]) -> None:
         if self.writer is not None:
@@ -347,14 +288,14 @@ class Trainer:
                 "step": p.step,
                 "config": asdict(self.stage.config),
                 "optimizer_state": self.optimizer.state_dict(),
-                "ema_state": self.average.state_dict(),
+                "ema_state": average_state(self.average),
                 "rng_state": torch.get_rng_state(),
                 "train_loss": latest.get("train_loss", math.nan),
                 "test_loss": latest.get("test_loss", math.nan),
                 "history": p.history,
                 "progress": {k: v for k, v in asdict(p).items() if k not in ("history", "is_main")},
                 "run": self._identity(),
-                **self.stage.content(self.stage.module.state_dict()),
+                **self.stage.state_dict(),
             }
             if scaler is not None:
                 content["scaler_state"] = scaler.state_dict()
@@ -385,10 +326,12 @@ class Trainer:
             if content["run"].get(k, v) != v
         ]
         if changed:
-            raise LigandsmithError(f"{path}: made with {'; '.join(changed)}; resume with the same or start anew")
-        self.stage.restore(content)
+            raise LigandsmithError(
+                f"{path}: made with {'; '.join(changed)}; resume with the same, or start another run"
+            )
+        self.stage.load_state_dict(content)
         self.optimizer.load_state_dict(content["optimizer_state"])
-        self.average.load_state_dict(content["ema_state"])
+        load_average_state(self.average, content["ema_state"])
         torch.set_rng_state(content["rng_state"])
         scaler = getattr(self.fabric._precision, "scaler", None)
         if "scaler_state" in content and scaler is not None:

@@ -32,7 +32,7 @@ MODES = ("score", "minimise", "dock")
 MARGIN = 5.0  # Å around the reference ligand
 SMALLEST_EDGE = 22.5  # Å
 LARGEST_EDGE = 45.0  # Å; a box around a whole protein is cut to this about its centre
-INSIDE = 1.0  # Å that every atom of a molecule must keep from the box's walls
+INSIDE = 1.0  # Å that every atom of a molecule must keep from the box's steric
 ELEMENTS = {"H", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"}  # of ligands that meeko and Vina both type
 RECEPTOR_RULES = "1"  # changes with `receptor`
 

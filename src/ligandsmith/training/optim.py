@@ -1,21 +1,82 @@
-"""Muon for the matrices inside the equivariant blocks, AdamW for everything else, in one optimizer.
+"""Muon with AdamW in one optimizer, the learning-rate schedule, and the moving average of the weights.
 
-Muon (Jordan et al. 2024): momentum whose update of every matrix is orthogonalised by a few Newton-Schulz steps. In fp32
-and for all matrices of a shape at once: `torch.optim.Muon` takes one at a time in bf16, which is an order of magnitude
-slower on a CPU without it.
+Muon (Jordan et al. 2024) is momentum whose update of every matrix is orthogonalised by a few Newton-Schulz steps. Here
+it runs in fp32 and for all matrices of one shape at once: `torch.optim.Muon` takes one at a time in bf16, which is an
+order of magnitude slower on a CPU without bf16 arithmetic.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from ligandsmith.config import OptimizerConfig
-from ligandsmith.models.layers import BLOCKS, AdaptiveNorm
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.models.backbones import BLOCKS
+from ligandsmith.models.layers import AdaptiveNorm
 
 SMALLEST_SIDE = 16  # of a matrix that is worth orthogonalising
 MOMENTUM = 0.95
+
+
+def make_optimizer(module: nn.Module, config: OptimizerConfig, learning_rate: float) -> torch.optim.Optimizer:
+    """The optimizer `config.name` for the trainable parameters; weight decay on matrices only."""
+    if config.name == "muon":
+        return MuonAdamW(module, config, learning_rate)
+    if config.name != "adamw":
+        raise LigandsmithError(f"unknown optimizer '{config.name}'; choose muon or adamw")
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(config.beta1, config.beta2))
+
+
+def scaled_learning_rate(learning_rate: float, processes: int) -> float:
+    """Square-root scaling: the gradient noise decreases with the root of the global batch size."""
+    return learning_rate * math.sqrt(processes)
+
+
+def learning_rate_factor(step: int, total_steps: int, config: OptimizerConfig) -> float:
+    """Linear warm-up, then a cosine down to `final_lr_fraction` at `total_steps`."""
+    warmup = min(config.warmup_steps, max(total_steps // 10, 1))
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min((step - warmup) / max(total_steps - warmup, 1), 1.0)
+    low = config.final_lr_fraction
+    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def moving_average(module: nn.Module, limit: float) -> AveragedModel:
+    """Exponential moving average of the parameters, with copies of the buffers: `.module` has the averaged weights.
+
+    The decay is min(limit, (1 + n) / (10 + n)) at update n, so that short runs average too. The average starts at the
+    present weights, so the first of torch's updates, which would only copy, counts as made.
+    """
+
+    @torch.no_grad()
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], number: Tensor | int) -> None:
+        n = int(number)
+        torch._foreach_lerp_(list(averaged), list(current), 1 - min(limit, (1 + n) / (10 + n)))
+
+    average = AveragedModel(module, multi_avg_fn=update)
+    average.n_averaged += 1
+    return average.requires_grad_(False)
+
+
+def average_state(average: AveragedModel) -> dict[str, Any]:
+    """The moving average as checkpoints store it."""
+    return {"updates": int(average.n_averaged) - 1, "values": average.module.state_dict()}
+
+
+def load_average_state(average: AveragedModel, state: dict[str, Any]) -> None:
+    """The inverse of `average_state`."""
+    average.n_averaged.fill_(int(state["updates"]) + 1)
+    average.module.load_state_dict(state["values"])
 
 
 def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -30,7 +91,7 @@ def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 def block_matrices(module: nn.Module) -> list[nn.Parameter]:
-    """Trainable weight matrices of the equivariant blocks, without those of the adaptive norms, which start at zero."""
+    """Trainable weight matrices of the equivariant blocks, without those of adaptive norms, which start at zero."""
     found: list[nn.Parameter] = []
     for block in module.modules():
         if isinstance(block, tuple(BLOCKS.values())):
@@ -43,20 +104,21 @@ def block_matrices(module: nn.Module) -> list[nn.Parameter]:
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """Groups with `muon` true go by Muon, the others by AdamW; `lr_ratio`: a group's share of the run's rate.
+    """Muon for the matrices of the equivariant blocks (groups with `muon` true), AdamW for all other parameters.
 
-    A group's `lr` and `count` may be tensors, which a captured step reads anew each time.
+    `lr_ratio` is the learning rate of a group relative to that of the run. `lr` and `count` of a group may be tensors,
+    which a captured CUDA graph reads at each replay.
     """
 
     def __init__(self, module: nn.Module, config: OptimizerConfig, learning_rate: float) -> None:
         matrices = block_matrices(module)
         inside = {id(p) for p in matrices}
-        rest = [p for p in module.parameters() if p.requires_grad and id(p) not in inside]
+        others = [p for p in module.parameters() if p.requires_grad and id(p) not in inside]
         ratio = config.muon_lr_ratio
         groups: list[dict[str, Any]] = [
             {"params": matrices, "muon": True, "lr_ratio": ratio, "lr": learning_rate * ratio},
-            {"params": [p for p in rest if p.ndim >= 2], "muon": False},
-            {"params": [p for p in rest if p.ndim < 2], "muon": False, "weight_decay": 0.0},
+            {"params": [p for p in others if p.ndim >= 2], "muon": False},
+            {"params": [p for p in others if p.ndim < 2], "muon": False, "weight_decay": 0.0},
         ]
         defaults = {
             "lr": learning_rate, "lr_ratio": 1.0, "weight_decay": config.weight_decay,
@@ -91,7 +153,7 @@ class MuonAdamW(torch.optim.Optimizer):
         torch._foreach_sub_(members, list(update.mul(group["lr"] * scale).unbind()))
 
     def _states(self, members: list[Tensor], name: str) -> list[Tensor]:
-        """A tensor of that name for each parameter, zero at first."""
+        """The state tensor `name` of each parameter, zero at first."""
         for p in members:
             if name not in self.state[p]:
                 self.state[p][name] = torch.zeros_like(p)
