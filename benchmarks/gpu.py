@@ -21,7 +21,7 @@ from own import Step, synthetic_batch, training_module, with_latents
 from ligandsmith.batches import ComplexBatch
 from ligandsmith.checkpoints.files import load_checkpoint
 from ligandsmith.config import Config, from_dict
-from ligandsmith.data.static_shapes import to_few_shapes
+from ligandsmith.data.static_shapes import pad_to_static_shapes
 from ligandsmith.diffusion.process import NoisyLigand, coefficients
 from ligandsmith.diffusion.rng import make_seeds, step_seeds
 from ligandsmith.generation.generator import load, shipped_weights
@@ -82,7 +82,7 @@ def training_step(config: Config, batch: ComplexBatch, way: str) -> Step:
         assert isinstance(optimizer, MuonAdamW)
         fabric = Fabric(accelerator="cuda", devices=1, precision="bf16-mixed")
         graphed = GraphedStep(module, optimizer, 1.0, fabric)
-        ready = to_few_shapes(batch)
+        ready = pad_to_static_shapes(batch)
         return lambda: graphed(ready, step_seeds(0, next(steps), size, (0, 1), torch.device("cpu")), 1e-4)
     batch = replace(batch, num_with_pocket=None)
     share = torch.full((size,), 1 / size, device=CUDA)

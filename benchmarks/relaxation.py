@@ -14,7 +14,7 @@ from rdkit import Chem
 
 from ligandsmith.chem.relax import RelaxFailure, relax
 from ligandsmith.evaluation.evaluate import load_reference
-from ligandsmith.evaluation.protein import Protein, count_clashes, load_protein
+from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.evaluation.relaxation import ProteinSurroundings
 from ligandsmith.evaluation.tools.clashes import ClashCounter
 
@@ -28,7 +28,7 @@ def noisy(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
     return copy
 
 
-def measured(poses: list[tuple[Chem.Mol, Protein]], in_pocket: bool) -> dict[str, float]:
+def measured(poses: list[tuple[Chem.Mol, ProteinView]], in_pocket: bool) -> dict[str, float]:
     rows, failures, seconds = [], 0, []
     for mol, protein in poses:
         counter, around = ClashCounter(protein), ProteinSurroundings(protein)

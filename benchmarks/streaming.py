@@ -19,7 +19,7 @@ from rdkit import Chem
 from ligandsmith.generation.batch.merge import Joining
 from ligandsmith.generation.batch.run import ManyRequest, generate_many
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.options import GenerationOptions
+from ligandsmith.options import GenerationOptions
 from ligandsmith.records import GeneratedLigand
 
 SITE = Path(__file__).resolve().parents[1] / "examples/complexes/7sza"

@@ -21,10 +21,10 @@ from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.cli.main import main
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.options import GenerationOptions
 from ligandsmith.generation.output import funnel, generate_to_folder
 from ligandsmith.generation.site import read_pocket
 from ligandsmith.models.size import CLASSES, MIN_ATOMS, FittedSizeModel
+from ligandsmith.options import GenerationOptions
 from ligandsmith.records import BuildFailure, GeneratedLigand, Pocket
 from ligandsmith.structure.files import read_ligand
 from tiny_runs import ROOT, Tiny

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src/ligandsmith"
-GROUND = {"errors", "files", "config", "records"}
+GROUND = {"errors", "files", "config", "options", "records"}
 TENSORS = GROUND | {"batches", "predictions"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "config": {"errors"},
+    "options": {"config"},
     "records": set(),
     "batches": set(),
     "predictions": {"batches"},

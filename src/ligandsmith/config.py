@@ -1,20 +1,81 @@
 """Configuration: frozen dataclasses, named presets, YAML/JSON files and `a.b=c` overrides.
 
-An unknown key or a wrong type is an error that lists the valid keys. The whole config travels in every checkpoint.
+Help text, unit and range of a value stand with its field. A value outside its range, an unknown key or a wrong type is
+an error of one line, wherever it comes from: a flag, a file, an override or a checkpoint. The whole configuration is
+stored in every checkpoint.
 """
 
 import json
+import math
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 import yaml
 
 from ligandsmith.errors import LigandsmithError
 
 T = TypeVar("T")
+SITE_RADIUS = 10.0  # Å, of a site around a centre
+MIN_ATOMS, MAX_ATOMS = 5, 80  # heavy atoms of a ligand
+BACKBONES = ("eqattn", "egnn")
+UNLIMITED = 1e9  # a limit from here on only guards against nonsense and is not worth telling
+
+
+class Setting(NamedTuple):
+    """Help text and limits of a field."""
+
+    help: str
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False  # whether `low` itself is excluded
+    choices: tuple[str, ...] = ()
+
+    def allowed(self) -> str:
+        """The limits as text; empty without limits."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.low is None and self.high is None:
+            return ""
+        if self.high is None or self.high >= UNLIMITED:
+            return f"above {self.low:g}" if self.open_low else f"{self.low:g} or more"
+        return f"above {self.low:g}, at most {self.high:g}" if self.open_low else f"{self.low:g} to {self.high:g}"
+
+    def problem(self, value: Any) -> str:
+        """What is wrong with a value; empty if it is allowed."""
+        if value is None or isinstance(value, bool):
+            return ""
+        if self.choices:
+            return "" if value in self.choices else f"'{value}': choose one of {self.allowed()}"
+        if not isinstance(value, int | float):
+            return ""
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        inside = low <= value <= high and math.isfinite(value) and not (self.open_low and value == low)
+        return "" if inside else f"{value!r} is out of range: {self.allowed() or 'a finite number'}"
+
+
+def setting(default: Any, help: str, low: float | None = None, high: float | None = None, **limits: Any) -> Any:
+    """A dataclass field with help text, an inclusive range, and perhaps `open_low` or `choices`."""
+    return field(default=default, metadata={"setting": Setting(help, low, high, **limits)})
+
+
+def setting_of(f: "Field[Any]") -> Setting:
+    """The help text and limits of a field."""
+    found: Setting = f.metadata.get("setting", Setting(""))
+    return found
+
+
+class Checked:
+    """Base of dataclasses whose values are checked against the limits of their fields. Raises LigandsmithError."""
+
+    def __post_init__(self) -> None:
+        for f in fields(self):  # type: ignore[arg-type]
+            problem = setting_of(f).problem(getattr(self, f.name))
+            if problem:
+                raise LigandsmithError(f"{f.name}: {problem}")
 
 
 @dataclass(frozen=True)
@@ -33,132 +94,151 @@ class BlockConfig:
 
 
 @dataclass(frozen=True)
-class LigandVAEConfig:
-    backbone: str = "eqattn"
-    width: int = 128
-    edge_width: int = 64
-    encoder_layers: int = 2  # each reaches one bond: latents depend on two bonds around an atom
-    decoder_layers: int = 4
-    latent_width: int = 4  # per atom; of eight, four collapsed onto the prior and cost the denoiser half of its loss
-    heads: int = 4
-    channels: int = 8
-    sigma_x: float = 0.1  # Å, posterior s.d. of the coordinates
-    kl_weight: float = 1e-2
-    noise_x: float = 0.2  # Å, upper end of the decoder's training noise on coordinates
-    noise_h: float = 0.4  # upper end of the decoder's training noise on z_h; the KL holds its s.d. near 1
-    distance_weight: float = 10.0
+class LigandVAEConfig(Checked):
+    """Ligand VAE."""
+
+    backbone: str = setting("eqattn", "equivariant block", choices=BACKBONES)
+    width: int = setting(128, "width of the atom features", 1, 4096)
+    edge_width: int = setting(64, "width of the edge features", 1, 4096)
+    # Each layer reaches one bond further: the latents of an atom depend on two bonds around it.
+    encoder_layers: int = setting(2, "blocks of the encoder", 1, 64)
+    decoder_layers: int = setting(4, "blocks of the decoder", 1, 64)
+    # Of eight channels, four collapsed onto the prior and cost the denoiser half of its loss.
+    latent_width: int = setting(4, "latent features per atom", 1, 512)
+    heads: int = setting(4, "attention heads", 1, 64)
+    channels: int = setting(8, "vector channels of a block", 3, 512)
+    sigma_x: float = setting(0.1, "s.d. of the posterior of the coordinates, Å", 0, 2, open_low=True)
+    kl_weight: float = setting(1e-2, "weight of the KL divergence", 0, 100)
+    noise_x: float = setting(0.2, "largest training noise on the coordinates, Å", 0, 5)
+    # The KL divergence keeps the s.d. of z_h near 1.
+    noise_h: float = setting(0.4, "largest training noise on z_h", 0, 5)
+    distance_weight: float = setting(10.0, "weight of the loss of distances", 0, 1000)
 
 
 @dataclass(frozen=True)
-class PocketVAEConfig:
-    backbone: str = "eqattn"
-    width: int = 128
-    edge_width: int = 64
-    layers: int = 3
-    latent_width: int = 16
-    heads: int = 4
-    channels: int = 8
-    neighbors: int = 24
-    kl_weight: float = 1e-4
-    mask_fraction: float = 0.15  # of the residues lose their side chain in training and must be told from the rest
+class PocketVAEConfig(Checked):
+    """Pocket VAE."""
+
+    backbone: str = setting("eqattn", "equivariant block", choices=BACKBONES)
+    width: int = setting(128, "width of the atom features", 1, 4096)
+    edge_width: int = setting(64, "width of the edge features", 1, 4096)
+    layers: int = setting(3, "blocks of the encoder", 1, 64)
+    latent_width: int = setting(16, "latent features per pocket atom", 1, 512)
+    heads: int = setting(4, "attention heads", 1, 64)
+    channels: int = setting(8, "vector channels of a block", 3, 512)
+    neighbors: int = setting(24, "neighbours of each pocket atom", 1, 1000)
+    kl_weight: float = setting(1e-4, "weight of the KL divergence", 0, 100)
+    mask_fraction: float = setting(0.15, "share of the residues whose side chain is masked in training", 0, 1)
 
 
 @dataclass(frozen=True)
-class DenoiserConfig:
-    backbone: str = "eqattn"
-    width: int = 128
-    edge_width: int = 64
-    self_layers: int = 6
-    cross_layers: int = 3
-    heads: int = 4
-    channels: int = 8
-    cross_neighbors: int = 32
-    anchors: int = 16  # pocket atoms, spread over the site, that every ligand atom sees
-    cutoff: float = 0.0  # Å, ligand-pocket; 0: no cut-off
-    max_move: float = 6.0  # Å per block, in units of the network's target
-    self_conditioning: bool = True
-    triangles: int = 0  # channels of the triangle update of the edge state; 0: none
-    bonds: bool = False  # bond orders are noised and denoised beside coordinates and features
-    fragments: bool = False  # reads which atoms are given, and their latents
-    properties: bool = False  # reads the properties that the ligand should have
+class DenoiserConfig(Checked):
+    """Denoiser of the latent diffusion model."""
+
+    backbone: str = setting("eqattn", "equivariant block", choices=BACKBONES)
+    width: int = setting(128, "width of the atom features", 1, 4096)
+    edge_width: int = setting(64, "width of the edge features", 1, 4096)
+    self_layers: int = setting(6, "ligand blocks", 1, 256)
+    cross_layers: int = setting(3, "blocks from ligand to pocket", 0, 256)
+    heads: int = setting(4, "attention heads", 1, 64)
+    channels: int = setting(8, "vector channels of a block", 3, 512)
+    cross_neighbors: int = setting(32, "nearest pocket atoms of each ligand atom", 1, 1000)
+    anchors: int = setting(16, "global tokens: pocket atoms that every ligand atom attends to", 0, 1000)
+    cutoff: float = setting(0.0, "cut-off of ligand-pocket edges, Å; 0: none", 0, 100)
+    max_move: float = setting(6.0, "largest move of one block, Å in units of the target", 0, 100, open_low=True)
+    self_conditioning: bool = setting(True, "condition on an earlier estimate (Chen et al. 2023)")
+    triangles: int = setting(0, "channels of the triangle update of the edge state; 0: none", 0, 512)
+    bonds: bool = setting(False, "diffuse bond orders together with coordinates and features")
+    fragments: bool = setting(False, "condition on fixed fragments")
+    properties: bool = setting(False, "condition on QED, SA and logP")
 
 
 @dataclass(frozen=True)
-class DiffusionConfig:
-    schedule: str = "linear"  # linear | cosine | polynomial_2
-    prediction: str = "f"  # f: unit-variance target; eps: the noise
-    noise_draws: int = 1  # noised copies of each ligand per step, sharing the encoded pocket
-    geometry_weight: float = 0.3  # of the distances between bonded and 1-3 atoms, trained beside the loss; 0: none
-    bond_weight: float = 0.3  # of the cross-entropy of the bond orders (nats per atom), trained beside the loss
-    separate_times: float = 0.5  # share of molecules with independent times for x and for h and bonds
-    time_mean: float = -0.2  # of the logit-normal distribution of t
-    time_sd: float = 1.2
-    time_uniform: float = 0.1  # share of t drawn uniformly
-    min_time: float = 1e-3
-    precision: float = 1e-4  # of polynomial_2
-    cfg_dropout_prob: float = 0.1
-    fragment_prob: float = 0.3  # share of ligands of which a part is given, where the denoiser reads fragments
-    property_prob: float = 0.5  # share of ligands of which properties are told, where the denoiser reads them
+class DiffusionConfig(Checked):
+    """Noising process and training objective."""
 
-
-SITE_RADIUS = 10.0  # Å, of a site around a centre
-
-
-@dataclass(frozen=True)
-class PocketConfig:
-    """What a network sees of a site, and how training varies it."""
-
-    radius: float = 8.0  # Å, heavy atoms around the ligand, residues or centre
-    calpha_radius: float = 10.0  # Å, C-alphas beyond `radius`
-    max_atoms: int = 400
-    min_training_radius: float = 6.0  # Å, lower end of the random cut of training
-    rim_dropout: float = 0.05  # share of the residues at the rim left out in training
-    center_jitter: float = 1.0  # Å per axis, of the pocket's origin in training
-    fitted_sizes: bool = False  # whether there are size models for sites around a ligand and around a centre
+    schedule: str = setting("linear", "noise schedule", choices=("linear", "cosine", "polynomial_2"))
+    prediction: str = setting("f", "target: f (unit variance) or eps (the noise)", choices=("f", "eps"))
+    noise_draws: int = setting(1, "noised copies of each ligand per step, which share the encoded pocket", 1, 64)
+    geometry_weight: float = setting(0.3, "weight of the distances of bonded and 1-3 atoms; 0: none", 0, 1000)
+    bond_weight: float = setting(0.3, "weight of the cross-entropy of bond orders", 0, 1000)
+    separate_times: float = setting(0.5, "share of molecules with independent times of coordinates and features", 0, 1)
+    time_mean: float = setting(-0.2, "mean of the logit-normal distribution of t", -20, 20)
+    time_sd: float = setting(1.2, "s.d. of the logit-normal distribution of t", 0, 20)
+    time_uniform: float = setting(0.1, "share of times drawn uniformly", 0, 1)
+    min_time: float = setting(1e-3, "smallest training time", 0, 0.5, open_low=True)
+    precision: float = setting(1e-4, "precision s of polynomial_2", 0, 0.1, open_low=True)
+    cfg_dropout_prob: float = setting(0.1, "share of complexes trained without their pocket", 0, 1)
+    fragment_prob: float = setting(0.3, "share of ligands with a fixed fragment, if the denoiser takes fragments", 0, 1)
+    property_prob: float = setting(0.5, "share of ligands with properties, if the denoiser takes them", 0, 1)
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
-    name: str = "muon"  # muon (the blocks' matrices by Muon, the rest by AdamW) | adamw
-    muon_lr_ratio: float = 6.0  # learning rate of the matrices over that of the rest
-    weight_decay: float = 1e-4
-    beta1: float = 0.9
-    beta2: float = 0.99
-    clip_norm: float = 1.0
-    warmup_steps: int = 100
-    final_lr_fraction: float = 0.02  # of the cosine schedule
-    ema_decay: float = 0.999
+class PocketConfig(Checked):
+    """How pockets are cropped, and how training varies the crop."""
 
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    sampler: str = "euler"
-    steps: int = 50
-    churn: float = 0.6
-    noise_scale: float = 0.5  # of the coordinates' starting and added noise; below 1: fewer fragments and clashes
-    noise_scale_h: float = 1.0  # of the features' noise; below 1 carbon takes the place of every other element
-    cfg_scale: float = 1.5  # of z_h; 1: no guidance
-    cfg_scale_x: float = 1.0  # of the coordinates, never on the centre of mass
-    autoguidance: float = 1.0  # extrapolation from the network without triangle updates; 1: none
-    guidance_low: float = 0.2  # σ/α interval in which guidance acts
-    guidance_high: float = 2.0
-    rescale: float = 0.7
-    min_time: float = 0.005
-    power: float = 2.0  # spacing of the time grid towards 0
-    candidates: int = 1  # at most so many are sampled for each ligand, until one is plausible; the best is kept
-    refine_time: float = 0.3  # every other candidate is the best one noised up to here; 0: they are new
-    regrow_time: float = (
-        0.55  # the others are the best one with its faults, and nothing else, noised up to here; 0: new
+    radius: float = setting(
+        8.0, "radius of heavy atoms around the ligand, residues or centre, Å", 0, 100, open_low=True
     )
-    repulsion: float = 0.0  # share of an overlap with the pocket that is taken back at each step
-    repulsion_time: float = 0.6  # from which on
-    qed: float | None = None  # what is asked for; None: nothing
-    sa: float | None = None  # normalised, 1 the easiest to make
-    logp: float | None = None
+    calpha_radius: float = setting(10.0, "radius of C-alphas, Å", 0, 100)
+    max_atoms: int = setting(400, "largest number of pocket atoms", 1, 100_000)
+    min_training_radius: float = setting(6.0, "smallest radius of the random crop of training, Å", 0, 100)
+    rim_dropout: float = setting(0.05, "share of the residues at the rim left out in training", 0, 1)
+    center_jitter: float = setting(1.0, "s.d. of the pocket's origin in training, Å per axis", 0, 20)
+    fitted_sizes: bool = setting(False, "use size models fitted to sites around a ligand and around a centre")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig(Checked):
+    """Optimizer and learning-rate schedule."""
+
+    name: str = setting("muon", "muon (matrices by Muon, all others by AdamW) or adamw", choices=("muon", "adamw"))
+    muon_lr_ratio: float = setting(6.0, "learning rate of the matrices relative to all others", 0, 1000, open_low=True)
+    weight_decay: float = setting(1e-4, "weight decay", 0, 1)
+    beta1: float = setting(0.9, "first moment's decay", 0, 0.99999)
+    beta2: float = setting(0.99, "second moment's decay", 0, 0.9999999)
+    clip_norm: float = setting(1.0, "largest norm of the gradient", 0, 1e6, open_low=True)
+    warmup_steps: int = setting(100, "steps of linear warm-up", 0, 10**9)
+    final_lr_fraction: float = setting(0.02, "final learning rate relative to the peak", 0, 1)
+    ema_decay: float = setting(0.999, "decay of the moving average of the weights", 0, 0.9999999)
+
+
+SAMPLER_NAMES = ("euler", "heun", "ddim", "ddpm", "dpmpp_2m")
+
+
+@dataclass(frozen=True)
+class SamplingConfig(Checked):
+    """Sampling of ligands."""
+
+    sampler: str = setting("euler", "sampler of the diffusion process", choices=SAMPLER_NAMES)
+    steps: int = setting(50, "network steps per candidate", 1, 100_000)
+    churn: float = setting(0.6, "noise added back at each step (Karras et al. 2022)", 0, 100)
+    noise_scale: float = setting(0.5, "scale of the coordinates' noise; lower: fewer clashes, less diverse", 0, 10,
+                                 open_low=True)  # fmt: skip
+    # Below 1, carbon takes the place of all other elements.
+    noise_scale_h: float = setting(1.0, "scale of the features' noise", 0, 10, open_low=True)
+    cfg_scale: float = setting(1.5, "classifier-free guidance of the features; 1: none", 0, 100)
+    cfg_scale_x: float = setting(1.0, "classifier-free guidance of the coordinates; 1: none", 0, 100)
+    autoguidance: float = setting(1.0, "guidance by the network without triangle updates; 1: none", 0, 100)
+    guidance_low: float = setting(0.2, "lowest σ/α at which guidance acts", 0, 1e6)
+    guidance_high: float = setting(2.0, "highest σ/α at which guidance acts", 0, 1e6)
+    rescale: float = setting(0.7, "share of the guided prediction rescaled to the conditional one", 0, 1)
+    min_time: float = setting(0.005, "last time of the grid", 0, 0.5, open_low=True)
+    power: float = setting(2.0, "spacing of the time grid, denser towards 0", 0, 20, open_low=True)
+    candidates: int = setting(1, "maximum number of candidates per ligand; the most plausible is kept", 1, 10_000)
+    refine_time: float = setting(0.3, "time of partial noising of the best candidate (SDEdit); 0: start anew", 0, 1)
+    regrow_time: float = setting(0.55, "time of inpainting the defects of the best candidate; 0: start anew", 0, 1)
+    repulsion: float = setting(0.0, "steric guidance: share of a clash with the pocket removed at each step", 0, 1)
+    repulsion_time: float = setting(0.6, "highest time of steric guidance", 0, 1)
+    qed: float | None = setting(None, "requested QED (drug-likeness)", 0, 1)
+    sa: float | None = setting(None, "requested synthetic accessibility, normalised: 1 is easiest", 0, 1)
+    logp: float | None = setting(None, "requested Crippen logP", -6, 10)
 
 
 @dataclass(frozen=True)
 class Config:
+    """The whole configuration of a model and its training."""
+
     preset: str = "small"
     ligand_vae: LigandVAEConfig = field(default_factory=LigandVAEConfig)
     pocket_vae: PocketVAEConfig = field(default_factory=PocketVAEConfig)
@@ -167,6 +247,14 @@ class Config:
     pocket: PocketConfig = field(default_factory=PocketConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("ligand_vae", "pocket_vae", "denoiser"):
+            section = getattr(self, name)
+            if section.width % section.heads:
+                raise LigandsmithError(
+                    f"{name}.heads: {section.heads} does not divide the width {section.width}; choose one that does"
+                )
 
 
 def _sized(name: str, width: int, edge: int, layers: tuple[int, int], channels: int) -> Config:
@@ -257,7 +345,10 @@ def _merged(base: T, data: dict[str, Any], where: str) -> T:
             changes[key] = _merged(current, value, f"{where}.{key}")
         else:
             changes[key] = _checked(hints[key], value, f"{where}.{key}")
-    return replace(base, **changes)  # type: ignore[type-var]
+    try:
+        return replace(base, **changes)  # type: ignore[type-var]
+    except LigandsmithError as error:
+        raise LigandsmithError(f"{where}.{error}") from None
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:

@@ -11,7 +11,7 @@ from rdkit.Chem import rdDistGeom
 from ligandsmith.chem.relax import RelaxFailure, RelaxOptions, relax
 from ligandsmith.chem.surroundings import PocketTerm, Surroundings
 from ligandsmith.evaluation.evaluate import load_reference
-from ligandsmith.evaluation.protein import Protein, count_clashes, load_protein
+from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.evaluation.relaxation import ProteinSurroundings
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"
@@ -19,7 +19,7 @@ SITES = ("3ln1", "7off", "7sza")
 
 
 @pytest.fixture(scope="module", params=SITES)
-def site(request: pytest.FixtureRequest) -> tuple[Chem.Mol, Protein, Surroundings]:
+def site(request: pytest.FixtureRequest) -> tuple[Chem.Mol, ProteinView, Surroundings]:
     reference = load_reference(COMPLEXES / request.param / "ligand.sdf")
     protein = load_protein(COMPLEXES / request.param / "protein.pdb.gz", reference)
     return reference, protein, ProteinSurroundings(protein).of(reference)
@@ -52,7 +52,7 @@ def embedded(smiles: str) -> Chem.Mol:
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.2])
-def test_noise_goes_and_the_pose_stays(noise: float, site: tuple[Chem.Mol, Protein, Surroundings]) -> None:
+def test_noise_goes_and_the_pose_stays(noise: float, site: tuple[Chem.Mol, ProteinView, Surroundings]) -> None:
     crystal, protein, around = site
     rough = placed(
         crystal, positions(crystal) + np.random.default_rng(0).normal(0, noise / 3**0.5, (crystal.GetNumAtoms(), 3))
@@ -66,7 +66,7 @@ def test_noise_goes_and_the_pose_stays(noise: float, site: tuple[Chem.Mol, Prote
     assert count_clashes(result.mol, protein) <= count_clashes(rough, protein)
 
 
-def test_a_crystal_pose_hardly_moves(site: tuple[Chem.Mol, Protein, Surroundings]) -> None:
+def test_a_crystal_pose_hardly_moves(site: tuple[Chem.Mol, ProteinView, Surroundings]) -> None:
     crystal, _, around = site
     before = positions(crystal)
     result = relax(crystal, around)
@@ -75,7 +75,7 @@ def test_a_crystal_pose_hardly_moves(site: tuple[Chem.Mol, Protein, Surroundings
 
 
 def test_pushed_into_the_wall_it_comes_back_and_only_the_pocket_does_that(
-    site: tuple[Chem.Mol, Protein, Surroundings],
+    site: tuple[Chem.Mol, ProteinView, Surroundings],
 ) -> None:
     crystal, protein, around = site
     directions = np.random.default_rng(1).normal(size=(20, 3))
@@ -88,7 +88,7 @@ def test_pushed_into_the_wall_it_comes_back_and_only_the_pocket_does_that(
     assert eased < count_clashes(relax(pushed, None).mol, protein)
 
 
-def test_the_restraint_is_what_holds_the_pose(site: tuple[Chem.Mol, Protein, Surroundings]) -> None:
+def test_the_restraint_is_what_holds_the_pose(site: tuple[Chem.Mol, ProteinView, Surroundings]) -> None:
     crystal, _, around = site
     assert relax(crystal, around, RelaxOptions(force=0.0)).moved_rmsd > relax(crystal, around).moved_rmsd
 
@@ -138,7 +138,7 @@ def test_what_mmff_does_not_know_is_left_to_uff() -> None:
     assert relax(embedded("OB(O)c1ccccc1"), None).force_field == "UFF"
 
 
-def test_no_protein_nearby_and_no_coordinates(site: tuple[Chem.Mol, Protein, Surroundings]) -> None:
+def test_no_protein_nearby_and_no_coordinates(site: tuple[Chem.Mol, ProteinView, Surroundings]) -> None:
     crystal, _, around = site
     with pytest.raises(RelaxFailure, match="no protein atom within 6"):
         relax(placed(crystal, positions(crystal) + 200.0), around)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ligandsmith.cli.main import build_parser, main
+from ligandsmith.cli.train import train_request
 from ligandsmith.config import Config, from_dict
 from ligandsmith.generation.generator import LigandGenerator
 from ligandsmith.models.latent_diffusion import DiffusionModel
@@ -58,8 +59,11 @@ def files(folder: Path) -> set[str]:
     ],
 )
 def test_defaults(command: str, given: list[str], defaults: dict[str, Any]) -> None:
-    args = vars(build_parser(command).parse_args(given))
-    assert {name: args[name] for name in (COMMON | defaults)} == COMMON | defaults
+    args = build_parser(command).parse_args(given)
+    request = train_request(args)
+    parts = (request.data, request.train, request.hardware, request.config.diffusion, args)
+    found = {name: next(getattr(p, name) for p in parts if hasattr(p, name)) for name in COMMON | defaults}
+    assert found == COMMON | defaults
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def test_defaults(command: str, given: list[str], defaults: dict[str, Any]) -> N
     [([], True), (["--use_amp"], True), (["--use_amp", "false"], False), (["--no-use_amp"], False)],
 )
 def test_mixed_precision_can_be_turned_off(words: list[str], expected: bool) -> None:
-    assert build_parser("train-all").parse_args(words).use_amp is expected
+    assert train_request(build_parser("train-all").parse_args(words)).hardware.use_amp is expected
 
 
 def test_the_vae_script_as_a_user_runs_it(tiny: Tiny, tmp_path: Path) -> None:

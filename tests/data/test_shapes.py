@@ -9,7 +9,7 @@ import torch
 from ligandsmith.config import PocketConfig
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.static_shapes import LIGAND, POCKET, ROWS, EvenSampler, collate_to_few_shapes
+from ligandsmith.data.static_shapes import LIGAND, POCKET, ROWS, EvenSampler, collate_to_static_shapes
 from ligandsmith.data.transforms import to_frame
 from ligandsmith.records import Complex
 from ligandsmith.structure.vocabulary import VOCABULARY
@@ -23,7 +23,7 @@ def records() -> list[Complex]:
 
 
 def test_padding_changes_no_molecule(records: list[Complex]) -> None:
-    padded = collate_to_few_shapes(records, VOCABULARY)
+    padded = collate_to_static_shapes(records, VOCABULARY)
     plain = collate([*records[1:], records[0]], VOCABULARY)  # with a pocket first
     assert padded.ids == plain.ids
     assert padded.num_with_pocket == ROWS

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ligandsmith.cli import main as cli
+from ligandsmith.cli.train import train_request
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "examples").glob("**/*.md")])
@@ -41,7 +42,7 @@ def command_of(line: str) -> tuple[str, list[str]] | None:
 
 def parsed(command: str, arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    cli.COMMANDS[command][1](parser)
+    cli.COMMANDS[command].flags(parser)
     return parser.parse_args(arguments)
 
 
@@ -59,7 +60,7 @@ def test_a_command_line_is_accepted(page: str, line: str) -> None:
     assert found
     args = parsed(*found)
     if found[0].startswith("train"):
-        cli._request(args)  # preset and overrides exist
+        train_request(args)  # preset and overrides exist
 
 
 def test_a_wrong_flag_would_be_noticed() -> None:

@@ -44,7 +44,7 @@ def test_the_demo_uses_commands_that_exist_and_plans_a_few_minutes() -> None:
     )
     for step in steps:
         parser = argparse.ArgumentParser()
-        cli.COMMANDS[step.command][1](parser)
+        cli.COMMANDS[step.command].flags(parser)
         parser.parse_args(step.arguments.split())
     assert sum(step.minutes for step in steps) <= 12
     assert sum(step.minutes for step in steps[-5:]) <= 3  # without training

@@ -16,7 +16,7 @@ from rdkit.Contrib.SA_Score import sascorer
 from scipy.spatial import cKDTree
 
 from ligandsmith.chem.sdf import read_sdf, write_sdf
-from ligandsmith.evaluation.protein import Protein, count_clashes, load_protein
+from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"
 POCKETS = ("3ln1", "7off", "7sza")
@@ -56,7 +56,7 @@ def reference(pocket: str) -> Chem.Mol:
 
 
 @cache
-def protein(pocket: str) -> Protein:
+def protein(pocket: str) -> ProteinView:
     return load_protein(COMPLEXES / pocket / "protein.pdb.gz", reference(pocket))
 
 

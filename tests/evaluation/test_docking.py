@@ -13,7 +13,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdMolAlign
 
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.evaluation.protein import Protein, load_protein
+from ligandsmith.evaluation.protein import ProteinView, load_protein
 from ligandsmith.evaluation.tools.receptor import atom_types, receptor_pdbqt
 from ligandsmith.evaluation.tools.runner import Site, run_tool
 from ligandsmith.evaluation.tools.toolbox import make_tools
@@ -46,7 +46,7 @@ def ligand_of(site: Site) -> Chem.Mol:
     return Chem.Mol(site.reference)
 
 
-def protein_of(site: Site) -> Protein:
+def protein_of(site: Site) -> ProteinView:
     assert site.protein is not None
     return site.protein
 
@@ -213,14 +213,14 @@ def test_the_box_holds_the_reference_with_a_margin(site: Site) -> None:
     assert np.allclose(center, (protein_of(site).x.min(0) + protein_of(site).x.max(0)) / 2)
 
 
-def little_protein(atoms: list[tuple[str, str, int, tuple[float, float, float]]]) -> Protein:
+def little_protein(atoms: list[tuple[str, str, int, tuple[float, float, float]]]) -> ProteinView:
     """Atoms (residue, name, element, place), a residue for each run of the same residue name."""
     names: list[str] = []
     for residue, *_ in atoms:
         if not names or names[-1] != residue:
             names.append(residue)
     index = [names.index(residue) for residue, *_ in atoms]
-    return Protein(
+    return ProteinView(
         path="", residues=tuple(("A", n, k + 1, False) for k, n in enumerate(names)), residue_index=np.array(index),
         name=tuple(a[1] for a in atoms), element=np.array([a[2] for a in atoms]), x=np.array([a[3] for a in atoms]),
     )  # fmt: skip

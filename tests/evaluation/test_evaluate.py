@@ -163,7 +163,7 @@ def test_bad_input_is_a_one_line_error(tmp_path: Path, generated: Path) -> None:
         evaluate(empty)
     with pytest.raises(LigandsmithError, match="no such file"):
         evaluate(tmp_path / "none.sdf")
-    with pytest.raises(LigandsmithError, match="no such protein file"):
+    with pytest.raises(LigandsmithError, match="no such file"):
         evaluate(generated, protein=tmp_path / "none.pdb")
     with pytest.raises(LigandsmithError, match=r"no usable reference ligand .* empty file"):
         evaluate(generated, reference=empty)

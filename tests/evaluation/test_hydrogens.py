@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ligandsmith.evaluation.protein import Protein, load_protein
+from ligandsmith.evaluation.protein import ProteinView, load_protein
 from ligandsmith.evaluation.tools.hydrogens import BONDS, ProteinHydrogens
 
 SITE = Path(__file__).parents[2] / "examples/complexes/7sza"
 
 
 @pytest.fixture(scope="module")
-def protein() -> Protein:
+def protein() -> ProteinView:
     return load_protein(SITE / "protein.pdb.gz")
 
 
-def test_every_hydrogen_is_bonded_to_its_own_residue(protein: Protein) -> None:
+def test_every_hydrogen_is_bonded_to_its_own_residue(protein: ProteinView) -> None:
     hydrogens = ProteinHydrogens(protein)
     counts = {}
     for residue, (_, name, _, _) in enumerate(protein.residues[:40]):
@@ -31,7 +31,7 @@ def test_every_hydrogen_is_bonded_to_its_own_residue(protein: Protein) -> None:
     assert counts["GLY"] == 3
 
 
-def test_residues_near_a_place(protein: Protein) -> None:
+def test_residues_near_a_place(protein: ProteinView) -> None:
     hydrogens = ProteinHydrogens(protein)
     own = protein.residue_index == 7
     assert hydrogens.residues_near(protein.x[own][:1], 0.1) == [7]
@@ -40,7 +40,7 @@ def test_residues_near_a_place(protein: Protein) -> None:
     assert hydrogens.residues_near(np.zeros((0, 3)), 4.0) == []
 
 
-def test_a_group_of_unknown_bonds_has_none(protein: Protein) -> None:
+def test_a_group_of_unknown_bonds_has_none(protein: ProteinView) -> None:
     chain, _, number, _ = protein.residues[7]
     named = (*protein.residues[:7], (chain, "HEM", number, True), *protein.residues[8:])
     x, on = ProteinHydrogens(replace(protein, residues=named)).of(7)

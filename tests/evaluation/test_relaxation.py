@@ -112,7 +112,7 @@ def test_what_cannot_be_relaxed(ligands: Path, tmp_path: Path) -> None:
     empty.write_text("")
     with pytest.raises(LigandsmithError, match="no records"):
         relax_sdf(empty, PROTEIN)
-    with pytest.raises(LigandsmithError, match="no such protein"):
+    with pytest.raises(LigandsmithError, match="no such file"):
         relax_sdf(ligands, tmp_path / "none.pdb")
     same = ligands.rename(tmp_path / "relaxed.sdf")
     with pytest.raises(LigandsmithError, match="would be overwritten"):

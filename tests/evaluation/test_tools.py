@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from ligandsmith.evaluation.protein import Protein
+from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.tools.failure import ToolFailure
 from ligandsmith.evaluation.tools.runner import Answer, AnswerStore, Site, molecule_key, run_tool
 
@@ -88,8 +88,8 @@ def molecule(smiles: str, shift: float = 0.0) -> Chem.Mol:
     return mol
 
 
-def protein(x: float) -> Protein:
-    return Protein("", (("A", "ALA", 1, False),), np.array([0]), ("CA",), np.array([6]), np.array([[x, 0.0, 0.0]]))
+def protein(x: float) -> ProteinView:
+    return ProteinView("", (("A", "ALA", 1, False),), np.array([0]), ("CA",), np.array([6]), np.array([[x, 0.0, 0.0]]))
 
 
 def atoms(answers: list[Answer | None] | str) -> list[Any]:

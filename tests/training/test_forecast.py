@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ligandsmith.config import load_config, preset
+from ligandsmith.options import DataOptions
 from ligandsmith.training.forecast import Forecast, forecasts
-from ligandsmith.training.loaders import DataOptions
 from tiny_runs import Tiny
 
 STAGES = ["ligand VAE", "protein VAE", "denoiser", "joint"]

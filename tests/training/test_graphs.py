@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from ligandsmith.batches import ComplexBatch
 from ligandsmith.cli.main import FAILED
 from ligandsmith.config import Config
-from ligandsmith.data.static_shapes import to_few_shapes
+from ligandsmith.data.static_shapes import pad_to_static_shapes
 from ligandsmith.diffusion.rng import step_seeds
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.structure.vocabulary import VOCABULARY
@@ -64,7 +64,7 @@ def step_by_step(training: DiffusionTraining, config: Config, batch: ComplexBatc
 def losses_of(step: CapturedStep, batch: ComplexBatch, steps: int) -> list[float]:
     found = []
     for number in range(steps):
-        step(to_few_shapes(batch), step_seeds(0, number, len(batch.ids), (0, 1), CPU), RATE)
+        step(pad_to_static_shapes(batch), step_seeds(0, number, len(batch.ids), (0, 1), CPU), RATE)
         loss, molecules, bad = step.sums.tolist()
         assert (molecules, bad) == (len(batch.ids), 0)
         found.append(loss / molecules)
@@ -96,10 +96,10 @@ def test_a_step_that_is_not_finite_leaves_the_weights_alone(config: Config, part
     x = partly.ligand.x.clone()
     x[0, 0] = torch.nan
     seeds = step_seeds(0, 0, len(partly.ids), (0, 1), CPU)
-    step(to_few_shapes(replace(partly, ligand=replace(partly.ligand, x=x))), seeds, RATE)
+    step(pad_to_static_shapes(replace(partly, ligand=replace(partly.ligand, x=x))), seeds, RATE)
     assert step.sums.tolist() == [0, 0, 1]
     assert all(torch.equal(a, b) for a, b in zip(before, training.parameters(), strict=True))
-    step(to_few_shapes(partly), seeds, RATE)
+    step(pad_to_static_shapes(partly), seeds, RATE)
     assert step.sums.tolist()[1:] == [len(partly.ids), 1]
     assert any(not torch.equal(a, b) for a, b in zip(before, training.parameters(), strict=True))
     assert all(p.isfinite().all() for p in training.parameters())

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.options import Hardware
 from ligandsmith.parallel.devices import usable_device, use_threads
-from ligandsmith.training.hardware import Hardware, make_fabric, process_counts
+from ligandsmith.training.hardware import make_fabric, process_counts
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 

@@ -15,10 +15,11 @@ from ligandsmith.data.transforms import frame_origin, kept_part, mark_pocket
 from ligandsmith.generation.generator import LigandGenerator
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketVAE
+from ligandsmith.options import DataOptions
 from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training import latent_cache
 from ligandsmith.training.latent_cache import cached_pocket_latents
-from ligandsmith.training.loaders import DataOptions, open_records
+from ligandsmith.training.loaders import open_records
 from ligandsmith.training.losses import encoded_pocket
 
 OPTIONS = DataOptions(limit=3)

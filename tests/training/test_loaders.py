@@ -12,8 +12,9 @@ from ligandsmith.config import Config
 from ligandsmith.data.conformers import EmbedOptions, embed_conformers
 from ligandsmith.data.dataset import SPLITS, ComplexDataset, Split, open_dataset
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.options import DataOptions
 from ligandsmith.structure.vocabulary import ORIGIN_VOCABULARY, VOCABULARY
-from ligandsmith.training.loaders import DataOptions, Loaders, make_loaders, open_records
+from ligandsmith.training.loaders import Loaders, make_loaders, open_records
 
 OPTIONS = DataOptions(batch_size=4, num_workers=0, limit=7)
 

@@ -1,84 +1,170 @@
-"""Reading the words of a command: what a value may be, and one line for what is wrong."""
+"""Flags: made from the fields of dataclasses, with their help, range and default; and values of other flags.
+
+A flag that is not given leaves no trace in the parsed arguments, so that it never overrides a file or a preset.
+"""
 
 import argparse
-from collections.abc import Sequence
-from typing import NoReturn
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
-from ligandsmith.config import PRESETS
+from ligandsmith.config import PRESETS, Setting, setting_of
+
+T = TypeVar("T")
+log = logging.getLogger("ligandsmith")
+METAVARS = {int: "N", float: "X", Path: "PATH"}
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong with a command in one line."""
+    """Reports a wrong command in one line; the flags in `signed` take values that start with a minus sign."""
+
+    signed: tuple[str, ...] = ("--center", "--by")
 
     def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, which would take `-1,2,3` or `-sa,qed` for a flag."""
+        words: list[str] = []
+        for word in args or []:
+            if words and words[-1] in self.signed:
+                words[-1] += f"={word}"
+            else:
+                words.append(word)
+        return super().parse_known_args(words, namespace)
+
+
+def say(*lines: str) -> None:
+    """Print lines to the user, unless --quiet is given."""
+    if log.isEnabledFor(logging.INFO):
+        print(*lines, sep="\n")
+
+
+def add_options(
+    parser: Any, cls: type[Any], names: Iterable[str], defaults: Any = None, default_text: Callable[[str], str] = str
+) -> None:
+    """A flag for each named field of a dataclass. `defaults` is an instance; `default_text` words a default."""
+    hints, known = get_type_hints(cls), {f.name: f for f in fields(cls)}
+    for name in names:
+        default = known[name].default if defaults is None else getattr(defaults, name)
+        _add_flag(parser, name, setting_of(known[name]), _kind(hints[name]), (default, default_text))
+
+
+def _kind(hint: Any) -> Any:
+    """The type of a field without None."""
+    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return next(option for option in options if option is not type(None))
+
+
+def _add_flag(parser: Any, name: str, limits: Setting, kind: Any, default: tuple[Any, Callable[[str], str]]) -> None:
+    value, word = default
+    notes = [limits.allowed()] if limits.allowed() and not limits.choices else []
+    notes += [f"default: {word(_plain(value))}"] if value not in (None, "", Path()) and kind is not bool else []
+    text = (limits.help + (f" ({'; '.join(notes)})" if notes else "")).replace("%", "%%")
+    flag, missing = f"--{name}", argparse.SUPPRESS
+    if kind is bool and value:
+        parser.add_argument(
+            flag,
+            type=boolean,
+            nargs="?",
+            const=True,
+            default=missing,
+            metavar="true|false",
+            help=f"{text} (default: true)",
+        )
+        parser.add_argument(
+            f"--no-{name}",
+            f"--no_{name}",
+            dest=name,
+            action="store_false",
+            default=missing,
+            help=f"the same as {flag} false",
+        )
+    elif kind is bool:
+        parser.add_argument(flag, action="store_true", default=missing, help=text)
+    else:
+        kind = str if kind is Any else kind
+        parser.add_argument(
+            flag,
+            type=checked(kind, limits),
+            default=missing,
+            help=text,
+            metavar="{" + ",".join(limits.choices) + "}" if limits.choices else METAVARS.get(kind, name.upper()),
+        )
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def checked(kind: Any, limits: Setting) -> Callable[[str], Any]:
+    """A reader of values of a type within limits."""
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            word = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"'{text}' is not {word}: {limits.allowed()}".rstrip(": ")) from None
+        if problem := limits.problem(value):
+            raise argparse.ArgumentTypeError(problem)
+        return value
+
+    return read
+
+
+def explicit(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """The values of the flags that were given."""
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
+
+
+def with_flags(base: T, args: argparse.Namespace) -> T:
+    """A dataclass instance with the fields whose flags were given."""
+    return replace(base, **explicit(args, [f.name for f in fields(base)]))  # type: ignore[arg-type, type-var]
 
 
 def boolean(text: str) -> bool:
+    """true, yes, on, 1 or false, no, off, 0."""
     values = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
     if text.lower() not in values:
         raise argparse.ArgumentTypeError(f"'{text}' is not true or false")
     return values[text.lower()]
 
 
-def whole(text: str) -> int:
-    """Zero or a positive number."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 up")
-    return int(text)
+positive = checked(int, Setting("", 1, 10**9))
+whole = checked(int, Setting("", 0, 2**63 - 1))
+above_zero = checked(float, Setting("", 0, None, open_low=True))
+probability = checked(float, Setting("", 0, 1))
 
 
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 up")
-    return int(text)
+def number_or_any(limits: Setting) -> Callable[[str], float]:
+    """A number within limits, or NaN for the word `any`."""
+    read = checked(float, limits)
 
+    def value(text: str) -> float:
+        try:
+            return float("nan") if text == "any" else float(read(text))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}, or any") from None
 
-def above_zero(text: str) -> float:
-    value = number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return value
-
-
-def probability(text: str) -> float:
-    value = number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
-    return value
-
-
-def number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
-
-
-def number_or_any(text: str) -> float:
-    """NaN for `any`."""
-    return float("nan") if text == "any" else number(text)
 
 
 def numbers(text: str) -> tuple[float, float, float]:
-    parts = [number(part) for part in text.replace(",", " ").split()]
+    """Three finite numbers, separated by commas or spaces."""
+    read = checked(float, Setting(""))
+    parts = [read(part) for part in text.replace(",", " ").split()]
     if len(parts) != 3:
         raise argparse.ArgumentTypeError(f"'{text}' is not three numbers x,y,z")
     return parts[0], parts[1], parts[2]
 
 
 def preset_name(text: str) -> str:
+    """The name of a preset."""
     if text not in PRESETS:
         raise argparse.ArgumentTypeError(f"unknown preset '{text}'; choose one of: {', '.join(PRESETS)}")
     return text
-
-
-def joined_values(argv: Sequence[str]) -> list[str]:
-    """`--center -1,2,3` and `--by -sa,qed` as one word: argparse would take a value with a minus sign for a flag."""
-    words: list[str] = []
-    for word in argv:
-        if words and words[-1] in ("--center", "--by"):
-            words[-1] += f"={word}"
-        else:
-            words.append(word)
-    return words

@@ -1,4 +1,4 @@
-"""The command `doctor`: what is installed, what this machine has, and what a training run would need here."""
+"""The command `doctor`: installed packages, this machine, and a forecast of what training needs here."""
 
 # ruff: noqa: PLC0415 - imports inside the command
 
@@ -8,9 +8,9 @@ import platform
 import shutil
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 
-from ligandsmith.cli.arguments import positive, preset_name
+from ligandsmith.cli.arguments import add_options, preset_name, with_flags
+from ligandsmith.options import DataOptions, Hardware
 
 PACKAGES = {
     "posebusters": "PoseBusters' checks",
@@ -23,37 +23,32 @@ PROGRAMS = {"mmseqs": "fast split --by sequence", "obabel": "SDF files without b
 
 
 def doctor_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--preset", type=preset_name, default="small", help="whose sizes to forecast (%(default)s)")
-    add("--batch_size", type=positive, default=16, help="complexes per process and step (%(default)s)")
-    add("--data", type=Path, help="data set folder (default: the one that is shipped)")
-    add("--device", default="cuda", help="cuda or cpu (%(default)s; falls back to the CPU)")
-    add("--threads", type=int, default=0, help="CPU threads (default: the cores there are)")
-    add("--gradient_checkpointing", action="store_true", help="forecast the denoiser with it")
+    """Flags of `doctor`."""
+    parser.add_argument("--preset", type=preset_name, default="small", help="preset to forecast (default: %(default)s)")
+    add_options(parser, DataOptions, ["batch_size", "data"])
+    add_options(parser, Hardware, ["device", "threads", "gradient_checkpointing"])
 
 
 def doctor(args: argparse.Namespace) -> None:
+    """Print installed packages, this machine, and what a training run needs here."""
     import torch
 
     from ligandsmith.config import preset
     from ligandsmith.parallel.devices import usable_device, use_threads
     from ligandsmith.training.forecast import forecasts
-    from ligandsmith.training.loaders import DataOptions
 
-    device = torch.device(usable_device(args.device))
-    use_threads(args.threads)
+    hardware, data = with_flags(Hardware(), args), with_flags(DataOptions(num_workers=0), args)
+    device = torch.device(usable_device(hardware.device))
+    use_threads(hardware.threads)
     print(*machine_lines(device.type), sep="\n")
-    print(f"\nPreset {args.preset}, batch size {args.batch_size}, records of middle size, on {device}:")
-    data = DataOptions(args.data, batch_size=args.batch_size, num_workers=0)
-    for forecast in forecasts(preset(args.preset), data, device, args.gradient_checkpointing):
+    print(f"\nPreset {args.preset}, batch size {data.batch_size}, records of median size, on {device}:")
+    for forecast in forecasts(preset(args.preset), data, device, hardware.gradient_checkpointing):
         print(f"  {forecast.line()}")
-    print(
-        "  memory: weights, gradients, optimizer, average, and what a step keeps; beside 0.5 GiB of the program itself"
-    )
+    print("  memory: weights, gradients, optimizer, average and activations, plus 0.5 GiB for the program itself")
 
 
 def machine_lines(device: str) -> Iterator[str]:
-    """Versions, cores, GPU, optional packages and programs, a line each."""
+    """Versions, cores, GPU, optional packages and programs, one line each."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

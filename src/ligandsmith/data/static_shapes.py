@@ -42,14 +42,14 @@ class EvenSampler(BucketSampler):
         return members[np.argsort(self.sizes[members], kind="stable")]
 
 
-def collate_to_few_shapes(records: Sequence[Complex], vocabulary: Vocabulary) -> ComplexBatch:
+def collate_to_static_shapes(records: Sequence[Complex], vocabulary: Vocabulary) -> ComplexBatch:
     """As `collate`, those with a pocket first, and padded further."""
     records = sorted(records, key=lambda record: record.pocket is None)
     num_with_pocket = sum(record.pocket is not None for record in records)
-    return to_few_shapes(replace(collate(records, vocabulary), num_with_pocket=num_with_pocket))
+    return pad_to_static_shapes(replace(collate(records, vocabulary), num_with_pocket=num_with_pocket))
 
 
-def to_few_shapes(batch: ComplexBatch) -> ComplexBatch:
+def pad_to_static_shapes(batch: ComplexBatch) -> ComplexBatch:
     """Rows and atoms added up to a multiple. A row that only pads is a molecule of one atom without a pocket; `ids` has
     none of them."""
     assert batch.num_with_pocket is not None

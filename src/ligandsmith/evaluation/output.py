@@ -10,7 +10,7 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.protein import Protein
+from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.sources import PathLike, file_name
 from ligandsmith.evaluation.summary import Evaluation, Scored
 from ligandsmith.files import atomic_write
@@ -75,7 +75,7 @@ def _write_structures(evaluation: Evaluation, folder: Path) -> None:
             write_sdf(folder / name, poses)
 
 
-def pocket_pdb(scored: Scored, protein: Protein) -> str:
+def pocket_pdb(scored: Scored, protein: ProteinView) -> str:
     """The residues around the reference, or around all molecules, as PDB text."""
     site = scored.data.site
     mols = [site.reference] if site.reference is not None else [x.mol for x in scored.data.samples]

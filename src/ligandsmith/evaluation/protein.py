@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import gemmi
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
@@ -14,15 +13,16 @@ from scipy.spatial import cKDTree
 
 from ligandsmith.chem.surroundings import PocketAtoms, clashes_per_atom
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.structure.protein import Protein, read_protein
 
 CROP_RADIUS = 8.0  # Å; PoseBusters looks at protein atoms within 5 Å (contact) and 6 Å (overlap)
 SAME_PLACE = 0.5  # Å, between atoms of the reference ligand and of its own copy in the protein file
-ALTERNATIVE = 2.0  # Å, between unmarked atoms of one name in one residue: nearer ones are alternative locations
+DECIMALS = 4  # of coordinates in Å; undoes the rounding to single precision
 
 
 @dataclass(frozen=True)
-class Protein:
-    """Heavy atoms of the first model, without waters, alternative locations and the bound reference ligand."""
+class ProteinView:
+    """Heavy atoms of the protein as the tools of evaluation read them, without the bound reference ligand."""
 
     path: str
     residues: tuple[tuple[str, str, int, bool], ...]  # chain, name, number, is a het group; one for each residue
@@ -60,66 +60,40 @@ class Protein:
         return mol.GetMol()
 
 
-def load_protein(path: str | os.PathLike[str], reference: Chem.Mol | None = None) -> Protein:
-    """Read PDB or mmCIF (or .gz). A het group at the place of `reference` is its bound copy and goes, as do waters.
+def load_protein(path: str | os.PathLike[str], reference: Chem.Mol | None = None) -> ProteinView:
+    """Read a PDB or mmCIF file (or .gz) as training and generation do.
 
-    Raises LigandsmithError for a file that is missing, unreadable or without atoms.
+    A het group at the place of `reference` is its bound copy and is removed. Raises LigandsmithError for a file that is
+    missing, unreadable or without atoms.
     """
-    if not Path(path).is_file():
-        raise LigandsmithError(f"no such protein file: {path}; give a PDB or mmCIF file")
-    try:
-        structure = gemmi.read_structure(str(path), format=gemmi.CoorFormat.Detect)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise LigandsmithError(f"cannot read protein {path}: {' '.join(str(error).split())}") from error
-    bound = None if reference is None else cKDTree(reference.GetConformer().GetPositions())
-    waters, dropped = 0, []
-    residues: list[tuple[str, str, int, bool]] = []
-    index, names, elements, positions = [], [], [], []
-    for chain, residue in ((c, r) for model in list(structure)[:1] for c in model for r in c):
-        if residue.is_water():
-            waters += 1
-            continue
-        het = residue.het_flag == "H"
-        for atoms in _copies(residue):
-            places = [a.pos.tolist() for a in atoms.values()]
-            if het and bound is not None and np.mean(bound.query(places)[0] < SAME_PLACE) > 0.5:
-                dropped.append(f"{residue.name} {chain.name}{residue.seqid}, the reference ligand")
-                continue
-            index += [len(residues)] * len(atoms)
-            residues.append((chain.name, residue.name, residue.seqid.num or 0, het))
-            names += list(atoms)
-            elements += [a.element.atomic_number for a in atoms.values()]
-            positions += places
-    if not residues:
-        raise LigandsmithError(f"no protein atoms in {path}; is it a PDB or mmCIF file?")
-    return Protein(
+    protein = read_protein(Path(path))
+    removed = [f"{count} {what}" for what, count in protein.dropped.items() if what != "hydrogens"]
+    if reference is not None:
+        copies = _copies_of(protein, reference)
+        removed += [f"{protein.residues[i].label} {protein.residues[i].name}, the reference ligand" for i in copies]
+        protein = protein.without(copies)
+    if not protein.num_atoms:
+        raise LigandsmithError(f"{path}: nothing is left besides the reference ligand; give the whole protein")
+    return ProteinView(
         path=str(path),
-        residues=tuple(residues),
-        residue_index=np.array(index),
-        name=tuple(names),
-        element=np.array(elements),
-        x=np.array(positions),
-        removed=tuple(([f"{waters} waters"] if waters else []) + dropped),
+        residues=tuple((r.chain, r.name, r.number, r.het) for r in protein.residues),
+        residue_index=protein.residue_of,
+        name=tuple(protein.atom_label.tolist()),
+        element=protein.element.astype(np.int64),
+        x=protein.x.astype(np.float64).round(DECIMALS),
+        removed=tuple(removed),
     )
 
 
-def _copies(residue: gemmi.Residue) -> list[dict[str, gemmi.Atom]]:
-    """Heavy atoms by name, the first of alternative locations.
-
-    Files of assemblies may give all copies of a chain the same name; gemmi then reads their residues as one. An atom of
-    a known name, no alternative location and elsewhere begins another copy.
-    """
-    copies: list[dict[str, gemmi.Atom]] = [{}]
-    for atom in residue:
-        if atom.element.atomic_number <= 1:
-            continue
-        first = copies[-1].get(atom.name)
-        if first is not None and atom.altloc == first.altloc and atom.pos.dist(first.pos) > ALTERNATIVE:
-            copies.append({})
-        copies[-1].setdefault(atom.name, atom)
-    return [atoms for atoms in copies if atoms]
+def _copies_of(protein: Protein, reference: Chem.Mol) -> list[int]:
+    """Het groups of which most atoms lie on atoms of the reference."""
+    tree = cKDTree(reference.GetConformer().GetPositions())
+    on = tree.query(protein.x)[0] < SAME_PLACE
+    count = np.bincount(protein.residue_of, minlength=len(protein.residues))
+    share = np.bincount(protein.residue_of, weights=on, minlength=len(protein.residues)) / np.maximum(count, 1)
+    return [i for i, residue in enumerate(protein.residues) if residue.het and share[i] > 0.5]
 
 
-def count_clashes(mol: Chem.Mol, protein: Protein) -> int:
+def count_clashes(mol: Chem.Mol, protein: ProteinView) -> int:
     """Pairs of ligand and protein heavy atoms closer than 0.75 times the sum of their van der Waals radii."""
     return int(clashes_per_atom(mol, protein.atoms).sum())

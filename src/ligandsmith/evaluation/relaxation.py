@@ -18,7 +18,7 @@ from ligandsmith.chem.relax import CUTOFF, DEFAULTS, RelaxFailure, RelaxOptions,
 from ligandsmith.chem.sdf import SdfRecord, read_sdf, write_sdf
 from ligandsmith.chem.surroundings import Surroundings
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.protein import Protein, count_clashes, load_protein
+from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.evaluation.sources import SAMPLES_FILE, generation_log, load_reference
 from ligandsmith.evaluation.tools.hydrogens import ProteinHydrogens
 from ligandsmith.evaluation.tools.runner import Answer, Site, ToolFailure, run_tool
@@ -70,7 +70,7 @@ class ProteinSurroundings:
     Every O accepts hydrogen bonds, and those N that may have a lone pair: of histidine's ring and of het groups.
     """
 
-    def __init__(self, protein: Protein) -> None:
+    def __init__(self, protein: ProteinView) -> None:
         self.hydrogens = ProteinHydrogens(protein)
         accepts = []
         for element, index, name in zip(
@@ -153,7 +153,7 @@ def _summary(
     records: Sequence[SdfRecord],
     answers: Sequence[Answer | None],
     poses: Sequence[Chem.Mol | None],
-    protein: Protein,
+    protein: ProteinView,
 ) -> dict[str, Any]:
     done = [a for a in answers if isinstance(a, dict)]
     reasons = [r.reason if r.mol is None else a for r, a in zip(records, answers, strict=True)]
@@ -174,7 +174,7 @@ def _summary(
     }
 
 
-def _clashes(mols: Sequence[Chem.Mol | None], protein: Protein) -> dict[str, float | None]:
+def _clashes(mols: Sequence[Chem.Mol | None], protein: ProteinView) -> dict[str, float | None]:
     """Of the usable molecules: mean number of clashes, and the share that has none."""
     counts = [count_clashes(mol, protein) for mol in mols if mol is not None]
     if not counts:

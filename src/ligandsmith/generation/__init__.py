@@ -1,8 +1,8 @@
 """Ligands for a pocket by trained networks: options, site, generator, sampler and output; `batch`: many pockets."""
 
 from ligandsmith.generation.generator import LigandGenerator, generate, load
-from ligandsmith.generation.options import GenerationOptions
 from ligandsmith.generation.output import funnel, generate_to_folder
 from ligandsmith.generation.site import read_pocket
+from ligandsmith.options import GenerationOptions
 
 __all__ = ["GenerationOptions", "LigandGenerator", "funnel", "generate", "generate_to_folder", "load", "read_pocket"]

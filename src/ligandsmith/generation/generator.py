@@ -25,11 +25,12 @@ from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.data.transforms import frame_origin
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.generation.options import GenerationOptions
+from ligandsmith.generation.options import sampling_config, size_range
 from ligandsmith.generation.sampler import LigandSampler, SamplingTask
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketLatents, cropped_latents
 from ligandsmith.models.size import MAX_ATOMS, MIN_ATOMS
+from ligandsmith.options import GenerationOptions
 from ligandsmith.records import GeneratedLigand, Pocket
 from ligandsmith.structure.vocabulary import Vocabulary
 
@@ -138,7 +139,7 @@ class LigandGenerator:
 
     def asked(self, options: GenerationOptions, pocket: Pocket) -> Asked:
         """What `options` ask for, once it is clear that these weights can give it. Raises LigandsmithError."""
-        sampling, sizes = options.sampling(self.config.sampling), options.size_range()
+        sampling, sizes = sampling_config(options, self.config.sampling), size_range(options)
         wanted = [name for name in PROPERTIES if getattr(sampling, name) is not None]
         if wanted and not self.config.denoiser.properties:
             raise LigandsmithError(f"--{wanted[0]}: these weights were not trained to be asked for properties")

@@ -1,70 +1,35 @@
-"""What to generate, and how to sample."""
+"""The sampling configuration and the range of sizes that generation options stand for."""
 
 import math
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import fields, replace
 
-from rdkit import Chem
-
-from ligandsmith.config import SamplingConfig
-from ligandsmith.data.properties import PROPERTIES
-from ligandsmith.diffusion.samplers import SAMPLERS
+from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, SamplingConfig
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.models.size import MAX_ATOMS, MIN_ATOMS
+from ligandsmith.options import GenerationOptions
 
 
-@dataclass(frozen=True)
-class GenerationOptions:
-    """What to make. None means the checkpoint's own setting."""
+def sampling_config(options: GenerationOptions, base: SamplingConfig) -> SamplingConfig:
+    """`base` with the options that are set; NaN removes a requested property. Raises LigandsmithError."""
+    names = {f.name for f in fields(options)} & {f.name for f in fields(base)}
+    changes = {n: value for n in names if (value := getattr(options, n)) is not None}
+    changes = {n: None if isinstance(v, float) and math.isnan(v) else v for n, v in changes.items()}
+    try:
+        return replace(base, **changes)
+    except LigandsmithError as error:
+        raise LigandsmithError(f"--{error}") from None
 
-    num: int = 100
-    num_atoms: str | None = None  # "24" or "18-26"; None: the size model
-    steps: int | None = None
-    sampler: str | None = None
-    cfg_scale: float | None = None
-    cfg_scale_x: float | None = None
-    autoguidance: float | None = None
-    churn: float | None = None
-    noise_scale: float | None = None
-    noise_scale_h: float | None = None
-    candidates: int | None = None
-    repulsion: float | None = None
-    qed: float | None = None  # NaN: any, whatever the checkpoint's setting
-    sa: float | None = None
-    logp: float | None = None
-    fix: Path | str | Chem.Mol | None = None  # a fragment that all ligands contain as it is
-    batch_size: int = 100  # at a time; on a CPU in groups of like sizes
-    seed: int = 0
-    add_hs: bool = False
 
-    def sampling(self, base: SamplingConfig) -> SamplingConfig:
-        """The checkpoint's sampling settings with the given ones laid over them."""
-        names = {f.name for f in fields(self)} & {f.name for f in fields(base)}
-        given = {n: getattr(self, n) for n in names if getattr(self, n) is not None}
-        for name, scale in PROPERTIES.items():
-            value = given.get(name)
-            if value is not None and math.isnan(value):
-                given[name] = None
-            elif value is not None and not scale.low <= value <= scale.high:
-                raise LigandsmithError(
-                    f"--{name} {value:g}: give a number from {scale.low:g} to {scale.high:g}, or any"
-                )
-        setting = replace(base, **given)
-        if setting.sampler not in SAMPLERS:
-            raise LigandsmithError(f"unknown sampler '{setting.sampler}'; choose one of: {', '.join(SAMPLERS)}")
-        return setting
-
-    def size_range(self) -> tuple[int, int] | None:
-        """Lowest and highest number of heavy atoms, or None."""
-        if self.num_atoms is None:
-            return None
-        parts = str(self.num_atoms).split("-")
-        try:
-            low, high = int(parts[0]), int(parts[-1])
-        except ValueError:
-            low, high = 0, -1
-        if len(parts) > 2 or not MIN_ATOMS <= low <= high <= MAX_ATOMS:
-            raise LigandsmithError(
-                f"--num_atoms {self.num_atoms}: give a number or a range like 18-26, within {MIN_ATOMS}-{MAX_ATOMS}"
-            )
-        return low, high
+def size_range(options: GenerationOptions) -> tuple[int, int] | None:
+    """Smallest and largest number of heavy atoms, or None for the size model. Raises LigandsmithError."""
+    if options.num_atoms is None:
+        return None
+    parts = str(options.num_atoms).split("-")
+    try:
+        low, high = int(parts[0]), int(parts[-1])
+    except ValueError:
+        low, high = 0, -1
+    if len(parts) > 2 or not MIN_ATOMS <= low <= high <= MAX_ATOMS:
+        raise LigandsmithError(
+            f"--num_atoms {options.num_atoms}: give a number or a range like 18-26, within {MIN_ATOMS}-{MAX_ATOMS}"
+        )
+    return low, high

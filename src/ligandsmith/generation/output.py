@@ -18,7 +18,7 @@ from ligandsmith.records import GeneratedLigand, Pocket
 
 if TYPE_CHECKING:
     from ligandsmith.generation.generator import LigandGenerator
-    from ligandsmith.generation.options import GenerationOptions
+    from ligandsmith.options import GenerationOptions
 
 SAMPLES_FILE, LIGANDS_FILE = "samples.json", "ligands.sdf"
 RECORD_END = "\n$$$$\n"

@@ -6,9 +6,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ligandsmith.config import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.models.pocket_vae import PocketLatents
 
-MIN_ATOMS, MAX_ATOMS = 5, 80
 CLASSES = MAX_ATOMS - MIN_ATOMS + 1
 BIN_WIDTH, BINS = 50, 16  # pocket atoms per bin
 SHELLS = (4.0, 6.0, 8.0, 10.0)  # Å around the origin

@@ -1,4 +1,8 @@
-"""PDB or mmCIF file -> the heavy atoms of its first model as arrays, and a count of everything left out."""
+"""The one reader of protein files: PDB or mmCIF -> the heavy atoms of the first model as arrays.
+
+Of alternate locations, the conformer of highest mean occupancy is kept for each residue as a whole; of equal ones the
+first. Everything that is left out is counted.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -38,6 +42,7 @@ COFACTORS = frozenset({
     "UDP", "CTP", "CDP", "APC", "A3P", "PAP",
 })  # fmt: skip
 DEUTERIUM = 119  # the code of gemmi.FlatStructure, whose other codes are atomic numbers
+UNMARKED = 2.0  # Å, between atoms of one name in one residue: nearer ones are alternate locations without a label
 CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
 RESIDUE_CLASS = {name: i for i, name in enumerate(vocab.RESIDUES)} | {
     alias: vocab.RESIDUES.index(name) for alias, name in RESIDUE_ALIASES.items()
@@ -63,6 +68,7 @@ class Residue:
     insertion: str  # insertion code, "" if none
     name: str
     kind: Kind
+    het: bool = False  # HETATM in the file
 
     @property
     def label(self) -> str:
@@ -87,6 +93,7 @@ class Protein:
     kind: NDArray[np.uint8]  # [A] Kind of the atom's residue
     x: NDArray[np.float32]  # [A, 3] Å
     residues: tuple[Residue, ...]
+    atom_label: NDArray[np.str_]  # [A] atom names as in the file
     dropped: dict[str, int] = field(default_factory=dict)  # what was left out on reading, e.g. {"waters": 120}
     alternate: frozenset[int] = frozenset()  # residues whose file has an alternate location for some atom
 
@@ -100,12 +107,14 @@ class Protein:
         return tuple(i for i, r in enumerate(self.residues) if r.kind is not Kind.POLYMER)
 
     def without(self, gone: Collection[int]) -> "Protein":
-        """The protein without some residues, by index; the others are numbered anew."""
+        """The protein without some residues, by index; the others are renumbered."""
         stays = np.ones(len(self.residues), dtype=bool)
         stays[list(gone)] = False
         rows = np.flatnonzero(stays[self.residue_of])
         number = np.cumsum(stays) - 1
-        columns = {name: getattr(self, name)[rows] for name in ("element", "residue", "atom_name", "kind", "x")}
+        columns = {
+            name: getattr(self, name)[rows] for name in ("element", "residue", "atom_name", "kind", "x", "atom_label")
+        }
         return replace(
             self,
             **columns,
@@ -129,7 +138,7 @@ def read_protein(path: Path) -> Protein:
     if not path.is_file():
         raise UnreadableFile("missing file", f"{path}: no such file; give a PDB or mmCIF file of the protein")
     try:
-        structure = gemmi.read_structure(str(path))
+        structure = gemmi.read_structure(str(path), format=gemmi.CoorFormat.Detect)
     except (RuntimeError, ValueError, OSError) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableFile("not a structure", f"{path}: not a PDB or mmCIF file ({cause})") from None
@@ -151,6 +160,7 @@ class _Columns:
     insertion: NDArray[np.int8]  # character code
     altloc: NDArray[np.int8]  # character code
     occupancy: NDArray[np.float32]
+    het: NDArray[np.int8]  # character code, H for HETATM
     x: NDArray[np.float64]  # [A, 3] Å
 
     @classmethod
@@ -167,6 +177,7 @@ class _Columns:
             insertion=np.asarray(flat.icodes),
             altloc=np.asarray(flat.altlocs),
             occupancy=np.asarray(flat.occ),
+            het=np.asarray(flat.het_flags),
             x=np.asarray(flat.pos),
         )
 
@@ -191,8 +202,9 @@ def protein_from_structure(structure: gemmi.Structure, path: Path) -> Protein:
     if not keep.any():
         raise UnreadableFile("not a structure", f"{path}: no heavy atoms besides waters")
     rows = np.flatnonzero(keep)
-    new = np.ones(len(rows), dtype=bool)
-    new[1:] = np.any([column[rows][1:] != column[rows][:-1] for column in (atoms.residue, *atoms.place)], axis=0)
+    rows, new, repeated = _residue_starts(atoms, rows)
+    if repeated:
+        dropped["atoms in alternate locations"] = dropped.get("atoms in alternate locations", 0) + repeated
     residue_of = np.cumsum(new) - 1
     modified = {record.res_id.name for record in structure.mod_residues}
     residues = tuple(_residue(atoms, r, modified) for r in np.split(rows, np.flatnonzero(new)[1:]))
@@ -205,9 +217,38 @@ def protein_from_structure(structure: gemmi.Structure, path: Path) -> Protein:
         kind=np.array([r.kind for r in residues], np.uint8)[residue_of],
         x=atoms.x[rows].astype(np.float32),
         residues=residues,
+        atom_label=atoms.atom[rows],
         dropped=dropped,
         alternate=frozenset(residue_of[~np.isin(atoms.altloc[rows], (0, ord(" ")))].tolist()),
     )
+
+
+def _residue_starts(atoms: _Columns, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:
+    """Rows of the atoms that stay, whether each is the first of its residue, and the number of repeated atoms.
+
+    A second atom of one name without a label of alternate location is an unmarked alternate location if it is near the
+    first. If it is farther away, it begins another copy of the residue: files of assemblies may give all copies of a
+    chain the same name.
+    """
+    new = np.ones(len(rows), dtype=bool)
+    new[1:] = np.any([column[rows][1:] != column[rows][:-1] for column in (atoms.residue, *atoms.place)], axis=0)
+    starts = np.flatnonzero(new)
+    gone: list[int] = []
+    for begin, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+        names = atoms.atom[rows[begin:end]]
+        if len(set(names.tolist())) == len(names):
+            continue
+        first: dict[str, int] = {}
+        for i, name in enumerate(names.tolist(), int(begin)):
+            if name not in first:
+                first[name] = i
+            elif np.linalg.norm(atoms.x[rows[i]] - atoms.x[rows[first[name]]]) <= UNMARKED:
+                gone.append(i)
+            else:
+                new[i], first = True, {name: i}
+    stays = np.ones(len(rows), dtype=bool)
+    stays[gone] = False
+    return rows[stays], new[stays], len(gone)
 
 
 def _filter(atoms: _Columns) -> tuple[NDArray[np.bool_], dict[str, int]]:
@@ -239,6 +280,7 @@ def _residue(atoms: _Columns, rows: NDArray[np.int64], modified: set[str]) -> Re
         insertion=chr(atoms.insertion[first]).strip("\0 "),
         name=name,
         kind=Kind.POLYMER if name in modified else _kind(name, atoms, rows),
+        het=chr(atoms.het[first]) == "H",
     )
 
 
@@ -291,13 +333,22 @@ def _zero_occupancy(occupancy: NDArray[np.float32]) -> NDArray[np.bool_]:
 def _other_conformers(atoms: _Columns, keep: NDArray[np.bool_]) -> list[int]:
     """Rows of all but one conformer of each residue; the one with the highest mean occupancy stays, else the first.
 
-    Two residues of different names at one place are conformers as well.
+    Two residues of different names at one place are conformers as well. Atoms without a label that have labelled
+    namesakes are a conformer, too.
     """
-    alternate = np.flatnonzero(keep & (atoms.altloc != 0) & (atoms.altloc != ord(" ")))
+    labelled = (atoms.altloc != 0) & (atoms.altloc != ord(" "))
     places: dict[tuple[Any, ...], dict[int, list[int]]] = {}
-    for row in alternate.tolist():
-        key = tuple(column[row] for column in atoms.place)
-        places.setdefault(key, {}).setdefault(int(atoms.altloc[row]), []).append(row)
+    names: dict[tuple[Any, ...], set[str]] = {}
+    for row in np.flatnonzero(keep & labelled).tolist():
+        place = tuple(column[row] for column in atoms.place)
+        places.setdefault(place, {}).setdefault(int(atoms.altloc[row]), []).append(row)
+        names.setdefault(place, set()).add(str(atoms.atom[row]))
+    if not places:
+        return []
+    for row in np.flatnonzero(keep & ~labelled).tolist():
+        place = tuple(column[row] for column in atoms.place)
+        if str(atoms.atom[row]) in names.get(place, ()):
+            places[place] = {0: [*places[place].get(0, []), row], **{k: v for k, v in places[place].items() if k}}
     others: list[int] = []
     for conformers in places.values():
         best = max(conformers, key=lambda label: float(atoms.occupancy[conformers[label]].mean()))

@@ -17,9 +17,10 @@ from ligandsmith.config import Config
 from ligandsmith.data.collate import collate
 from ligandsmith.diffusion.rng import step_seeds
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
+from ligandsmith.options import DataOptions
 from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.gradient_checkpointing import enable_gradient_checkpointing
-from ligandsmith.training.loaders import DataOptions, Loaders, make_loaders
+from ligandsmith.training.loaders import Loaders, make_loaders
 from ligandsmith.training.losses import DiffusionTraining
 from ligandsmith.training.vae_losses import VAE_LOSSES, VAETraining
 

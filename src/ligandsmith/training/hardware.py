@@ -2,7 +2,6 @@
 
 import logging
 import os
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,22 +9,10 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.options import Hardware
 from ligandsmith.parallel.devices import usable_device, use_threads
 
 log = logging.getLogger("ligandsmith")
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Where a run computes."""
-
-    device: str = "cuda"
-    use_amp: bool = True
-    num_gpus: int = 1
-    num_nodes: int = 1
-    threads: int = 0  # per process; 0: the cores this process may use, shared among its processes
-    gradient_checkpointing: bool = False
-    cpu_bf16: bool = False  # mixed precision on a CPU that multiplies bfloat16
 
 
 def process_counts(hardware: Hardware) -> tuple[int, int]:

@@ -17,8 +17,9 @@ from ligandsmith.data.dataset import MANIFEST, SPLITS, Split, open_dataset
 from ligandsmith.data.transforms import frame_origin, shift
 from ligandsmith.files import atomic_write
 from ligandsmith.models.pocket_vae import PocketVAE
+from ligandsmith.options import DataOptions
 from ligandsmith.structure.vocabulary import Vocabulary
-from ligandsmith.training.loaders import DataOptions, open_records
+from ligandsmith.training.loaders import open_records
 
 log = logging.getLogger("ligandsmith")
 BATCH = 4

@@ -18,29 +18,15 @@ from ligandsmith.data.collate import BucketSampler, FramedDataset, collate
 from ligandsmith.data.crossdocked.reader import CrossDockedDataset
 from ligandsmith.data.dataset import KINDS, SPLITS, ComplexDataset, Split, open_dataset, read_splits, shard_paths
 from ligandsmith.data.shards import ShardReader
-from ligandsmith.data.static_shapes import EvenSampler, collate_to_few_shapes
+from ligandsmith.data.static_shapes import EvenSampler, collate_to_static_shapes
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.options import DataOptions
 from ligandsmith.records import Complex
 from ligandsmith.structure.vocabulary import VOCABULARY, Vocabulary
 
 log = logging.getLogger("ligandsmith")
 LISTED = 20  # ids in a warning
 Population = Literal["ligands", "pockets", "complexes"]
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Where the records come from and how they are batched."""
-
-    data: Path | None = None  # None: the data set of the package
-    split_file: Path | None = None  # of a CrossDocked2020 LMDB
-    batch_size: int = 16
-    num_workers: int = 4
-    seed: int = 0
-    ligand_only: bool = True  # also use the data set's records without a pocket, where there are any
-    limit: int = 0  # use at most this many complexes (0: all), for quick looks
-    ligands_per_complex: float = 1.0  # records without a pocket that an epoch of complexes has for each of them
-    few_shapes: bool = False  # batches of like composition, padded to few shapes, for steps as CUDA graphs
 
 
 class Joined:
@@ -156,7 +142,7 @@ def make_loaders(
     train.latents = validation.latents = latents
     read = partial(collate, vocabulary=vocabulary)
     extra = min(round(always * options.ligands_per_complex), len(train) - always)
-    train_sampler = (EvenSampler if options.few_shapes else BucketSampler)(
+    train_sampler = (EvenSampler if options.static_shapes else BucketSampler)(
         train.costs(), options.batch_size, seed=options.seed, always=always, extra=extra, ranks=ranks
     )
     validation_sampler = BucketSampler(validation.costs(), options.batch_size, seed=None, always=fixed, ranks=ranks)
@@ -165,7 +151,7 @@ def make_loaders(
     return Loaders(
         _loader(
             framed(train, seed=options.seed, fragment_prob=fragments), train_sampler, options,
-            partial(collate_to_few_shapes, vocabulary=vocabulary) if options.few_shapes else read,
+            partial(collate_to_static_shapes, vocabulary=vocabulary) if options.static_shapes else read,
         ),
         train_sampler,
         _loader(framed(validation, seed=None), validation_sampler, replace(options, num_workers=0), read),

@@ -1,34 +1,13 @@
-"""What a training run is made of: its options, its progress, and the interface of a stage."""
+"""What a training run is made of: a request, its progress, and the interface of a stage."""
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from torch import nn
 
 from ligandsmith.config import Config
-from ligandsmith.training.hardware import Hardware
-from ligandsmith.training.loaders import DataOptions
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Options of a run that are not part of the model."""
-
-    run_dir: Path
-    learning_rate: float = 1e-4
-    num_epochs: int = 100
-    save_interval: int = 10  # epochs
-    seed: int = 0
-    max_steps: int = 0  # 0: no limit; the learning-rate schedule then spans num_epochs
-    max_minutes: float = 0.0  # 0: no limit
-    accumulate: int = 1  # batches per optimizer step
-    pair_budget: int = 0  # atom pairs (Σ N², padded) at a time; larger batches are run in micro-batches; 0: no limit
-    patience: int = 0  # epochs without a better validation loss before stopping; 0: never stop early
-    validation_interval: int = 1  # epochs between validations
-    resume: str = ""  # path of a checkpoint, or "auto"
-    init_from: Path | None = None  # checkpoint of the same kind and sizes whose weights a new run starts from
+from ligandsmith.options import DataOptions, Hardware, TrainOptions
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ def _train(stage: Stage, loaders: Loaders, request: Request, fabric: Fabric) -> 
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        trainer = GraphTrainer if request.data.few_shapes else Trainer
+        trainer = GraphTrainer if request.data.static_shapes else Trainer
         progress = trainer(stage, loaders, request.train, fabric).run()
     if progress.skipped:
         log.warning("%d steps were skipped for non-finite gradients", progress.skipped)

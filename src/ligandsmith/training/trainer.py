@@ -22,6 +22,7 @@ from ligandsmith.config import Config, OptimizerConfig, from_dict
 from ligandsmith.data.dataset import write_json
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.options import TrainOptions
 from ligandsmith.predictions import LossReport
 from ligandsmith.training.interruption import Interrupted, StopWish
 from ligandsmith.training.loaders import Loaders
@@ -34,7 +35,7 @@ from ligandsmith.training.optim import (
     make_optimizer,
     moving_average,
 )
-from ligandsmith.training.options import Progress, Stage, TrainOptions
+from ligandsmith.training.options import Progress, Stage
 from ligandsmith.training.plots import plot_losses
 
 log = logging.getLogger("ligandsmith")
@@ -102,8 +103,9 @@ class Trainer:
         sampler = self.loaders.train_sampler
         sampler.epoch, sampler.start = p.epoch, p.batch
         self.module.train()
+        shown = self.fabric.is_global_zero and log.isEnabledFor(logging.INFO)
         bar = tqdm(
-            total=len(sampler), initial=p.batch, desc=f"Epoch {p.epoch}", disable=not self.fabric.is_global_zero,
+            total=len(sampler), initial=p.batch, desc=f"Epoch {p.epoch}", disable=not shown,
             leave=False, mininterval=0.2 if sys.stderr.isatty() else 20.0,
         )  # fmt: skip
         with bar:  # closed before anything else is printed

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from ligandsmith.evaluation.protein import Protein
+from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.tools.hydrogens import ProteinHydrogens
 
 TOLERANCE = 0.5  # Å
@@ -22,7 +22,7 @@ Atoms = tuple[NDArray[np.float64], NDArray[np.float64]]  # places [n, 3] Å, rad
 class ClashCounter:
     """Counts clashes with one protein, whose hydrogens are placed when a ligand first comes near a residue."""
 
-    def __init__(self, protein: Protein) -> None:
+    def __init__(self, protein: ProteinView) -> None:
         self.protein = protein
         self.hydrogens = ProteinHydrogens(protein)
         self.prepared: dict[int, Atoms] = {}  # by residue
@@ -55,6 +55,6 @@ def _atoms(mol: Chem.Mol) -> Atoms:
     return np.asarray(mol.GetConformer().GetPositions()), np.array(radii)
 
 
-def posecheck_clashes(mol: Chem.Mol, protein: Protein) -> int:
+def posecheck_clashes(mol: Chem.Mol, protein: ProteinView) -> int:
     """Clashes of one molecule; for many at one protein use a ClashCounter."""
     return ClashCounter(protein).count(mol)

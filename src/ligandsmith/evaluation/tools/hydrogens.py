@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from scipy.spatial import cKDTree
 
-from ligandsmith.evaluation.protein import Protein
+from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.tools.residues import residue_molecule
 
 BONDS = {6: 0.97, 7: 0.86, 8: 0.84, 16: 1.2}  # Å, to the centre of the electron cloud, as Reduce's default
@@ -17,7 +17,7 @@ Hydrogens = tuple[NDArray[np.float64], NDArray[np.int64]]  # places [h, 3] Å, a
 class ProteinHydrogens:
     """Hydrogens of the amino acids of one protein, placed by RDKit when a residue is first asked for."""
 
-    def __init__(self, protein: Protein) -> None:
+    def __init__(self, protein: ProteinView) -> None:
         self.protein = protein
         self.tree = cKDTree(protein.x)
         self.placed: dict[int, Hydrogens] = {}  # by residue

@@ -21,7 +21,7 @@ import numpy as np
 from rdkit import Chem
 from scipy.spatial import cKDTree
 
-from ligandsmith.evaluation.protein import Protein
+from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.tools.failure import ToolFailure
 from ligandsmith.evaluation.tools.residues import residue_label, residue_molecule
 
@@ -105,7 +105,7 @@ def _answer(found: Sequence[dict[str, Any]], wanted: set[Pair]) -> dict[str, Any
 class _Finder:
     """ProLIF on one protein; residues are prepared when a ligand first comes near them."""
 
-    def __init__(self, protein: Protein) -> None:
+    def __init__(self, protein: ProteinView) -> None:
         prolif = _import_prolif()
         self.residue_class = prolif.residue.Residue
         self.protein = protein

@@ -12,7 +12,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from ligandsmith.evaluation.protein import CROP_RADIUS, Protein
+from ligandsmith.evaluation.protein import CROP_RADIUS, ProteinView
 from ligandsmith.evaluation.tools.failure import ToolFailure
 from ligandsmith.evaluation.tools.runner import Site
 
@@ -74,7 +74,7 @@ class _Busters(NamedTuple):
     energy: Any  # the energy alone, against fifty
 
 
-def _bust(busters: _Busters, protein: Protein | None, mol: Chem.Mol) -> PoseChecks:
+def _bust(busters: _Busters, protein: ProteinView | None, mol: Chem.Mol) -> PoseChecks:
     """All checks; the energy's against all conformers where the first look does not pass, and none where there are no
     conformers to compare with."""
     import pandas as pd  # noqa: PLC0415 (comes with PoseBusters)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ligandsmith.evaluation.protein import Protein
+from ligandsmith.evaluation.protein import ProteinView
 
 Places = NDArray[np.float64]
 HYDROGEN_BOND, METAL_BOND = 3.5, 2.8  # Å between heavy atoms
@@ -63,7 +63,7 @@ METALS = {12: "Mg", 20: "Ca", 25: "Mn", 26: "Fe", 30: "Zn"}
 PLAIN = {5: "C", 6: "C", 9: "F", 14: "Si", 15: "P", 16: "SA", 17: "Cl", 33: "P", 34: "SA", 35: "Br", 53: "I"}
 
 
-def receptor_pdbqt(protein: Protein) -> str:
+def receptor_pdbqt(protein: ProteinView) -> str:
     """The receptor as rigid PDBQT text with charges of zero, which Vina's function does not use."""
     types, donor = atom_types(protein)
     bonded = _neighbours(protein)
@@ -94,7 +94,7 @@ def _outward(place: Places, neighbours: Places) -> Places:
     return away / length if length > 0.1 else np.array([0.0, 0.0, 1.0])
 
 
-def atom_types(protein: Protein) -> tuple[list[str], list[bool]]:
+def atom_types(protein: ProteinView) -> tuple[list[str], list[bool]]:
     """AutoDock type of each heavy atom, and whether a polar hydrogen is bonded to it."""
     bonded = _neighbours(protein)
     types, donor = [""] * len(protein.x), [False] * len(protein.x)
@@ -117,19 +117,19 @@ def atom_types(protein: Protein) -> tuple[list[str], list[bool]]:
     return types, donor
 
 
-def _by_residue(protein: Protein) -> list[tuple[int, dict[str, int]]]:
+def _by_residue(protein: ProteinView) -> list[tuple[int, dict[str, int]]]:
     atoms: dict[int, dict[str, int]] = {}
     for i, number in enumerate(protein.residue_index.tolist()):
         atoms.setdefault(number, {})[protein.name[i]] = i
     return list(atoms.items())
 
 
-def _is_amino_element(protein: Protein, i: int, label: str) -> bool:
+def _is_amino_element(protein: ProteinView, i: int, label: str) -> bool:
     """Whether the element is the one the atom's name begins with, as in every standard residue."""
     return gemmi.Element(int(protein.element[i])).name == label[:1]
 
 
-def _neighbours(protein: Protein) -> list[list[int]]:
+def _neighbours(protein: ProteinView) -> list[list[int]]:
     """Atoms bonded to each atom by distance; a metal has none, its ligands do not count as bonds."""
     radius = np.array([COVALENT.get(int(z), 0.0) for z in protein.element])
     bonded: list[list[int]] = [[] for _ in radius]
@@ -143,7 +143,7 @@ def _neighbours(protein: Protein) -> list[list[int]]:
     return bonded
 
 
-def _by_distances(protein: Protein, i: int, bonded: Sequence[int]) -> tuple[str, bool]:
+def _by_distances(protein: ProteinView, i: int, bonded: Sequence[int]) -> tuple[str, bool]:
     """Type and donor of an atom of a cofactor, an ion or a modified residue."""
     z = int(protein.element[i])
     lengths = [float(np.linalg.norm(protein.x[i] - protein.x[j])) for j in bonded]
@@ -159,7 +159,7 @@ def _by_distances(protein: Protein, i: int, bonded: Sequence[int]) -> tuple[str,
     return METALS.get(z) or PLAIN.get(z) or "Zn", False
 
 
-def _protonate(histidines: Sequence[dict[str, int]], protein: Protein, types: list[str], donor: list[bool]) -> None:
+def _protonate(histidines: Sequence[dict[str, int]], protein: ProteinView, types: list[str], donor: list[bool]) -> None:
     """One hydrogen for each histidine: on the nitrogen with more acceptors in reach, else on NE2; never at a metal."""
     if not histidines:
         return

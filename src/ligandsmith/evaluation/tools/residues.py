@@ -5,7 +5,7 @@ import numpy as np
 from rdkit import Chem
 from scipy.spatial import cKDTree
 
-from ligandsmith.evaluation.protein import Protein
+from ligandsmith.evaluation.protein import ProteinView
 
 CHARGES = {("ASP", "OD2"): -1, ("GLU", "OE2"): -1, ("LYS", "NZ"): 1, ("ARG", "NH2"): 1}
 AMINO_ACIDS = frozenset(
@@ -14,13 +14,13 @@ AMINO_ACIDS = frozenset(
 BOND = 2.2  # Å, the longest of a protein, sulphur to sulphur
 
 
-def residue_label(protein: Protein, index: int) -> str:
+def residue_label(protein: ProteinView, index: int) -> str:
     """Chain, name and number, as in "A:ASP129"."""
     chain, name, number, _ = protein.residues[index]
     return f"{chain}:{name}{number}"
 
 
-def residue_molecule(protein: Protein, index: int, tree: cKDTree) -> tuple[Chem.Mol | None, int]:
+def residue_molecule(protein: ProteinView, index: int, tree: cKDTree) -> tuple[Chem.Mol | None, int]:
     """An amino acid with the atoms bonded to it and theirs, bond orders and charges, its own atoms first; their number.
 
     `tree` has the protein's atoms. A metal is its atom. None for other groups, and where RDKit can make no molecule.
@@ -46,7 +46,7 @@ def residue_molecule(protein: Protein, index: int, tree: cKDTree) -> tuple[Chem.
     return mol, len(own)
 
 
-def _bonded(protein: Protein, own: list[int], tree: cKDTree) -> list[int]:
+def _bonded(protein: ProteinView, own: list[int], tree: cKDTree) -> list[int]:
     """Atoms of other amino acids at most two bonds away."""
     found: set[int] = set()
     for edge in (own, None):
@@ -56,11 +56,11 @@ def _bonded(protein: Protein, own: list[int], tree: cKDTree) -> list[int]:
     return sorted(found)
 
 
-def _may_bond(protein: Protein, atom: int) -> bool:
+def _may_bond(protein: ProteinView, atom: int) -> bool:
     return protein.residues[protein.residue_index[atom]][1] in AMINO_ACIDS
 
 
-def _pdb_line(protein: Protein, atom: int) -> str:
+def _pdb_line(protein: ProteinView, atom: int) -> str:
     """ATOM record; chain and number stand for the residue's place in the file, which may be too long for PDB's."""
     index = int(protein.residue_index[atom])
     name, residue = protein.name[atom], protein.residues[index][1]

@@ -23,7 +23,7 @@ from pebble import ProcessExpired, ProcessPool
 from rdkit import Chem, rdBase
 from tqdm import tqdm
 
-from ligandsmith.evaluation.protein import Protein
+from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.tools.failure import ToolFailure
 
 Answer = dict[str, Any] | str  # named plain values (JSON), or why this molecule has none
@@ -34,7 +34,7 @@ class Site:
     """Where molecules are judged: a protein and a reference ligand in it (heavy atoms), as far as they are given."""
 
     name: str = ""
-    protein: Protein | None = None
+    protein: ProteinView | None = None
     reference: Chem.Mol | None = None
 
     def key(self) -> str:

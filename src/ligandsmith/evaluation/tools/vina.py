@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdMolAlign
 
-from ligandsmith.evaluation.protein import Protein
+from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.tools.failure import ToolFailure
 from ligandsmith.evaluation.tools.receptor import receptor_pdbqt
 from ligandsmith.files import atomic_write
@@ -95,7 +95,7 @@ def _box(x: Places, margin: float = MARGIN) -> tuple[Places, Places]:
 
 
 @contextmanager
-def receptor_file(protein: Protein, cache: Path | None = None) -> Iterator[Path]:
+def receptor_file(protein: ProteinView, cache: Path | None = None) -> Iterator[Path]:
     """The receptor's PDBQT file: kept in `cache` and written if it is not there; without `cache`, gone afterwards."""
     if cache is None:
         with tempfile.TemporaryDirectory(prefix="ligandsmith-") as folder:
@@ -111,7 +111,7 @@ def receptor_file(protein: Protein, cache: Path | None = None) -> Iterator[Path]
     yield path
 
 
-def receptor_key(protein: Protein) -> str:
+def receptor_key(protein: ProteinView) -> str:
     """Changes with the atoms, their names and coordinates, and with the rules of typing."""
     digest = hashlib.sha256(RECEPTOR_RULES.encode())
     digest.update(protein.element.tobytes() + protein.x.tobytes() + protein.residue_index.tobytes())

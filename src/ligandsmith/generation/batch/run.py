@@ -16,8 +16,9 @@ from ligandsmith.generation.batch.progress import Plan, Progress
 from ligandsmith.generation.batch.results import FAILURES_FILE, MANIFEST_FILE, RUN_FILE, read_run, write_results
 from ligandsmith.generation.batch.tasks import UnitWork
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.options import GenerationOptions
+from ligandsmith.generation.options import sampling_config, size_range
 from ligandsmith.generation.output import identity_of, refuse_other, write_json
+from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.engines import ENGINES
 
 
@@ -73,13 +74,13 @@ def _absolute(checkpoint: str) -> str:
 def _run_identity(generator: LigandGenerator, request: ManyRequest) -> dict[str, Any]:
     """What decides the molecules and is the same for all pockets. Raises LigandsmithError."""
     options = request.options
-    options.size_range()  # refused before anything is written
+    size_range(options)  # refused before anything is written
     return {
         "checkpoint": generator.checkpoint_hash,
         "seed": options.seed,
         "num_atoms": options.num_atoms,
         "add_hs": options.add_hs,
-        "sampling": asdict(options.sampling(generator.config.sampling)),
+        "sampling": asdict(sampling_config(options, generator.config.sampling)),
         "chunk": request.chunk,
     }
 

@@ -18,8 +18,8 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.options import GenerationOptions
 from ligandsmith.generation.output import RECORD_END, identity_of, records_of, rows_of
+from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.devices import usable_device
 from ligandsmith.records import GeneratedLigand, Pocket
 

@@ -1,0 +1,116 @@
+"""The commands that make and change data sets: `prepare`, `split`, `conformers`, `properties`, `pseudo-complexes`."""
+
+# ruff: noqa: PLC0415 - imports inside the commands
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ligandsmith.cli.arguments import positive, probability, say, whole
+
+
+def _say_counts(manifest: Any, kind: str, what: str) -> None:
+    """The number of records, and the number of rejected ones by reason."""
+    say(f"{manifest.counts.get(kind, 0)} {what}")
+    for reason, count in manifest.rejection_counts().items():
+        say(f"  {count} refused: {reason}")
+
+
+def prepare_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `prepare`."""
+    parser.add_argument("source", type=Path, help="folder of complexes, or a CSV with id, protein, ligand")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: %(default)s)")
+    parser.add_argument("--split_file", type=Path, metavar="PATH", help="CSV with id, split")
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Read complexes and write a data set."""
+    from ligandsmith.data.preparation import PrepareOptions, prepare
+
+    manifest = prepare(args.source, args.out, PrepareOptions(workers=args.workers, split_file=args.split_file))
+    _say_counts(manifest, "complexes", f"complexes written to {args.out}")
+
+
+def split_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `split`."""
+    add = parser.add_argument
+    add("data", type=Path, help="data set folder")
+    add(
+        "--by",
+        choices=["sequence", "scaffold", "random", "file"],
+        default="sequence",
+        help="what keeps records together (default: %(default)s)",
+    )
+    add(
+        "--identity",
+        type=probability,
+        default=0.3,
+        metavar="X",
+        help="maximum sequence identity between splits, 0 to 1 (default: %(default)s)",
+    )
+    add("--seed", type=whole, default=0, metavar="N", help="random seed (default: %(default)s)")
+    add("--file", type=Path, metavar="PATH", help="CSV with id, split, for --by file")
+
+
+def split(args: argparse.Namespace) -> None:
+    """Split a data set and report leakage."""
+    from ligandsmith.data.splitting import split_dataset
+
+    say(*split_dataset(args.data, args.by, args.identity, seed=args.seed, file=args.file).lines())
+
+
+def conformers_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `conformers`."""
+    parser.add_argument("smiles", type=Path, help="one SMILES and optional name per line, also .gz")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: %(default)s)")
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="random seed (default: %(default)s)")
+
+
+def conformers(args: argparse.Namespace) -> None:
+    """Embed molecules in 3D and write a data set of ligands."""
+    from ligandsmith.data.conformers import EmbedOptions, embed_conformers
+
+    manifest = embed_conformers(args.smiles, args.out, EmbedOptions(seed=args.seed, workers=args.workers))
+    _say_counts(manifest, "ligands", f"conformers written to {args.out}")
+
+
+def properties_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `properties`."""
+    parser.add_argument("data", type=Path, help="data set folder")
+
+
+def properties(args: argparse.Namespace) -> None:
+    """Compute QED, SA and logP of a data set's ligands."""
+    from ligandsmith.data.dataset import add_properties, open_dataset
+    from ligandsmith.data.properties import FILE
+
+    count = add_properties(open_dataset(args.data))
+    say(f"properties of {count} ligands written to {args.data / FILE}")
+
+
+def pseudo_complexes_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `pseudo-complexes`."""
+    add = parser.add_argument
+    add("source", type=Path, help="a protein file, or a folder of protein files or of folders with one each")
+    add("--out", type=Path, required=True, help="folder of the new data set")
+    add(
+        "--per_protein",
+        type=positive,
+        default=50,
+        metavar="N",
+        help="maximum number per protein of each kind (default: %(default)s)",
+    )
+    add("--licence", default="", help="licence of the proteins, written into every record")
+    add("--seed", type=whole, default=0, metavar="N", help="random seed (default: %(default)s)")
+
+
+def pseudo_complexes(args: argparse.Namespace) -> None:
+    """Cut peptides and side chains out of proteins as a data set for pre-training (ProFSA; Gao et al. 2024)."""
+    from ligandsmith.data.pseudo.complexes import CutOptions
+    from ligandsmith.data.pseudo.dataset import write_pseudo_complexes
+
+    options = CutOptions(per_protein=args.per_protein, seed=args.seed)
+    manifest = write_pseudo_complexes(args.source, args.out, options, args.licence)
+    _say_counts(manifest, "complexes", f"pseudo-complexes written to {args.out}")

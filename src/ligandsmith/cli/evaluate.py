@@ -1,0 +1,113 @@
+"""The commands `evaluate`, `report` and `export`."""
+
+# ruff: noqa: PLC0415 - imports inside the commands
+
+import argparse
+import sys
+from pathlib import Path
+
+from ligandsmith.cli.arguments import positive, say, whole
+from ligandsmith.errors import LigandsmithError
+
+
+def evaluate_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `evaluate`."""
+    add = parser.add_argument
+    add("ligands", type=Path, help="SDF, folder with an SDF per pocket, manifest .csv, or result file .pt")
+    add(
+        "--protein", type=Path, metavar="PATH", help="PDB or mmCIF; for several pockets a folder with a file per pocket"
+    )
+    add("--ligand", type=Path, metavar="PATH", help="reference ligand (SDF); for several pockets a folder")
+    add(
+        "--requested",
+        type=positive,
+        metavar="N",
+        help="number of requested molecules per pocket (default: samples.json)",
+    )
+    add("--known", type=Path, metavar="PATH", help="SMILES or SDF of known molecules, for novelty")
+    add(
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="folder of the results (default: that of the SDF, or FOLDER/evaluation)",
+    )
+    tools = parser.add_argument_group("tools")
+    tools.add_argument(
+        "--protocol",
+        default="quick",
+        help="quick, crossdocked-v1, or none: only metrics without slow tools (default: %(default)s)",
+    )
+    tools.add_argument(
+        "--tools",
+        nargs="+",
+        metavar="TOOL",
+        help="run only these tools of the protocol: posebusters strain interactions vina",
+    )
+    tools.add_argument("--no-posebusters", dest="no_posebusters", action="store_true", help="do not run PoseBusters")
+    tools.add_argument("--dock", action="store_true", help="also dock with Vina, whatever the protocol is")
+    tools.add_argument("--exhaustiveness", type=positive, metavar="N", help="of docking (default: the protocol's)")
+    tools.add_argument("--seed", type=whole, metavar="N", help="random seed of docking (default: the protocol's)")
+    scale = parser.add_argument_group("scale")
+    scale.add_argument(
+        "--workers",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes, or Ray tasks at a time (default: %(default)s)",
+    )
+    scale.add_argument(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="processes of this machine, or a Ray task per pocket (default: %(default)s)",
+    )
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Score molecules of any method."""
+    from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
+    from ligandsmith.evaluation.output import results_folder, summary_table, write_evaluation
+    from ligandsmith.evaluation.protocols import adapted
+
+    out = args.out or results_folder(args.ligands)
+    changes = {"exhaustiveness": args.exhaustiveness, "seed": args.seed}
+    without = {"posebusters"} if args.no_posebusters else set()
+    protocol = adapted(args.protocol, args.tools, without, args.dock, **changes)
+    options = EvaluationOptions(protocol, None, out / "answers", args.workers, " ".join(sys.argv), args.engine)
+    evaluation = evaluate(args.ligands, args.protein, args.ligand, args.requested, args.known, options)
+    write_evaluation(evaluation, out)
+    say(summary_table(evaluation))
+    print(f"written: {out / 'per_molecule.csv'}, {out / 'summary.json'}; see it with: ligandsmith report {out}")
+
+
+def report_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `report`."""
+    parser.add_argument("folder", type=Path, help="results of `ligandsmith evaluate`, or the folder of a training run")
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write an HTML page of an evaluation or of a training run."""
+    from ligandsmith.evaluation.report.page import write_report
+    from ligandsmith.evaluation.report.training import training_report
+
+    trained = any(args.folder.glob("*_history.json")) and not (args.folder / "summary.json").exists()
+    print(f"written: {training_report(args.folder) if trained else write_report(args.folder)}")
+
+
+def export_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `export`."""
+    parser.add_argument("checkpoint", type=Path, help="best_denoiser.pt, best_model.pt or a VAE's")
+    parser.add_argument("--out", type=Path, required=True, help="folder of model.safetensors, config.json, README.md")
+    parser.add_argument("--card", type=Path, metavar="PATH", help="model card (default: made from the checkpoint)")
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write a checkpoint as safetensors, configuration and model card."""
+    from ligandsmith.checkpoints.export import export
+    from ligandsmith.checkpoints.files import load_checkpoint
+
+    try:
+        card = "" if args.card is None else args.card.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise LigandsmithError(f"--card {args.card}: not a text file in UTF-8; give a Markdown file") from None
+    print("written:", *export(load_checkpoint(args.checkpoint), args.out, card))

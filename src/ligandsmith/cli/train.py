@@ -1,0 +1,127 @@
+"""The commands `train-vae`, `train-denoiser` and `train-all`, behind the scripts of the same names."""
+
+# ruff: noqa: PLC0415 - imports inside the commands
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ligandsmith.cli.arguments import add_options, explicit, preset_name, say, whole, with_flags
+from ligandsmith.config import Config, DiffusionConfig, SamplingConfig, load_config, override, preset
+from ligandsmith.options import DataOptions, Hardware, TrainOptions
+
+# Flags that stand for one field of the configuration: they override --set, which overrides --config and the preset.
+CONFIG_FLAGS = {"cfg_dropout_prob": "diffusion", "cfg_scale": "sampling"}
+TRAIN_FLAGS = (
+    "run_dir", "resume", "init_from", "max_steps", "max_minutes", "patience", "accumulate", "pair_budget", "seed",
+    "validation_interval",
+)  # fmt: skip
+
+
+def _common_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
+    parser.set_defaults(default_batch_size=batch_size)
+    contract = parser.add_argument_group("training")
+    add_options(contract, DataOptions, ["batch_size"], DataOptions(batch_size=batch_size))
+    add_options(contract, TrainOptions, ["learning_rate", "num_epochs", "save_interval"])
+    add_options(contract, DataOptions, ["num_workers"])
+    add_options(contract, TrainOptions, TRAIN_FLAGS)
+    add_options(parser.add_argument_group("hardware"), Hardware, [
+        "device", "use_amp", "cpu_bf16", "threads", "gradient_checkpointing",
+    ])  # fmt: skip
+    add_options(parser.add_argument_group("data"), DataOptions, ["data", "split_file", "limit"])
+    model = parser.add_argument_group(
+        "model", "Precedence: a flag, then --set, then --config, then the preset, then the default."
+    )
+    add = model.add_argument
+    add("--preset", type=preset_name, default="small", help="tiny, small, base, large or origin (default: %(default)s)")
+    add("--config", type=Path, metavar="PATH", help="YAML or JSON file with values that override the preset")
+    add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override one value; repeatable")
+
+
+def _diffusion_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("diffusion")
+    add_options(group, DiffusionConfig, ["cfg_dropout_prob"])
+    add_options(group, SamplingConfig, ["cfg_scale"])
+    group.add_argument("--complexes_only", action="store_true", help="do not train on ligands without a pocket")
+    add_options(group, DataOptions, ["ligands_per_complex"])
+
+
+def configuration(args: argparse.Namespace) -> Config:
+    """The configuration of a run: flag > --set > --config > preset > default. Raises LigandsmithError."""
+    config = preset(args.preset)
+    if args.config is not None:
+        config = load_config(config, args.config)
+    config = override(config, args.set)
+    for name, section in CONFIG_FLAGS.items():
+        if changes := explicit(args, [name]):
+            config = replace(config, **{section: replace(getattr(config, section), **changes)})
+    return config
+
+
+def train_request(args: argparse.Namespace) -> Any:
+    """The training run that parsed flags stand for. Raises LigandsmithError."""
+    from ligandsmith.training.options import Request
+
+    data = with_flags(DataOptions(batch_size=args.default_batch_size), args)
+    if getattr(args, "complexes_only", False):
+        data = replace(data, ligand_only=False)
+    if getattr(args, "cuda_graphs", False):
+        data = replace(data, static_shapes=True)
+    train, hardware = with_flags(TrainOptions(), args), with_flags(Hardware(), args)
+    return Request(configuration(args), data, train, hardware, getattr(args, "cache_latents", False))
+
+
+def train_vae_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `train-vae`."""
+    parser.add_argument("--model_type", required=True, choices=["ligand", "protein"], help="the VAE to train")
+    _common_flags(parser, batch_size=32)
+
+
+def train_vae(args: argparse.Namespace) -> None:
+    """Train the ligand or the protein VAE."""
+    from ligandsmith.training import stages
+
+    stages.train_vae(args.model_type, train_request(args))
+
+
+def train_denoiser_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `train-denoiser`."""
+    add = parser.add_argument
+    add("--ligand_vae_path", type=Path, metavar="PATH", help="frozen ligand VAE; without it, one is trained too")
+    add("--protein_vae_path", type=Path, metavar="PATH", help="frozen protein VAE; without it, one is trained too")
+    add("--cache_latents", action="store_true", help="encode every pocket once with the frozen protein VAE")
+    add("--cuda_graphs", action="store_true", help="on a GPU: capture steps as CUDA graphs and replay them")
+    _common_flags(parser, batch_size=16)
+    _diffusion_flags(parser)
+
+
+def train_denoiser(args: argparse.Namespace) -> None:
+    """Train the diffusion model."""
+    from ligandsmith.training import stages
+
+    stages.train_denoiser(train_request(args), args.ligand_vae_path, args.protein_vae_path)
+
+
+def train_all_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `train-all`."""
+    add_options(parser, Hardware, ["num_gpus", "num_nodes"])
+    parser.add_argument("--num_samples", type=whole, default=4, metavar="N",
+                        help="ligands sampled at the end; 0: none (default: %(default)s)")  # fmt: skip
+    _common_flags(parser, batch_size=16)
+    _diffusion_flags(parser)
+
+
+def train_all(args: argparse.Namespace) -> None:
+    """Train both VAEs and the diffusion model together, then sample ligands for a validation pocket."""
+    from ligandsmith.cli.final_samples import sample_after_training
+    from ligandsmith.evaluation.evaluate import evaluate
+    from ligandsmith.evaluation.output import summary_table
+    from ligandsmith.training import stages
+
+    request = train_request(args)
+    if not stages.train_all(request).is_main or not args.num_samples:
+        return
+    checkpoint = request.train.run_dir / "best_model.pt"
+    for name, (sdf, lines) in sample_after_training(request, checkpoint, args.num_samples).items():
+        say(f"Samples for a validation pocket, {name}: {sdf}", *lines, summary_table(evaluate(sdf)))
