@@ -46,7 +46,7 @@ gates: $(READY)
 	$(BIN)/python -m pytest -m gate
 
 bench: $(READY)
-	$(BIN)/python benchmarks/run_all.py
+	$(BIN)/python -m benchmarks run_all
 
 docs: $(READY)
 	$(BIN)/python scripts/write_metrics_page.py

@@ -1,7 +1,7 @@
 """Cost of whole commands, `prepare` and `generate`, in a process of their own; the last line is JSON.
 
-`python benchmarks/commands.py prepare --num 20` prepares copies of an example complex;
-`python benchmarks/commands.py generate --num 20` makes ligands for its pocket with the shipped weights.
+`python -m benchmarks commands prepare --num 20` prepares copies of an example complex;
+`python -m benchmarks commands generate --num 20` makes ligands for its pocket with the shipped weights.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import report
+from benchmarks.measure import report
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "complexes" / "7off"
 

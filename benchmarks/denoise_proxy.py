@@ -29,13 +29,13 @@ from ligandsmith.data.transforms import to_frame
 from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.rng import step_seeds
 from ligandsmith.models.backbones import BLOCKS
-from ligandsmith.models.layers import RadialBasis, dense_edges
+from ligandsmith.models.layers import RadialBasis, RadialLinear, dense_edges
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.records import Complex
 from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.losses import bonded_pairs, distance_error
 from ligandsmith.training.optim import make_optimizer
-from ligandsmith.training.vae_losses import LigandVAETraining
+from ligandsmith.training.vae_losses import VAETraining
 
 NOISE = 0.15  # Å per axis
 WIDTH, EDGE_WIDTH, LAYERS = 96, 48, 4
@@ -71,7 +71,7 @@ class ProxyNetwork(nn.Module):
     def __init__(self, block: str, latent_width: int) -> None:
         super().__init__()
         self.embedding = nn.Linear(latent_width, WIDTH)
-        self.pair_embedding = nn.Linear(RadialBasis.SIZE, EDGE_WIDTH)
+        self.pair_embedding = RadialLinear(EDGE_WIDTH)
         self.blocks = nn.ModuleList(BLOCKS[block](BlockConfig(WIDTH, EDGE_WIDTH)) for _ in range(LAYERS))
         self.basis = RadialBasis()
 
@@ -79,9 +79,8 @@ class ProxyNetwork(nn.Module):
         """x [B, N, 3] Å, z_h [B, N, Z] -> coordinates [B, N, 3] Å."""
         s, pair = self.embedding(z_h), None
         for block in self.blocks:
-            edges = dense_edges(x, mask)
-            basis = self.basis(edges.distance)
-            s, move, pair = block(s, None, edges, basis, self.pair_embedding(basis) if pair is None else pair)
+            edges = dense_edges(x, mask, self.basis)
+            s, move, pair = block(s, None, edges, self.pair_embedding(edges.radial) if pair is None else pair)
             x = x + move * mask.unsqueeze(-1)
         return x
 
@@ -152,8 +151,8 @@ def run_block(block: str, molecules: tuple[Molecules, Molecules], arguments: arg
 
     def loss(step: int, indices: list[int]) -> Tensor:
         ligand, z_h = training.batch(indices)
-        keys = step_seeds(arguments.seed, step, len(indices), (0, 1), torch.device("cpu")).molecules
-        noised = ligand.x + NOISE * rng.normal(keys, "x", ligand.x.shape[1:])
+        seeds = step_seeds(arguments.seed, step, len(indices), (0, 1), torch.device("cpu"))[0]
+        noised = ligand.x + NOISE * rng.normal(seeds, "x", ligand.x.shape[1:])
         x = network(noised, z_h, ligand.mask)
         lengths = torch.stack([distance_error(x, ligand.x, pairs).mean() for pairs in bonded_pairs(ligand.bonds)])
         mse = squared_error(x, ligand) / (3 * ligand.mask.sum())
@@ -180,12 +179,12 @@ def trained_vae(path: Path | None, records: list[Complex], seconds: float) -> Li
     LOG.info("no checkpoint of a ligand VAE: training one for %.0f s", seconds)
     torch.manual_seed(0)
     vae = LigandVAE(config, VOCABULARY)
-    training = LigandVAETraining(vae)
+    training = VAETraining(vae, "ligand")
 
     def loss(step: int, indices: list[int]) -> Tensor:
         batch = collate([records[i] for i in indices], VOCABULARY)
-        keys = step_seeds(0, step, len(indices), (0, 1), torch.device("cpu"))
-        return training(batch, keys, torch.full((len(indices),), 1 / len(indices))).total
+        seeds = step_seeds(0, step, len(indices), (0, 1), torch.device("cpu"))
+        return training(batch, *seeds, torch.full((len(indices),), 1 / len(indices))).total
 
     sampler = BucketSampler(np.array([r.ligand.num_atoms for r in records]), 16, seed=0)
     train(vae, sampler, loss, make_optimizer(vae, OptimizerConfig(), 3e-3), seconds)

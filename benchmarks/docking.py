@@ -1,13 +1,12 @@
 """CPU seconds of Vina on an example complex: receptor, maps, score and minimisation, docking; prints a JSON line.
 
-`python benchmarks/docking.py --complex 3ln1 --exhaustiveness 8`
+`python -m benchmarks docking --complex 3ln1 --exhaustiveness 8`
 """
 
 import argparse
 from pathlib import Path
 
-from measure import peak_gib, repeat, report
-
+from benchmarks.measure import peak_gib, repeat, report
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.evaluation.protein import load_protein
 from ligandsmith.evaluation.tools.receptor import receptor_pdbqt

@@ -1,6 +1,6 @@
 """Time of evaluating many molecules of one pocket, everything but docking; the last line printed is JSON.
 
-`python benchmarks/evaluation.py --num 1000 --workers 2`
+`python -m benchmarks evaluation --num 1000 --workers 2`
 
 The molecules are ligands of the data set (crystal poses), moved to the place of the pocket's own ligand: real molecules
 of real sizes, most of which clash there.
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import report
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from benchmarks.measure import report
 from ligandsmith.chem.builder import BuiltLigand, build_molecule
 from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.data.dataset import ComplexDataset

@@ -1,16 +1,16 @@
 """Completing fragments of the ligands of validation complexes, one JSON line.
 
 Of each ligand a part between bonds outside of rings is given, drawn as in training; the whole has the reference's size.
-`python benchmarks/fragments.py --checkpoint small --pockets 12 --num 4`
+`python -m benchmarks fragments --checkpoint small --pockets 12 --num 4`
 """
 
 import argparse
 
 import numpy as np
 import torch
-from measure import cpu_seconds, report
 from rdkit import Chem, rdBase
 
+from benchmarks.measure import cpu_seconds, report
 from ligandsmith.chem.fragment import CHANGED
 from ligandsmith.chem.plausibility import PLAUSIBLE, plausibility_score
 from ligandsmith.chem.surroundings import PocketAtoms

@@ -1,6 +1,6 @@
 """Quality against sampler, steps, guidance, noise and candidates: one table for each, and a JSON line.
 
-`python benchmarks/frontier.py --checkpoint small --out /tmp/frontier`
+`python -m benchmarks frontier --checkpoint small --out /tmp/frontier`
 Each row is a run of `quality.py` on the same validation pockets with the same seed.
 """
 
@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import run_all
-from measure import report
-from performance_page import table
+from benchmarks import run_all
+from benchmarks.measure import report
+from benchmarks.performance_page import table
 
 TABLES = {
     "sampler and steps": [

@@ -1,6 +1,6 @@
 """Training steps, network calls and whole ligands on a GPU; a JSON line for each, wall time between synchronisations.
 
-`python benchmarks/gpu.py --parts machine train call generate` (the shipped weights; the cost does not depend on them)
+`python -m benchmarks gpu --parts machine train call generate` (the shipped weights; the cost does not depend on them)
 """
 
 import argparse
@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from measure import report
-from meter import counted_gflop
-from own import Step, synthetic_batch, training_module, with_latents
 
+from benchmarks.measure import report
+from benchmarks.meter import counted_gflop
+from benchmarks.own import Step, synthetic_batch, training_module, with_latents
 from ligandsmith.batches import ComplexBatch
 from ligandsmith.checkpoints.files import load_checkpoint
 from ligandsmith.config import Config, from_dict
@@ -26,7 +26,7 @@ from ligandsmith.diffusion.process import NoisyLigand, coefficients
 from ligandsmith.diffusion.rng import make_seeds, step_seeds
 from ligandsmith.generation.generator import load, shipped_weights
 from ligandsmith.generation.site import read_pocket
-from ligandsmith.training.cudagraphs import GraphedStep
+from ligandsmith.training.cudagraphs import CapturedStep
 from ligandsmith.training.losses import DiffusionTraining
 from ligandsmith.training.optim import MuonAdamW, make_optimizer
 
@@ -81,15 +81,15 @@ def training_step(config: Config, batch: ComplexBatch, way: str) -> Step:
     if way == "graphs":
         assert isinstance(optimizer, MuonAdamW)
         fabric = Fabric(accelerator="cuda", devices=1, precision="bf16-mixed")
-        graphed = GraphedStep(module, optimizer, 1.0, fabric)
+        graphed = CapturedStep(module, optimizer, 1.0, fabric)
         ready = pad_to_static_shapes(batch)
         return lambda: graphed(ready, step_seeds(0, next(steps), size, (0, 1), torch.device("cpu")), 1e-4)
     batch = replace(batch, num_with_pocket=None)
-    share = torch.full((size,), 1 / size, device=CUDA)
+    weight = torch.full((size,), 1 / size, device=CUDA)
 
     def step() -> None:
         with torch.autocast("cuda", torch.bfloat16) if way == "bf16" else nullcontext():
-            loss = module(batch.to(CUDA), step_seeds(0, next(steps), size, (0, 1), CUDA), share)
+            loss = module(batch.to(CUDA), *step_seeds(0, next(steps), size, (0, 1), CUDA), weight)
         loss.objective.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
@@ -127,15 +127,15 @@ def call(num: int, repeats: int) -> None:
     pocket, _ = read_pocket(EXAMPLE / "protein.pdb.gz", EXAMPLE / "ligand.sdf")
     latents, _ = generator.encode(pocket)
     model = generator.model
-    keys = model.denoiser.project_pocket(latents)
+    kv = model.denoiser.project_pocket(latents)
     mask = torch.ones(num, 28, dtype=torch.bool, device=CUDA)
     t = torch.full((num,), 0.5, device=CUDA)
     c = coefficients(model.schedule, t, "f")
     z = model.denoiser.layout.noise(make_seeds(0, torch.arange(num, device=CUDA), device=CUDA), "start", mask)
     noisy = NoisyLigand(z, mask, t, t, c, c, model.stats.scale_x, z)
     null = torch.zeros(num, dtype=torch.bool, device=CUDA)
-    taken = seconds(lambda: model.denoiser(noisy, keys, null), repeats, 5)
-    report(benchmark="gpu_call", num=num, call_s=taken, **kernels(lambda: model.denoiser(noisy, keys, null)))
+    taken = seconds(lambda: model.denoiser(noisy, kv, null), repeats, 5)
+    report(benchmark="gpu_call", num=num, call_s=taken, **kernels(lambda: model.denoiser(noisy, kv, null)))
 
 
 def generate(num: int, repeats: int) -> None:

@@ -1,6 +1,6 @@
 """Upper bound on -log p(ligand | pocket, N) of a checkpoint on the validation complexes, in nats; prints a JSON line.
 
-`python benchmarks/likelihood.py --checkpoint tiny`
+`python -m benchmarks likelihood --checkpoint tiny`
 A metric beside the training loss, with its four terms; not on the loss's scale. `shuffled` is the same with each ligand
 in the pocket of another complex: the difference is what the model has learned about fitting pockets.
 """
@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from measure import report
 
+from benchmarks.measure import report
 from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame

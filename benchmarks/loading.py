@@ -1,6 +1,6 @@
 """Complexes per second from Parquet shards, for data sets of 1,000 to 1,000,000 records; the last line is JSON.
 
-`python benchmarks/loading.py --records 1000 100000 1000000`
+`python -m benchmarks loading --records 1000 100000 1000000`
 A data set of any size is simulated by naming one shard of synthetic complexes as often as needed; each naming is opened
 on its own, and its row groups are read and decoded anew. Rates: `in_order` reads the records one after the other,
 `random` reads uniformly drawn ones (each costs a row group unless that is in memory), `training` reads in the order
@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import peak_gib, report, synthetic_complex
-from meter import timed
 
+from benchmarks.measure import peak_gib, report, synthetic_complex
+from benchmarks.meter import timed
 from ligandsmith.config import preset
 from ligandsmith.data.collate import WINDOW, BucketSampler, FramedDataset, collate
 from ligandsmith.data.shards import ShardReader, ShardWriter

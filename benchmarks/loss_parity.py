@@ -1,6 +1,6 @@
 """Train and validation loss of one model state, by one code path, on equally many records; prints JSON lines.
 
-`python benchmarks/loss_parity.py --checkpoint src/ligandsmith/weights/denoiser_tiny.pt`
+`python -m benchmarks loss_parity --checkpoint src/ligandsmith/weights/denoiser_tiny.pt`
 "Train" records are treated as validation records are (no augmentation), so that the difference is generalisation alone.
 """
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure import report
 
+from benchmarks.measure import report
 from ligandsmith.checkpoints.files import averaged_vae_state, load_checkpoint
 from ligandsmith.config import Config, from_dict
 from ligandsmith.data.collate import collate
@@ -21,7 +21,7 @@ from ligandsmith.diffusion.rng import step_seeds
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.structure.vocabulary import Vocabulary
 from ligandsmith.training.losses import DiffusionTraining
-from ligandsmith.training.vae_losses import LigandVAETraining, PocketVAETraining
+from ligandsmith.training.vae_losses import VAETraining
 
 BATCH = 8
 
@@ -34,13 +34,12 @@ def training_module(path: Path) -> tuple[torch.nn.Module, Config, Vocabulary]:
     if content["kind"].endswith("_vae"):
         name = content["kind"].removesuffix("_vae")
         vaes[name].load_state_dict(averaged_vae_state(content, name))
-        training = LigandVAETraining if name == "ligand" else PocketVAETraining
-        return training(vaes[name]), config, vocabulary  # type: ignore[arg-type]
+        return VAETraining(vaes[name], name), config, vocabulary
     for name in vaes:
         vaes[name].load_state_dict(averaged_vae_state(content, name))
     model = DiffusionModel(config)
     model.load_state_dict(content["diffusion_state"])
-    return DiffusionTraining(model, vaes, frozenset({"ligand", "protein"})), config, vocabulary
+    return DiffusionTraining(model, vaes, {}), config, vocabulary
 
 
 def _shuffle_gap(module: torch.nn.Module, config: Config, vocabulary: Vocabulary, normal: float) -> None:
@@ -51,8 +50,10 @@ def _shuffle_gap(module: torch.nn.Module, config: Config, vocabulary: Vocabulary
     losses = []
     for number, begin in enumerate(range(0, len(records), BATCH)):
         chunk = swapped[begin : begin + BATCH]
-        keys = step_seeds(7, number, len(chunk), (0, 1), torch.device("cpu"))
-        losses.append(module(collate(chunk, vocabulary), keys, torch.full((len(chunk),), 1 / len(chunk))).per_molecule)
+        seeds = step_seeds(7, number, len(chunk), (0, 1), torch.device("cpu"))
+        losses.append(
+            module(collate(chunk, vocabulary), *seeds, torch.full((len(chunk),), 1 / len(chunk))).per_molecule
+        )
     shuffled = float(torch.cat(losses).mean())
     report(benchmark="pocket_shuffle", n=len(records), normal=normal, shuffled=shuffled, gap=shuffled - normal)
 
@@ -76,8 +77,8 @@ def main() -> None:
             for number, begin in enumerate(range(0, count, BATCH)):
                 records = [to_frame(data[int(i)], config.pocket) for i in chosen[begin : begin + BATCH]]
                 n = len(records)
-                keys = step_seeds(7, number, n, (0, 1), torch.device("cpu"))
-                losses.append(module(collate(records, vocabulary), keys, torch.full((n,), 1 / n)).per_molecule)
+                seeds = step_seeds(7, number, n, (0, 1), torch.device("cpu"))
+                losses.append(module(collate(records, vocabulary), *seeds, torch.full((n,), 1 / n)).per_molecule)
             values = torch.cat(losses)
             means[mode, split] = values
             report(

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from meter import counted_gflop, cpu_seconds, matmul_rate, peak_gib, repeat
 
+from benchmarks.meter import counted_gflop, cpu_seconds, matmul_rate, peak_gib, repeat
 from ligandsmith.config import Config
 from ligandsmith.records import Complex, Ligand, Pocket
 from ligandsmith.structure.vocabulary import ATOM_NAMES, RESIDUES

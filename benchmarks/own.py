@@ -9,10 +9,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from measure import synthetic_complex
-from meter import serve
 from torch import nn
 
+from benchmarks.measure import synthetic_complex
+from benchmarks.meter import serve
 from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import Config, preset
 from ligandsmith.data.collate import collate
@@ -25,7 +25,7 @@ from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.gradient_checkpointing import enable_gradient_checkpointing
 from ligandsmith.training.losses import DiffusionTraining, encoded_pocket
 from ligandsmith.training.optim import make_optimizer
-from ligandsmith.training.vae_losses import LigandVAETraining, PocketVAETraining
+from ligandsmith.training.vae_losses import VAE_LOSSES, VAETraining
 
 MODELS = ("ligand_vae", "protein_vae", "denoiser", "joint")
 Step = Callable[[], Any]
@@ -52,11 +52,10 @@ def training_module(model: str, config: Config) -> nn.Module:
     """What `train_vae.py`, `train_denoiser.py` (VAEs frozen) and `train_all.py` train."""
     vaes = build_vaes(config, VOCABULARY)
     if model == "ligand_vae":
-        return LigandVAETraining(vaes["ligand"])  # type: ignore[arg-type]
+        return VAETraining(vaes["ligand"], "ligand")
     if model == "protein_vae":
-        return PocketVAETraining(vaes["protein"])  # type: ignore[arg-type]
-    frozen = frozenset({"ligand", "protein"}) if model == "denoiser" else frozenset()
-    return DiffusionTraining(DiffusionModel(config), vaes, frozen)
+        return VAETraining(vaes["protein"], "protein")
+    return DiffusionTraining(DiffusionModel(config), vaes, {} if model == "denoiser" else VAE_LOSSES)
 
 
 def training_step(module: nn.Module, config: Config, batch: ComplexBatch, checkpointing: bool = False) -> Step:
@@ -65,12 +64,12 @@ def training_step(module: nn.Module, config: Config, batch: ComplexBatch, checkp
         enable_gradient_checkpointing(module)
     optimizer = make_optimizer(module, config.optimizer, 1e-4)
     size = len(batch.ligand.x)
-    share = torch.full((size,), 1 / size)
+    weight = torch.full((size,), 1 / size)
     steps = iter(range(1_000_000))
 
     def step() -> None:
-        loss = module(batch, step_seeds(0, next(steps), size, (0, 1), torch.device("cpu")), share)
-        (loss.total if loss.objective is None else loss.objective).backward()
+        loss = module(batch, *step_seeds(0, next(steps), size, (0, 1), torch.device("cpu")), weight)
+        loss.objective.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -92,8 +91,8 @@ def denoising_step(config: Config, batch: int, ligand: int, pocket: int) -> Step
     z = model.denoiser.layout.noise(make_seeds(0, torch.arange(batch)), "start", mask)
     noisy = NoisyLigand(z, mask, times, times, c, c, model.stats.scale_x, z)
     with torch.inference_mode():
-        keys = model.denoiser.project_pocket(site)
-    return torch.inference_mode()(lambda: model.denoiser(noisy, keys, torch.zeros(batch, dtype=torch.bool)))
+        kv = model.denoiser.project_pocket(site)
+    return torch.inference_mode()(lambda: model.denoiser(noisy, kv, torch.zeros(batch, dtype=torch.bool)))
 
 
 def generator(config: Config) -> LigandGenerator:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from meter import serve
 from torch import Tensor
+
+from benchmarks.meter import serve
 
 Step = Callable[[], Any]
 Steps = tuple[torch.nn.Module, Step, Step]  # the model, a training step, a denoising step

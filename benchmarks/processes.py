@@ -1,6 +1,6 @@
 """How far data-parallel training scales: message sizes of the presets, an all-reduce measured here, and a model.
 
-`python benchmarks/processes.py --compute_ms 60 --bandwidth 20 --processes 2`
+`python -m benchmarks processes --compute_ms 60 --bandwidth 20 --processes 2`
 
 Step of P processes = compute of one process + exchange, which comes after the backward pass, so that a process that
 runs out of memory can do its batch anew. A ring all-reduce moves 2 (P - 1) / P times the gradients through every link.
@@ -16,8 +16,8 @@ import time
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from measure import report
 
+from benchmarks.measure import report
 from ligandsmith.config import PRESETS, preset
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.structure.vocabulary import VOCABULARY

@@ -1,15 +1,16 @@
 """The operations that a training or a sampling step spends its time on, as a markdown table; the last line is JSON.
 
-`python benchmarks/profile_model.py train --batch 8`, `python benchmarks/profile_model.py sample --batch 20`
+`python -m benchmarks profile_model train --batch 8`, `python -m benchmarks profile_model sample --batch 20`
 Self time of each operation by torch.profiler, which counts wall time: run it on an idle core, or compare shares only.
 """
 
 import argparse
 
 import torch
-from measure import report, size_flags
-from own import MODELS, Step, configuration, denoising_step, synthetic_batch, training_module, training_step
 from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.measure import report, size_flags
+from benchmarks.own import MODELS, Step, configuration, denoising_step, synthetic_batch, training_module, training_step
 
 CALLS = 4
 

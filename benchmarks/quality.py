@@ -1,6 +1,6 @@
 """Quality of a checkpoint on pockets of the validation split; prints the funnel, the evaluator's table and a JSON line.
 
-`python benchmarks/quality.py --checkpoint tiny --pockets 20 --num 5 --out /tmp/quality`
+`python -m benchmarks quality --checkpoint tiny --pockets 20 --num 5 --out /tmp/quality`
 Sizes are those of the reference ligands unless --model_sizes is given. Without --posebusters its checks are not run;
 with it, the checks of the molecule alone are (the data set holds pockets, not whole proteins).
 """
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure import cpu_seconds, report
 from rdkit import Chem
 
+from benchmarks.measure import cpu_seconds, report
 from ligandsmith.chem.plausibility import PLAUSIBLE, plausibility_score
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.chem.surroundings import PocketAtoms

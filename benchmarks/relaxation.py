@@ -1,6 +1,6 @@
 """What relaxation does to crystal poses and to poses with noise, in the pocket and without it; a JSON line for each.
 
-`python benchmarks/relaxation.py COMPLEXES` ; COMPLEXES holds ID/protein.pdb and ID/ligand.sdf. Clashes are pairs of
+`python -m benchmarks relaxation COMPLEXES` ; COMPLEXES holds ID/protein.pdb and ID/ligand.sdf. Clashes are pairs of
 heavy atoms nearer than 0.75 of their van der Waals radii; `contacts` are those of PoseCheck, hydrogens included.
 """
 
@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from measure import report
 from rdkit import Chem
 
+from benchmarks.measure import report
 from ligandsmith.chem.relax import RelaxFailure, relax
 from ligandsmith.evaluation.evaluate import load_reference
 from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein

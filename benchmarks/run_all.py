@@ -1,6 +1,6 @@
 """Run the benchmarks with few repeats and write docs/performance.md: about ten minutes on two idle cores.
 
-`python benchmarks/run_all.py`; with --page_only the page is written anew from benchmarks/results/. Each run has a
+`python -m benchmarks run_all`; with --page_only the page is written anew from benchmarks/results/. Each run has a
 process of its own and one thread. Results against other projects and earlier states come from `vs_peers.py --out` and
 `profile_model.py`, whose JSON lies in benchmarks/results/ too.
 """
@@ -13,28 +13,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from measure import machine
-from performance_page import RESULTS, write_page
+from benchmarks.measure import machine
+from benchmarks.performance_page import RESULTS, write_page
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 RUNS = {
-    "train ligand_vae": "train_step.py --model ligand_vae --batch 8 --repeats 5",
-    "train protein_vae": "train_step.py --model protein_vae --batch 8 --repeats 3",
-    "train denoiser 4": "train_step.py --model denoiser --batch 4 --repeats 5",
-    "train denoiser 8": "train_step.py --model denoiser --batch 8 --repeats 5",
-    "train denoiser 8 cached": "train_step.py --model denoiser --batch 8 --cached --repeats 5",
-    "train denoiser 8 checkpointing": "train_step.py --model denoiser --batch 8 --gradient_checkpointing --repeats 3",
-    "train joint": "train_step.py --model joint --batch 8 --repeats 3",
-    "train base": "train_step.py --model denoiser --preset base --batch 8 --repeats 3",
-    "sampling": "sampling.py --num 20 --repeats 1",
-    "sampling guided": "sampling.py --num 20 --cfg_scale 1.5 --repeats 1",
-    "sampling base": "sampling.py --num 20 --preset base --repeats 1",
-    "scaling": "scaling.py --repeats 3",
-    "loading": "loading.py",
-    "prepare": "commands.py prepare --num 10",
-    "generate": "commands.py generate --num 20",
-    "profile train": "profile_model.py train --batch 8",
-    "profile sample": "profile_model.py sample --batch 20",
+    "train ligand_vae": "train_step --model ligand_vae --batch 8 --repeats 5",
+    "train protein_vae": "train_step --model protein_vae --batch 8 --repeats 3",
+    "train denoiser 4": "train_step --model denoiser --batch 4 --repeats 5",
+    "train denoiser 8": "train_step --model denoiser --batch 8 --repeats 5",
+    "train denoiser 8 cached": "train_step --model denoiser --batch 8 --cached --repeats 5",
+    "train denoiser 8 checkpointing": "train_step --model denoiser --batch 8 --gradient_checkpointing --repeats 3",
+    "train joint": "train_step --model joint --batch 8 --repeats 3",
+    "train base": "train_step --model denoiser --preset base --batch 8 --repeats 3",
+    "sampling": "sampling --num 20 --repeats 1",
+    "sampling guided": "sampling --num 20 --cfg_scale 1.5 --repeats 1",
+    "sampling base": "sampling --num 20 --preset base --repeats 1",
+    "scaling": "scaling --repeats 3",
+    "loading": "loading",
+    "prepare": "commands prepare --num 10",
+    "generate": "commands generate --num 20",
+    "profile train": "profile_model train --batch 8",
+    "profile sample": "profile_model sample --batch 20",
 }
 
 
@@ -43,11 +43,11 @@ def run(command: str) -> dict[str, Any]:
     script, *flags = command.split()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(HERE / script), *flags],
-        stdout=subprocess.PIPE, text=True, check=True, env=environment,
+        [sys.executable, "-W", "ignore", "-m", "benchmarks", script, *flags],
+        stdout=subprocess.PIPE, text=True, check=True, env=environment, cwd=ROOT,
     )  # fmt: skip
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {**result, "command": f"python benchmarks/{command}"}
+    return {**result, "command": f"python -m benchmarks {command}"}
 
 
 def main() -> None:

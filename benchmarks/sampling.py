@@ -1,14 +1,15 @@
 """Cost of sampling ligands for one pocket, from encoding the pocket to RDKit molecules; the last line is JSON.
 
-`python benchmarks/sampling.py --preset small --num 20 --steps 50 --ligand 23 --pocket 350` (random weights: the cost
+`python -m benchmarks sampling --preset small --num 20 --steps 50 --ligand 23 --pocket 350` (random weights: the cost
 does not depend on them)
 """
 
 import argparse
 
 import torch
-from measure import against_matmul, counted_gflop, edges, matmul_rate, peak_gib, repeat, report, size_flags
-from own import configuration, denoising_step, generator, synthetic_pocket
+
+from benchmarks.measure import against_matmul, counted_gflop, edges, matmul_rate, peak_gib, repeat, report, size_flags
+from benchmarks.own import configuration, denoising_step, generator, synthetic_pocket
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Cost against the size of ligand, pocket and batch, all sizes in turn in one process; the last line is JSON.
 
-`python benchmarks/scaling.py --preset small`
+`python -m benchmarks scaling --preset small`
 `call` is one network call in sampling, for a batch of molecules of one pocket (`call_few`: of two); `encode` is the
 pocket, once for all molecules; `molecules_100` is the encoding and all calls of 50 steps for 100; `train` is a
 training step of the denoiser with frozen VAEs.
@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from measure import report
-from meter import timed
-from own import configuration, denoising_step, synthetic_batch, training_module, training_step
 
+from benchmarks.measure import report
+from benchmarks.meter import timed
+from benchmarks.own import configuration, denoising_step, synthetic_batch, training_module, training_step
 from ligandsmith.models.latent_diffusion import build_vaes
 from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.losses import encoded_pocket

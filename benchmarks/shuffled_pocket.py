@@ -1,6 +1,6 @@
 """Do molecules fit the pocket that they were made for better than another? Vina's local minimum in both; a JSON line.
 
-`python benchmarks/shuffled_pocket.py COMPLEXES --checkpoint small --pockets 20 --num 5`
+`python -m benchmarks shuffled_pocket COMPLEXES --checkpoint small --pockets 20 --num 5`
 COMPLEXES holds ID/protein.pdb and ID/ligand.sdf. Each molecule is minimised in its own pocket and in the next one
 of the list, placed there relative to the pocket's frame as it was in its own; the crystal ligand likewise, for scale.
 Wilcoxon's signed-rank test is over molecules, and over pockets (the molecules of one are not independent).
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import report
 from rdkit import Chem
 from scipy.stats import wilcoxon
 
+from benchmarks.measure import report
 from ligandsmith.data.transforms import frame_origin
 from ligandsmith.evaluation.evaluate import load_reference
 from ligandsmith.evaluation.protein import load_protein

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import report
 from rdkit import Chem
 
+from benchmarks.measure import report
 from ligandsmith.generation.batch.merge import Joining
 from ligandsmith.generation.batch.run import ManyRequest, generate_many
 from ligandsmith.generation.generator import LigandGenerator, load

@@ -1,13 +1,14 @@
 """Cost of one training step on synthetic complexes of given sizes; the last line printed is JSON.
 
-`python benchmarks/train_step.py --model denoiser --preset small --batch 4 --ligand 23 --pocket 350`
+`python -m benchmarks train_step --model denoiser --preset small --batch 4 --ligand 23 --pocket 350`
 """
 
 import argparse
 
 import torch
-from measure import edges, measured, report, size_flags
-from own import MODELS, configuration, synthetic_batch, training_module, training_step, with_latents
+
+from benchmarks.measure import edges, measured, report, size_flags
+from benchmarks.own import MODELS, configuration, synthetic_batch, training_module, training_step, with_latents
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Another project's model and ours, side by side in one run: CPU seconds, memory, ratios; the last line is JSON.
 
-`PEER_ROOT=DiffSBDD python benchmarks/vs_peers.py --peer diffsbdd --batch 4`
+`PEER_ROOT=DiffSBDD python -m benchmarks vs_peers --peer diffsbdd --batch 4`
 PEER_ROOT is a checkout of the peer, PEER_PYTHON (default: this Python) one that imports it. Each model has a process of
 its own, with one thread; the steps alternate, so that a busy machine slows all alike. The peer runs at its published
 size with random weights on the same synthetic complexes. "100 molecules": the peer's denoising step times its published
@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import machine, report, synthetic_complex
+
+from benchmarks.measure import machine, report, synthetic_complex
 
 HERE = Path(__file__).resolve().parent
 PUBLISHED_STEPS = {"diffsbdd": 500, "targetdiff": 1000, "geoldm": 1000, "ligandsmith": 50}
@@ -74,10 +75,13 @@ def workers(args: argparse.Namespace, folder: Path) -> dict[str, Worker]:
     python = os.environ.get("PEER_PYTHON", sys.executable)
     sizes = [str(n) for n in (args.batch, args.ligand, args.pocket)]
     if args.peer == "ligandsmith":
-        command, paths = [python, str(HERE / "own.py"), args.presets[0], *sizes], {"PYTHONPATH": f"{root}/src"}
+        command = [python, f"{root}/benchmarks/own.py", args.presets[0], *sizes]
+        paths = {"PYTHONPATH": f"{root}/src{os.pathsep}{root}"}
     else:
-        command, paths = [python, str(HERE / "peers.py"), args.peer, root, str(folder / "complexes.npz")], {}
-    own = {name: Worker([sys.executable, str(HERE / "own.py"), name, *sizes]) for name in args.presets}
+        command = [python, str(HERE / "peers.py"), args.peer, root, str(folder / "complexes.npz")]
+        paths = {"PYTHONPATH": str(HERE.parent)}
+    ours = {"PYTHONPATH": str(HERE.parent)}
+    own = {name: Worker([sys.executable, str(HERE / "own.py"), name, *sizes], **ours) for name in args.presets}
     return {"peer": Worker(command, **paths)} | own
 
 

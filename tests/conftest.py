@@ -1,10 +1,31 @@
 """Small trained models for the tests of the scripts, the trainer and generation: seconds of training, tiny widths."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tiny_runs import TINY, Tiny
+
+ALLOWED_SKIPS = ("no GPU",)  # reasons of tests that continuous integration may skip
+
+
+def unexpected_skips(reasons: list[str]) -> list[str]:
+    """Reasons that are not allowed in continuous integration."""
+    return [reason for reason in reasons if not any(allowed in reason for allowed in ALLOWED_SKIPS)]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With CI=true, a test that is skipped for any other reason than a missing GPU fails the run."""
+    if os.environ.get("CI") != "true" or hasattr(session.config, "workerinput"):
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = [str(report.longrepr) for report in reporter.stats.get("skipped", [])] if reporter else []
+    unexpected = unexpected_skips(skipped)
+    for reason in unexpected:
+        reporter.write_line(f"not allowed to be skipped in CI: {reason}", red=True)
+    if unexpected:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ class Ligand:
 
     @property
     def num_atoms(self) -> int:
+        """Number of heavy atoms."""
         return len(self.element)
 
 
@@ -47,6 +48,7 @@ class Pocket:
 
     @property
     def num_atoms(self) -> int:
+        """Number of pocket atoms."""
         return len(self.element)
 
 

@@ -41,9 +41,7 @@ def command_of(line: str) -> tuple[str, list[str]] | None:
 
 
 def parsed(command: str, arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    cli.COMMANDS[command].flags(parser)
-    return parser.parse_args(arguments)
+    return cli.build_parser().parse_args([command, *arguments])
 
 
 COMMANDS = [(page.name, line) for page in PAGES for line in shell_lines(page) if command_of(line)]
@@ -51,13 +49,15 @@ COMMANDS = [(page.name, line) for page in PAGES for line in shell_lines(page) if
 
 def test_the_pages_show_every_command() -> None:
     shown = {command_of(line)[0] for _, line in COMMANDS if command_of(line)}  # type: ignore[index]
-    assert shown == set(cli.COMMANDS)
+    assert shown >= set(cli.COMMANDS)
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page}: {line[:60]}" for page, line in COMMANDS])
 def test_a_command_line_is_accepted(page: str, line: str) -> None:
     found = command_of(line)
     assert found
+    if "--help" in found[1] or found[0].startswith("--"):
+        return
     args = parsed(*found)
     if found[0].startswith("train"):
         train_request(args)  # preset and overrides exist

@@ -112,6 +112,8 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
 
 @dataclass(frozen=True)
 class LoadedVAE:
+    """Configuration, averaged weights and vocabulary of a trained VAE."""
+
     config: Any
     state: dict[str, Tensor]
     vocabulary: Vocabulary

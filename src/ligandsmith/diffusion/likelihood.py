@@ -49,6 +49,7 @@ class DiffusionNLL(NamedTuple):
 
     @property
     def total(self) -> Tensor:
+        """The bound on -log p(z), nats per molecule, [B]."""
         return self.prior + self.start + self.denoising
 
 

@@ -46,6 +46,7 @@ def from_tool(tool: str, key: str) -> Column:
 
 
 def number(value: Any) -> Value:
+    """A number, or None."""
     return None if value is None else float(value)
 
 
@@ -62,6 +63,7 @@ def against_reference(function: Callable[[Chem.Mol, Chem.Mol], float]) -> Column
 
 
 def unique(data: EvaluationInput) -> list[Value]:
+    """1 for the first molecule of each kind, 0 for repetitions; stereo is ignored."""
     seen: set[str] = set()
     values: list[Value] = []
     for sample in data.samples:
@@ -72,6 +74,7 @@ def unique(data: EvaluationInput) -> list[Value]:
 
 
 def novel(data: EvaluationInput) -> list[Value]:
+    """1 for molecules that are not among the known ones."""
     if data.known is None:
         raise NotRun("no known molecules given")
     return [_is_novel(sample, data.known) for sample in data.samples]
@@ -103,22 +106,26 @@ def diversity(data: EvaluationInput) -> list[Value]:
 
 
 def sa_score(mol: Chem.Mol) -> float:
+    """Synthetic accessibility score, 1 (easy) to 10 (Ertl and Schuffenhauer 2009)."""
     from rdkit.Contrib.SA_Score import sascorer  # noqa: PLC0415 (loads its table of fragments)
 
     return float(sascorer.calculateScore(mol))
 
 
 def logp(mol: Chem.Mol) -> float:
+    """Crippen logP (Wildman and Crippen 1999)."""
     return float(rdMolDescriptors.CalcCrippenDescriptors(mol)[0])
 
 
 def lipinski(mol: Chem.Mol) -> float:
+    """Number of Lipinski's four rules that hold (Lipinski et al. 1997)."""
     weight_ok = rdMolDescriptors.CalcExactMolWt(mol) <= 500
     donors_ok, acceptors_ok = rdMolDescriptors.CalcNumHBD(mol) <= 5, rdMolDescriptors.CalcNumHBA(mol) <= 10
     return float(weight_ok + donors_ok + acceptors_ok + (logp(mol) <= 5))
 
 
 def clashes(data: EvaluationInput) -> list[Value]:
+    """Pairs of ligand and protein heavy atoms closer than 0.75 of the sum of their van der Waals radii."""
     protein = data.site.protein
     if protein is None:
         raise NotRun("no protein given")
@@ -126,6 +133,7 @@ def clashes(data: EvaluationInput) -> list[Value]:
 
 
 def posecheck_clashes(data: EvaluationInput) -> list[Value]:
+    """Clashes as PoseCheck counts them (Harris et al. 2023), hydrogens included."""
     if data.site.protein is None:
         raise NotRun("no protein given")
     return per_molecule(ClashCounter(data.site.protein).count)(data)
@@ -179,6 +187,7 @@ def _succeeds(dock: Value, qed: Value, sa: Value) -> bool:
 
 
 def seconds(data: EvaluationInput) -> list[Value]:
+    """Time of generation of the pocket's molecules, s."""
     if data.seconds is None:
         raise NotRun("no samples.json beside the SDF says how long it took")
     return [data.seconds] * len(data.samples)

@@ -42,6 +42,7 @@ class Ranked:
 
     @property
     def key(self) -> Key:
+        """Pocket and index of the molecule."""
         return self.row.get("pocket") or "", self.row["index"]
 
 

@@ -38,12 +38,15 @@ class RelaxTool:
     name: str = "relax"
 
     def missing(self, site: Site) -> str:
+        """What the site lacks for this tool; empty if nothing."""
         return "" if site.protein is not None else "no protein given"
 
     def settings(self) -> Mapping[str, Any]:
+        """What the result depends on."""
         return {**asdict(self.options), "rdkit": rdkit.__version__, "method": 2}
 
     def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, Any]]:
+        """A function that relaxes a ligand in the site."""
         assert site.protein is not None  # `missing` said so
         protein, around = site.protein, ProteinSurroundings(site.protein)
 

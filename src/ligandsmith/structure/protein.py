@@ -99,6 +99,7 @@ class Protein:
 
     @property
     def num_atoms(self) -> int:
+        """Number of heavy atoms."""
         return len(self.element)
 
     @property

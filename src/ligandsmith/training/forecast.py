@@ -41,6 +41,7 @@ class Forecast:
 
     @property
     def complexes_per_second(self) -> float:
+        """Throughput of one process."""
         return self.batch_size / self.seconds_per_step
 
     def line(self) -> str:

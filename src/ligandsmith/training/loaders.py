@@ -66,6 +66,7 @@ class Selected:
         return record
 
     def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Number of ligand atoms and of pocket atoms of each record."""
         ligand, pocket = self.base.sizes()
         return ligand[self.rows], pocket[self.rows]
 

@@ -272,6 +272,7 @@ class Trainer:
     # -- checkpoints ----------------------------------------------------------------------------------------------
 
     def last_path(self) -> Path:
+        """The checkpoint that `--resume auto` continues."""
         return self.options.run_dir / "checkpoints" / f"{self.stage.epoch_name.removesuffix('_epoch')}_last.pt"
 
     def _save_last(self) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks: speed, memory and quality. `python -m benchmarks` lists them."""

@@ -1,0 +1,62 @@
+"""The structure of the code: docstrings, size, what a reader has to open, the list of benchmarks, allowed skips."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import unexpected_skips
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.__main__ import HELPERS, benchmarks, page  # noqa: E402
+from benchmarks.reading_load import PACKAGE, ligand, public_classes, training_step, undocumented  # noqa: E402
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    missing = [
+        n for p in sorted(PACKAGE.rglob("*.py")) for n in undocumented(p.read_text(), str(p.relative_to(PACKAGE)))[1]
+    ]
+    assert missing == []
+
+
+def test_a_missing_docstring_is_seen() -> None:
+    assert undocumented('"""M."""\ndef f(): ...\nclass _C:\n    def g(self): ...\n', "m") == (2, ["m.f"])
+
+
+def test_a_training_step_reads_few_files() -> None:
+    files = training_step()
+    assert len(files) <= 12
+    assert sum(len(public_classes(path)) for path in files) <= 30
+
+
+def test_a_ligand_reads_few_files() -> None:
+    assert len(ligand()) <= 37
+
+
+def test_the_page_of_benchmarks_is_up_to_date() -> None:
+    assert (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("name", sorted(benchmarks()))
+def test_every_benchmark_answers_help(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", name, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout
+
+
+def test_an_unknown_benchmark_is_refused_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "nonsense"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert all(name not in benchmarks() for name in HELPERS)
+
+
+def test_only_a_missing_gpu_may_be_skipped_in_ci() -> None:
+    assert unexpected_skips(["Skipped: no GPU", "Skipped: ray is not installed"]) == ["Skipped: ray is not installed"]
