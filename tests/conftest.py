@@ -5,14 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ci_skips import unexpected_skips
 from tiny_runs import TINY, Tiny
-
-ALLOWED_SKIPS = ("no GPU",)  # reasons of tests that continuous integration may skip
-
-
-def unexpected_skips(reasons: list[str]) -> list[str]:
-    """Reasons that are not allowed in continuous integration."""
-    return [reason for reason in reasons if not any(allowed in reason for allowed in ALLOWED_SKIPS)]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

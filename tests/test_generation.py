@@ -21,6 +21,7 @@ from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.cli.main import main
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.generation.generator import LigandGenerator, load
+from ligandsmith.generation.options import size_range
 from ligandsmith.generation.output import funnel, generate_to_folder
 from ligandsmith.generation.site import read_pocket
 from ligandsmith.models.size import CLASSES, MIN_ATOMS, FittedSizeModel
@@ -161,7 +162,7 @@ def test_a_size_model_is_used_for_the_cut_that_it_was_fitted_to(
 @pytest.mark.parametrize("text", ["3", "90", "20-10", "a", "1-2-3", ""])
 def test_sizes_out_of_range_are_refused(text: str) -> None:
     with pytest.raises(LigandsmithError, match="within 5-80"):
-        GenerationOptions(num_atoms=text).size_range()
+        size_range(GenerationOptions(num_atoms=text))
 
 
 def test_the_folder_holds_every_request(generator: LigandGenerator, pocket: Pocket, tmp_path: Path) -> None:
@@ -343,7 +344,7 @@ def test_properties_that_are_asked_for_change_the_ligands(generator: LigandGener
 def test_what_weights_cannot_give_is_refused(
     generator: LigandGenerator, pocket: Pocket, fragment: Chem.Mol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(LigandsmithError, match=r"--qed 1\.5: give a number from 0 to 1, or any"):
+    with pytest.raises(LigandsmithError, match=r"--qed: 1\.5 is out of range: 0 to 1"):
         generator.generate(pocket, num=1, qed=1.5)
     plain = replace(generator.config.denoiser, fragments=False, properties=False)
     monkeypatch.setattr(generator, "config", replace(generator.config, denoiser=plain))

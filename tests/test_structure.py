@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import unexpected_skips
+from ci_skips import unexpected_skips
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))

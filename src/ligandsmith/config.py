@@ -73,8 +73,9 @@ class Checked:
 
     def __post_init__(self) -> None:
         for f in fields(self):  # type: ignore[arg-type]
-            problem = setting_of(f).problem(getattr(self, f.name))
-            if problem:
+            if "setting" not in f.metadata:
+                continue
+            if problem := setting_of(f).problem(getattr(self, f.name)):
                 raise LigandsmithError(f"{f.name}: {problem}")
 
 

@@ -37,6 +37,10 @@ class TrainOptions(Checked):
     seed: int = setting(0, "random seed", 0, 2**63 - 1)
     max_steps: int = setting(0, "stop after N optimizer steps; 0: no limit", 0, BILLION)
     max_minutes: float = setting(0.0, "stop after N minutes and save the position; 0: no limit", 0, 1e9)
+    schedule_minutes: float = setting(
+        0.0, "training time that the learning-rate schedule spans, minutes; 0: it follows the steps", 0, 1e9
+    )
+    save_minutes: float = setting(5.0, "minutes between saves of the position within an epoch", 0, 1e9, open_low=True)
     accumulate: int = setting(1, "batches per optimizer step", 1, BILLION)
     pair_budget: int = setting(
         0, "maximum number of atom pairs at a time; larger batches run in micro-batches; 0: no limit", 0, 2**62

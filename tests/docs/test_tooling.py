@@ -118,6 +118,7 @@ def test_continuous_integration_runs_what_a_user_runs() -> None:
         {"triangles": 4},
         {"bonds": True, "triangles": 4},
         {"fragments": True, "properties": True},
+        {"edge_width": 56},
     ],
 )
 def test_a_grown_denoiser_gives_what_it_gave_before(changes: dict[str, Any]) -> None:

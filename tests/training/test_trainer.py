@@ -168,6 +168,22 @@ def test_time_is_a_limit_too(tiny: Tiny, tmp_path: Path) -> None:
     assert short["progress"]["batch"] == short["step"]
 
 
+def test_the_learning_rate_can_go_by_time(tiny: Tiny, tmp_path: Path) -> None:
+    extra = (*LIGAND, "--num_epochs", "99", "--learning_rate", "1e-3", "--schedule_minutes", "0.4")
+    with pytest.MonkeyPatch.context() as patch:
+        clock = iter(range(1_000_000))  # quarters of a second
+        patch.setattr(trainer_module.time, "monotonic", lambda: 0.25 * next(clock))
+        assert tiny.run("train-vae", tmp_path, *extra, "--max_minutes", "0.2") == 0
+        first = content(tmp_path / "checkpoints/ligand_vae_last.pt")
+        assert tiny.run("train-vae", tmp_path, *extra, "--resume", "auto") == 0
+    last = content(tmp_path / "checkpoints/ligand_vae_last.pt")
+    assert 0.2 < first["progress"]["minutes"] < 0.25
+    assert 0.4 < last["progress"]["minutes"] < 0.5
+    rates = [min(group["lr"] for group in c["optimizer_state"]["param_groups"]) for c in (first, last)]
+    assert 0.3e-3 < rates[0] < 0.6e-3  # half way down the cosine
+    assert rates[1] < 0.1e-3
+
+
 def test_validation_may_come_every_few_epochs(tiny: Tiny, tmp_path: Path) -> None:
     extra = (*LIGAND, "--limit", "2", "--num_epochs", "5", "--validation_interval", "2")
     assert tiny.run("train-vae", tmp_path, *extra) == 0
@@ -258,7 +274,6 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(
 
 def test_long_epochs_are_saved_on_the_way(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[int] = []
-    monkeypatch.setattr(trainer_module, "MINUTES_BETWEEN_SAVES", 0.0)
     monkeypatch.setattr(Trainer, "_save_last", lambda self: saved.append(self.progress.batch))
-    assert tiny.run("train-vae", tmp_path, *LIGAND, "--num_epochs", "1") == 0
+    assert tiny.run("train-vae", tmp_path, *LIGAND, "--num_epochs", "1", "--save_minutes", "1e-9") == 0
     assert saved == [1, 2, 3, 0]

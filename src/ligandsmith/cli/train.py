@@ -14,8 +14,8 @@ from ligandsmith.options import DataOptions, Hardware, TrainOptions
 # Flags that stand for one field of the configuration: they override --set, which overrides --config and the preset.
 CONFIG_FLAGS = {"cfg_dropout_prob": "diffusion", "cfg_scale": "sampling"}
 TRAIN_FLAGS = (
-    "run_dir", "resume", "init_from", "max_steps", "max_minutes", "patience", "accumulate", "pair_budget", "seed",
-    "validation_interval",
+    "run_dir", "resume", "init_from", "max_steps", "max_minutes", "schedule_minutes", "save_minutes", "patience",
+    "accumulate", "pair_budget", "seed", "validation_interval",
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ class Progress:
     loss_sum: float = 0.0
     molecules: float = 0.0
     skipped: int = 0
+    minutes: float = 0.0  # of training, if the learning rate follows the time
     best: float = math.inf
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)

@@ -41,7 +41,6 @@ from ligandsmith.training.plots import plot_losses
 log = logging.getLogger("ligandsmith")
 MAX_BAD_STEPS = 10
 VALIDATION_SEED = 1_000_003
-MINUTES_BETWEEN_SAVES = 5.0
 
 
 class Trainer:
@@ -56,6 +55,7 @@ class Trainer:
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.average = moving_average(self.module, self.optimizer_config.ema_decay)
         self.bad_steps = 0
+        self.earlier_minutes = 0.0  # of training before this process
         self.micro_batches = MicroBatches(fabric, self.module, options.pair_budget)
         self.ranks = (fabric.global_rank, fabric.world_size)
         per_epoch = math.ceil(len(loaders.train_sampler) / options.accumulate)
@@ -152,8 +152,18 @@ class Trainer:
         return self.progress.epoch * 1_000_000 + self.progress.batch
 
     def _rate(self) -> float:
-        factor = learning_rate_factor(self.progress.step, self.total_steps, self.optimizer_config)
+        factor = learning_rate_factor(self.progress.step, self._planned_steps(), self.optimizer_config)
         return self.options.learning_rate * factor
+
+    def _minutes(self) -> float:
+        """Training time of the run so far, including the processes that it was resumed from."""
+        return self.earlier_minutes + (time.monotonic() - self.started) / 60
+
+    def _planned_steps(self) -> int:
+        """Steps that the learning-rate schedule spans. A schedule by time assumes the average speed so far."""
+        if not self.options.schedule_minutes:
+            return self.total_steps
+        return math.ceil(max(self.progress.step, 1) * self.options.schedule_minutes / max(self._minutes(), 1e-3))
 
     def _step(self, report: LossReport) -> None:
         p = self.progress
@@ -258,7 +268,8 @@ class Trainer:
         o, now = self.options, time.monotonic()
         end = bool(o.max_minutes) and now - self.started > 60 * o.max_minutes
         end = end or bool(o.max_steps and self.progress.step >= o.max_steps)
-        save = now - self.saved > 60 * MINUTES_BETWEEN_SAVES
+        end = end or bool(o.schedule_minutes and self._minutes() >= o.schedule_minutes)
+        save = now - self.saved > 60 * o.save_minutes
         stop, end, save = self.fabric.broadcast((bool(self.stop.name), end, save))
         return stop, end, save
 
@@ -282,6 +293,8 @@ class Trainer:
     def _save(self, path: Path, epoch: int) -> None:
         """Write everything that a resumed run needs. Only the first process writes."""
         p = self.progress
+        if self.options.schedule_minutes:
+            p.minutes = self._minutes()
         if self.fabric.is_global_zero:
             latest = p.history[-1] if p.history else {}
             scaler = getattr(self.fabric._precision, "scaler", None)
@@ -343,4 +356,5 @@ class Trainer:
         # A limit that ended a run within an epoch left a row for a part of it; the epoch's own row comes at its end.
         history = [row for row in content["history"] if row["epoch"] < position["epoch"]]
         self.progress = Progress(**position, history=history, is_main=self.fabric.is_global_zero)
+        self.earlier_minutes = self.progress.minutes
         log.info("Resumed %s at epoch %d, step %d", path, self.progress.epoch, self.progress.step)
