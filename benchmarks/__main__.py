@@ -24,7 +24,8 @@ def page() -> str:
         "[performance.md](performance.md).", "",
         "| name | what it measures |", "|---|---|",
     ]  # fmt: skip
-    return "\n".join([*lines, *(f"| `{name}` | {text} |" for name, text in benchmarks().items())]) + "\n"
+    rows = [f"| `{name}` | {text} |" for name, text in benchmarks().items()]
+    return "\n".join([*lines, *rows]) + "\n"
 
 
 def main() -> int:

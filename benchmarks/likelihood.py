@@ -1,4 +1,4 @@
-"""Upper bound on -log p(ligand | pocket, N) of a checkpoint on the validation complexes, in nats; prints a JSON line.
+"""Upper bound on -log p of validation ligands given pocket and size, in nats, by a checkpoint; prints a JSON line.
 
 `python -m benchmarks likelihood --checkpoint tiny`
 A metric beside the training loss, with its four terms; not on the loss's scale. `shuffled` is the same with each ligand

@@ -41,11 +41,11 @@ def cost_table(own: Result) -> str:
         parts = "{ligand_ligand:,} / {ligand_pocket:,} / {pocket_pocket:,}".format(**r["edges"])
         rate = f"{r['gflop_per_core_s']:.0f} ({100 * r['share_of_matmul']:.0f} %)"
         rows.append([
-            f"`{r['command'].removeprefix('python benchmarks/')}`", cost, f"{r['peak_rss_gib']:.2f}",
+            f"`{r['command'].removeprefix('python -m benchmarks ')}`", cost, f"{r['peak_rss_gib']:.2f}",
             f"{r['params'] / 1e6:.1f} M", parts, f"{r['gflop']:.1f}", rate,
         ])  # fmt: skip
     return table(
-        ["`python benchmarks/` …", "cost", "peak GiB", "parameters", "edges", "GFLOP", "GFLOP/s (share)"], rows
+        ["`python -m benchmarks` …", "cost", "peak GiB", "parameters", "edges", "GFLOP", "GFLOP/s (share)"], rows
     )
 
 
