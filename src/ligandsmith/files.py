@@ -1,9 +1,14 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, and the hash of a file."""
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from ligandsmith.errors import LigandsmithError
 
 
 @contextmanager
@@ -20,3 +25,23 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file (UTF-8) whole or not at all; raises LigandsmithError if it cannot be written."""
+    try:
+        with atomic_write(path) as part:
+            part.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise LigandsmithError(f"cannot write {path}: {error.strerror}; what was written before is whole") from error
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` as JSON, indented, as `write_text` does."""
+    write_text(path, json.dumps(data, indent=1) + "\n")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
