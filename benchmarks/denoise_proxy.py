@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ligandsmith.batches import LigandBatch
+from ligandsmith.batches import LigandBatch, collate, collate_ligands
 from ligandsmith.checkpoints.files import load_vae
 from ligandsmith.config import BlockConfig, LigandVAEConfig, OptimizerConfig, preset
-from ligandsmith.data.collate import BucketSampler, collate, collate_ligands
+from ligandsmith.data.collate import BucketSampler
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
 from ligandsmith.diffusion import rng

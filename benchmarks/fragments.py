@@ -12,14 +12,13 @@ from rdkit import Chem, rdBase
 
 from benchmarks.measure import cpu_seconds, report
 from ligandsmith.chem.fragment import CHANGED
-from ligandsmith.chem.plausibility import PLAUSIBLE, plausibility_score
-from ligandsmith.chem.surroundings import PocketAtoms
+from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, plausibility_score
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.fragments import draw_fragment
-from ligandsmith.data.transforms import mark_pocket
 from ligandsmith.generation.generator import load
 from ligandsmith.records import Ligand
 from ligandsmith.structure.ligands import mol_from_ligand
+from ligandsmith.structure.pocket import mark_pocket
 
 
 def part(ligand: Ligand, seed: int) -> Chem.Mol | None:

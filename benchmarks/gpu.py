@@ -25,7 +25,7 @@ from ligandsmith.data.static_shapes import pad_to_static_shapes
 from ligandsmith.diffusion.process import NoisyLigand, coefficients
 from ligandsmith.diffusion.rng import make_seeds, step_seeds
 from ligandsmith.generation.generator import load, shipped_weights
-from ligandsmith.generation.site import read_pocket
+from ligandsmith.structure.pocket import read_pocket
 from ligandsmith.training.cudagraphs import CapturedStep
 from ligandsmith.training.losses import DiffusionTraining
 from ligandsmith.training.optim import MuonAdamW, make_optimizer

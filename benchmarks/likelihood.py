@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.measure import report
-from ligandsmith.data.collate import collate
+from ligandsmith.batches import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
 from ligandsmith.diffusion import rng

@@ -20,8 +20,9 @@ import torch
 
 from benchmarks.measure import peak_gib, report, synthetic_complex
 from benchmarks.meter import timed
+from ligandsmith.batches import collate
 from ligandsmith.config import preset
-from ligandsmith.data.collate import WINDOW, BucketSampler, FramedDataset, collate
+from ligandsmith.data.collate import WINDOW, BucketSampler, FramedDataset
 from ligandsmith.data.shards import ShardReader, ShardWriter
 from ligandsmith.structure.vocabulary import VOCABULARY
 

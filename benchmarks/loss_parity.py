@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from benchmarks.measure import report
+from ligandsmith.batches import collate
 from ligandsmith.checkpoints.files import averaged_vae_state, load_checkpoint
 from ligandsmith.config import Config, from_dict
-from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
 from ligandsmith.diffusion.rng import step_seeds

@@ -13,9 +13,8 @@ from torch import nn
 
 from benchmarks.measure import synthetic_complex
 from benchmarks.meter import serve
-from ligandsmith.batches import ComplexBatch
+from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.config import Config, preset
-from ligandsmith.data.collate import collate
 from ligandsmith.diffusion.process import NoisyLigand, coefficients
 from ligandsmith.diffusion.rng import make_seeds, step_seeds
 from ligandsmith.generation.generator import LigandGenerator

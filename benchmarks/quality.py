@@ -15,16 +15,15 @@ import torch
 from rdkit import Chem
 
 from benchmarks.measure import cpu_seconds, report
-from ligandsmith.chem.plausibility import PLAUSIBLE, plausibility_score
+from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, plausibility_score
 from ligandsmith.chem.sdf import write_sdf
-from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.config import override
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.transforms import mark_pocket, nearest_distance
 from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
 from ligandsmith.evaluation.output import summary_table
 from ligandsmith.evaluation.protocols import adapted
 from ligandsmith.generation.generator import load
+from ligandsmith.structure.pocket import mark_pocket, nearest_distance
 
 SETTINGS = (
     "steps", "cfg_scale", "cfg_scale_x", "autoguidance", "churn", "noise_scale", "noise_scale_h", "sampler",

@@ -15,14 +15,13 @@ from rdkit import Chem
 from scipy.stats import wilcoxon
 
 from benchmarks.measure import report
-from ligandsmith.data.transforms import frame_origin
 from ligandsmith.evaluation.evaluate import load_reference
 from ligandsmith.evaluation.protein import load_protein
 from ligandsmith.evaluation.tools.failure import ToolFailure
 from ligandsmith.evaluation.tools.runner import Site
 from ligandsmith.evaluation.tools.vina import VinaTool
 from ligandsmith.generation.generator import load
-from ligandsmith.generation.site import read_pocket
+from ligandsmith.structure.pocket import frame_origin, read_pocket
 
 UNDOCKABLE = np.nan
 

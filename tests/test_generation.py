@@ -15,19 +15,18 @@ from rdkit import Chem
 import ligandsmith
 from ligandsmith.checkpoints.files import fingerprint, load_vae
 from ligandsmith.chem.fragment import read_fragment
-from ligandsmith.chem.plausibility import PLAUSIBLE, plausibility_score
+from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, plausibility_score
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.cli.main import main
+from ligandsmith.config import MIN_ATOMS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.options import size_range
+from ligandsmith.generation.generator import LigandGenerator, load, size_range
 from ligandsmith.generation.output import funnel, generate_to_folder
-from ligandsmith.generation.site import read_pocket
-from ligandsmith.models.size import CLASSES, MIN_ATOMS, FittedSizeModel
+from ligandsmith.models.size import CLASSES, FittedSizeModel
 from ligandsmith.options import GenerationOptions
 from ligandsmith.records import BuildFailure, GeneratedLigand, Pocket
-from ligandsmith.structure.files import read_ligand
+from ligandsmith.structure.ligands import read_ligand
+from ligandsmith.structure.pocket import read_pocket
 from tiny_runs import ROOT, Tiny
 
 SITE = ROOT / "examples/complexes/7sza"

@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors"},
     "options": {"config"},
     "records": set(),
-    "batches": set(),
+    "batches": {"records", "structure"},
     "predictions": {"batches"},
     "parallel": GROUND,
     "structure": GROUND,

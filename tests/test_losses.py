@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ligandsmith.batches import ComplexBatch
+from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.config import PocketConfig
-from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
 from ligandsmith.predictions import LigandPrediction, LossReport, PocketPrediction, Posterior

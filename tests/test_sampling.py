@@ -8,11 +8,11 @@ import torch
 from rdkit import Chem
 
 from ligandsmith.chem.fragment import read_fragment
-from ligandsmith.chem.surroundings import PocketAtoms
+from ligandsmith.chem.plausibility import PocketAtoms
 from ligandsmith.diffusion import rng
 from ligandsmith.generation.generator import LigandGenerator, load
 from ligandsmith.generation.sampler import Candidate, LigandSampler, SamplingTask, Start
-from ligandsmith.generation.site import read_pocket
+from ligandsmith.structure.pocket import read_pocket
 from tiny_runs import ROOT
 
 SITE = ROOT / "examples/complexes/7sza"

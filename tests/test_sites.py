@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from ligandsmith.generation.site import read_pocket
+from ligandsmith.structure.pocket import read_pocket
 from ligandsmith.structure.vocabulary import CALPHA
 from tiny_runs import ROOT
 

@@ -5,6 +5,7 @@ Shape legend: N ligand heavy atoms, M pocket atoms, E bonds, Z latent width. Coo
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,3 +110,19 @@ class GeneratedLigand:
     candidates: int = 1  # sampled for it; this is the one that was kept
     candidates_valid: int = 0  # of these, valid as decoded and connected
     changed: tuple[int, ...] = ()  # atoms of `mol` that repair touched
+
+
+class PropertyScale(NamedTuple):
+    """Mean, standard deviation and range of a property of drug-like ligands."""
+
+    mean: float
+    sd: float
+    low: float  # values that can be asked for
+    high: float
+
+
+PROPERTIES = {  # SA is the normalised score, 1 the easiest to make (Ertl and Schuffenhauer 2009)
+    "qed": PropertyScale(0.55, 0.2, 0.0, 1.0),
+    "sa": PropertyScale(0.75, 0.1, 0.0, 1.0),
+    "logp": PropertyScale(2.5, 1.8, -6.0, 10.0),
+}

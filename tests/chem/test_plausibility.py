@@ -8,8 +8,16 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdMolTransforms
 
-from ligandsmith.chem.plausibility import PIECES, PLAUSIBLE, REPAIR, WORST, find_defects, plausibility_score
-from ligandsmith.chem.surroundings import PocketAtoms, tight_contacts
+from ligandsmith.chem.plausibility import (
+    PIECES,
+    PLAUSIBLE,
+    REPAIR,
+    WORST,
+    PocketAtoms,
+    find_defects,
+    plausibility_score,
+    tight_contacts,
+)
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.records import GeneratedLigand
 from ligandsmith.structure.ligands import mol_from_ligand

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from ligandsmith.chem.inpainting import LARGEST_SHARE, LEAST_REGROWN, SMALLEST_PIECE, Kept, kept_part
+from ligandsmith.chem.fragment import LARGEST_SHARE, LEAST_REGROWN, SMALLEST_PIECE, Kept, kept_part
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.structure.ligands import mol_from_ligand
 

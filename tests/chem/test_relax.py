@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from ligandsmith.chem.relax import RelaxFailure, RelaxOptions, relax
-from ligandsmith.chem.surroundings import PocketTerm, Surroundings
+from ligandsmith.chem.relax import PocketTerm, RelaxFailure, RelaxOptions, Surroundings, relax
 from ligandsmith.evaluation.evaluate import load_reference
 from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.evaluation.relaxation import ProteinSurroundings

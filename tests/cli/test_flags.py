@@ -16,8 +16,7 @@ from ligandsmith.cli.main import COMMANDS, OK, build_parser, main
 from ligandsmith.cli.train import CONFIG_FLAGS, train_request
 from ligandsmith.config import Config, SamplingConfig, from_dict, override, preset, setting_of
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.generation.generator import shipped_weights
-from ligandsmith.generation.options import sampling_config
+from ligandsmith.generation.generator import sampling_config, shipped_weights
 from ligandsmith.options import DataOptions, GenerationOptions, Hardware, TrainOptions
 from tiny_runs import Tiny, content
 

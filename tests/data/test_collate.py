@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from ligandsmith.batches import collate, collate_pockets
 from ligandsmith.config import PocketConfig
-from ligandsmith.data.collate import BLOCK, WINDOW, BucketSampler, FramedDataset, collate, collate_pockets
+from ligandsmith.data.collate import BLOCK, WINDOW, BucketSampler, FramedDataset
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.shards import ROWS_PER_GROUP, ShardReader
 from ligandsmith.records import Complex

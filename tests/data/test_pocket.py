@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.structure.files import read_ligand
+from ligandsmith.structure.ligands import read_ligand
 from ligandsmith.structure.pocket import (
     pocket_from_center,
     pocket_from_het,

@@ -8,8 +8,9 @@ from rdkit import Chem
 
 from ligandsmith.cli.main import main
 from ligandsmith.data.dataset import ComplexDataset, open_dataset
-from ligandsmith.data.properties import FILE, PROPERTIES, ligand_properties, read_properties
+from ligandsmith.data.properties import FILE, ligand_properties, read_properties
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.records import PROPERTIES
 from ligandsmith.structure.ligands import mol_from_ligand
 
 

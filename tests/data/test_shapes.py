@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from ligandsmith.batches import collate
 from ligandsmith.config import PocketConfig
-from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.static_shapes import LIGAND, POCKET, ROWS, EvenSampler, collate_to_static_shapes
 from ligandsmith.data.transforms import to_frame

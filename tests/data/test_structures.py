@@ -11,7 +11,8 @@ from rdkit.Chem import rdDepictor
 
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure import vocabulary as vocab
-from ligandsmith.structure.files import read_complex, read_ligand, read_ligand_file
+from ligandsmith.structure.files import read_complex
+from ligandsmith.structure.ligands import read_ligand, read_ligand_file
 from ligandsmith.structure.protein import Kind, UnreadableFile, read_protein
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "complexes" / "7sza"

@@ -7,15 +7,9 @@ import pytest
 
 from ligandsmith.config import PocketConfig
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.transforms import (
-    NO_POCKET_SPREAD,
-    crop_pocket,
-    frame_origin,
-    kept_part,
-    nearest_distance,
-    to_frame,
-)
+from ligandsmith.data.transforms import NO_POCKET_SPREAD, to_frame
 from ligandsmith.records import Complex, Pocket
+from ligandsmith.structure.pocket import crop_pocket, frame_origin, kept_atoms, nearest_distance
 from ligandsmith.structure.vocabulary import CALPHA
 
 CONFIG = PocketConfig()
@@ -118,7 +112,7 @@ def test_surroundings_stay_beside_what_is_kept(record: Complex, seed: int | None
     assert whole.pocket is not None
     assert record.pocket is not None
     assert whole.pocket.num_atoms == record.pocket.num_atoms > cut.pocket.num_atoms
-    again = kept_part(whole.pocket)
+    again = kept_atoms(whole.pocket)
     for name in ("element", "residue", "atom_name", "residue_index", "x"):
         assert np.array_equal(getattr(again, name), getattr(cut.pocket, name)), name
     assert again.kept is None

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from ligandsmith.batches import ComplexBatch
-from ligandsmith.data.collate import collate
+from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.diffusion.process import Layout
 from ligandsmith.structure.vocabulary import BOND_CLASSES, VOCABULARY

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ligandsmith.diffusion import rng
-from ligandsmith.diffusion.steric import LAST_TIME, MAX_PUSH, StericPotential
+from ligandsmith.diffusion.guidance import LAST_TIME, MAX_PUSH, StericPotential
 
 SCALE = torch.tensor(3.0)
 SEEDS = rng.make_seeds(9, torch.arange(2))

@@ -17,8 +17,8 @@ import torch
 from ligandsmith.checkpoints.files import load_checkpoint
 from ligandsmith.cli import main as cli
 from ligandsmith.generation.generator import LigandGenerator, shipped_weights
-from ligandsmith.generation.site import read_pocket
 from ligandsmith.models.size import FittedSizeModel
+from ligandsmith.structure.pocket import read_pocket
 
 ROOT = Path(__file__).resolve().parents[2]
 

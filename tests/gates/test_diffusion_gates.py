@@ -10,9 +10,9 @@ import torch
 from rdkit import Chem
 from rdkit.Chem import rdMolAlign
 
+from ligandsmith.batches import collate
 from ligandsmith.chem.builder import build_molecule
 from ligandsmith.config import DenoiserConfig, DiffusionConfig, SamplingConfig, preset
-from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
 from ligandsmith.diffusion import rng

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ligandsmith.batches import LigandBatch
+from ligandsmith.batches import LigandBatch, collate_ligands
 from ligandsmith.checkpoints.files import load_vae
-from ligandsmith.data.collate import collate_ligands
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.structure.vocabulary import VOCABULARY

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from ligandsmith.batches import ComplexBatch
+from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.config import PocketConfig
-from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
 from ligandsmith.records import Complex

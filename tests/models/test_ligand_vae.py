@@ -9,8 +9,7 @@ from networks import Skewed, double_precision, doubled, ligand_config, rotation,
 from rdkit import Chem
 from torch import Tensor
 
-from ligandsmith.batches import ComplexBatch, LigandBatch
-from ligandsmith.data.collate import collate_ligands
+from ligandsmith.batches import ComplexBatch, LigandBatch, collate_ligands
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.fragments import draw_fragment
 from ligandsmith.models.ligand_vae import DECODER_MAX_MOVE, LigandVAE

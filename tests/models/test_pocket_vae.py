@@ -7,8 +7,7 @@ import torch
 from networks import double_precision, doubled, pocket_config, rotation, wake
 from torch import Tensor
 
-from ligandsmith.batches import ComplexBatch, PocketBatch
-from ligandsmith.data.collate import collate_pockets
+from ligandsmith.batches import ComplexBatch, PocketBatch, collate_pockets
 from ligandsmith.diffusion import rng
 from ligandsmith.models.pocket_vae import GLYCINE, PocketVAE, residue_means
 from ligandsmith.records import Complex

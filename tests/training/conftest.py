@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ligandsmith.batches import ComplexBatch
+from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.config import Config, DenoiserConfig, LigandVAEConfig, PocketConfig, PocketVAEConfig
-from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
 from ligandsmith.records import Complex

@@ -8,14 +8,15 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from ligandsmith.batches import collate, collate_pockets
 from ligandsmith.config import Config, PocketConfig, PocketVAEConfig, to_dict
-from ligandsmith.data.collate import FramedDataset, collate, collate_pockets
+from ligandsmith.data.collate import FramedDataset
 from ligandsmith.data.dataset import Split
-from ligandsmith.data.transforms import frame_origin, kept_part, mark_pocket
 from ligandsmith.generation.generator import LigandGenerator
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketVAE
 from ligandsmith.options import DataOptions
+from ligandsmith.structure.pocket import frame_origin, kept_atoms, mark_pocket
 from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training import latent_cache
 from ligandsmith.training.latent_cache import cached_pocket_latents
@@ -82,7 +83,7 @@ def test_stored_latents_are_those_that_training_and_generation_encode(
     assert torch.equal(a.x, b.x)
     assert torch.equal(a.tokens, b.tokens)
     assert torch.allclose(a.h[a.mask], b.h[b.mask], atol=3e-3)
-    alone = collate([replace(r, pocket=kept_part(r.pocket)) for r in fresh], VOCABULARY)
+    alone = collate([replace(r, pocket=kept_atoms(r.pocket)) for r in fresh], VOCABULARY)
     cut_first = encoded_pocket(vae, alone, anchors)
     assert not torch.allclose(cut_first.h[a.mask], a.h[a.mask], atol=3e-3)
 

@@ -8,9 +8,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ligandsmith.batches import ComplexBatch
+from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.config import Config
-from ligandsmith.data.collate import collate
 from ligandsmith.diffusion.rng import step_seeds
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes, moments
 from ligandsmith.predictions import LossReport

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor, distributions, nn
 
-from ligandsmith.batches import ComplexBatch
+from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.config import Config
-from ligandsmith.data.collate import collate
 from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.likelihood import NoiseGrid
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes

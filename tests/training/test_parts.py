@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ligandsmith.batches import ComplexBatch
+from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.config import preset
-from ligandsmith.data.collate import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
 from ligandsmith.diffusion.rng import step_seeds

@@ -12,7 +12,7 @@ from ligandsmith.checkpoints.files import load_checkpoint
 from ligandsmith.cli.main import FAILED, main
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.site import read_pocket
+from ligandsmith.structure.pocket import read_pocket
 from tiny_runs import ROOT
 
 SITE = ROOT / "examples/complexes/7off"

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
-from ligandsmith.chem.graph import HEAVIEST_ELEMENT, MolecularGraph
-from ligandsmith.chem.repair import repair_aromaticity, repair_valence
+from ligandsmith.chem.graph import HEAVIEST_ELEMENT, MolecularGraph, repair_aromaticity, repair_valence
 from ligandsmith.records import BuildFailure, DecodedLigand
 from ligandsmith.structure.ligands import conformer
 

@@ -1,21 +1,27 @@
-"""A fragment that the ligands to be made contain exactly as it lies in the pocket: grown from, or linked."""
+"""The fixed part of a ligand: a fragment that is given, or what inpainting keeps of a ligand with defects."""
 
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
+from scipy.sparse.csgraph import connected_components
 
+from ligandsmith.chem.plausibility import TOLERATED_RING
+from ligandsmith.config import MAX_ATOMS
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import BuildFailure, DecodedLigand, Ligand, Rejection
-from ligandsmith.structure.files import read_ligand
-from ligandsmith.structure.ligands import BOND_TYPES, MAX_ATOMS, ligand_from_mol
+from ligandsmith.structure.ligands import BOND_TYPES, ligand_from_mol, read_ligand
 from ligandsmith.structure.vocabulary import AROMATIC, BOND_CLASSES, NONE, SINGLE
 
 CHANGED = "fragment changed"
 FARTHEST = 10.0  # Å, from the nearest pocket atom
+LEAST_REGROWN = 4  # atoms
+LARGEST_SHARE = 0.85  # of the atoms, that is kept: the most that training gives
+SMALLEST_PIECE = 3  # atoms in a row that are worth keeping
 
 
 @dataclass(frozen=True)
@@ -101,3 +107,74 @@ def read_fragment(source: Path | str | Chem.Mol) -> Fragment:
     if ligand.num_atoms >= MAX_ATOMS:
         raise LigandsmithError(f"{name}: {ligand.num_atoms} heavy atoms; ligands have at most {MAX_ATOMS}")
     return Fragment(ligand)
+
+
+class Kept(NamedTuple):
+    """The part of a ligand that is kept, and the ligand's atoms in the order in which the part comes first."""
+
+    part: Fragment
+    order: NDArray[np.int64]  # [N]
+
+
+def kept_part(mol: Chem.Mol, defective: NDArray[np.bool_], always: int = 0, seed: int = 0) -> Kept | None:
+    """What remains of a ligand without its defective atoms [N], whole rings at a time; None where nothing does.
+
+    The first `always` atoms remain in any case. Around the faults, or around any place where none is known, enough is
+    left out that something else can grow there; `seed` decides where.
+    """
+    out = _left_out(mol, defective, always, np.random.default_rng(seed))
+    if out is None or len(out) - out.sum() <= always:
+        return None
+    ligand = ligand_from_mol(mol, "ligand", whole=False)
+    if isinstance(ligand, Rejection):
+        return None
+    return Kept(Fragment(_part(ligand, ~out)), np.argsort(out, kind="stable"))
+
+
+def _left_out(
+    mol: Chem.Mol, defective: NDArray[np.bool_], always: int, rng: np.random.Generator
+) -> NDArray[np.bool_] | None:
+    """Atoms [N] to be made anew; None where they would be too few."""
+    n = mol.GetNumAtoms()
+    unit, near, free = _units(mol), Chem.GetAdjacencyMatrix(mol).astype(bool), np.arange(n) >= always
+    start = unit[defective] if defective.any() else unit[rng.integers(n, size=1)]
+    out: NDArray[np.bool_] = np.isin(unit, start) & free
+    while out.sum() < LEAST_REGROWN or 1 - out.mean() > LARGEST_SHARE:
+        border = np.flatnonzero(near[out].any(0) & ~out & free)
+        if not len(border):
+            return None
+        out |= (unit == unit[rng.choice(border)]) & free
+    piece = connected_components(near & ~out[:, None] & ~out)[1]
+    small = np.bincount(piece)[piece] < SMALLEST_PIECE
+    return out | small & ~np.isin(piece, piece[:always])
+
+
+def _units(mol: Chem.Mol) -> NDArray[np.int64]:
+    """Number of the unit that each atom [N] belongs to: ordinary rings, fused and with their double bonds, or an atom.
+
+    A ring that loses a double bond may not be the same ring any more, so that only single bonds are cut.
+    """
+    low, high = TOLERATED_RING
+    unit = np.arange(mol.GetNumAtoms())
+    rings = [ring for ring in mol.GetRingInfo().AtomRings() if low <= len(ring) <= high]
+    multiple = (Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
+    bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds() if b.GetBondType() in multiple]
+    for atoms in (*rings, *bonds):
+        unit[np.isin(unit, unit[list(atoms)])] = unit[list(atoms)].min()
+    return unit
+
+
+def _part(ligand: Ligand, kept: NDArray[np.bool_]) -> Ligand:
+    """These atoms and the bonds between them; hydrogens where a bond was cut."""
+    number = np.cumsum(kept) - 1
+    inside = kept[ligand.bond_index].all(1)
+    order = np.where(ligand.bond_type == AROMATIC, SINGLE, ligand.bond_type)
+    hydrogens = ligand.num_h.astype(np.int64)
+    for side in (0, 1):
+        np.add.at(hydrogens, ligand.bond_index[~inside, side], order[~inside])
+    return replace(
+        ligand,
+        element=ligand.element[kept], charge=ligand.charge[kept], aromatic=ligand.aromatic[kept],
+        num_h=hydrogens[kept].astype(np.uint8), x=ligand.x[kept],
+        bond_index=number[ligand.bond_index[inside]].astype(np.int16), bond_type=ligand.bond_type[inside],
+    )  # fmt: skip

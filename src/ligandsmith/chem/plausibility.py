@@ -6,14 +6,16 @@ aromatic rings, contacts with the pocket, strange rings, and bonds that had to b
 nothing replaces the evaluator: it only ranks.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
+from scipy.spatial import cKDTree
 
-from ligandsmith.chem.surroundings import PocketAtoms, clashes_per_atom, tight_contacts
 from ligandsmith.records import GeneratedLigand
 
 PLAUSIBLE = 1.0  # crystal ligands have 0.7 in the mean
@@ -35,6 +37,12 @@ HIGHEST_ENERGY = 1e9  # kcal/mol
 LARGEST_FORCE = 500.0  # kcal/mol/Å on an atom; more in every tenth crystal ligand, mostly hydrogens that touch
 PULLED = 0.3  # of each heavy atom with more
 STRAIN = 0.25  # of each factor of e in the force field's energy per atom
+CLASH_RATIO = 0.75  # of the sum of the van der Waals radii, the threshold of PoseBusters
+LIGAND_RADIUS = 1.6  # Å, of van der Waals; of a ligand's atom that is yet to get its element
+APOLAR = (6, 15, 16, 34)  # pocket elements that make no hydrogen bonds
+HYDROGEN_BOND_OVERLAP = 0.4  # Å, of a ligand's atom with any other
+TIGHT = 0.2  # Å
+LARGEST_VDW_RADIUS = 2.5  # Å, of any element in a protein file or a ligand
 
 
 class Defects(NamedTuple):
@@ -42,6 +50,28 @@ class Defects(NamedTuple):
 
     score: float  # 0 without a fault, about one for each; `WORST` without a molecule
     atoms: NDArray[np.bool_]  # [N] that a fault lies on; none without a molecule
+
+
+@cache
+def vdw_radius(element: int) -> float:
+    """Van der Waals radius (Å) of an element by its atomic number."""
+    return float(Chem.GetPeriodicTable().GetRvdw(element))
+
+
+class PocketAtoms(NamedTuple):
+    """Heavy atoms of a pocket or protein, ready for look-ups of neighbours."""
+
+    tree: cKDTree  # of the places, Å
+    element: NDArray[np.int64]  # [M] atomic numbers
+    radius: NDArray[np.float64]  # [M] van der Waals, Å
+    nearest: NDArray[np.float64]  # [M] Å, place of a ligand's heavy atom whose element is not known
+
+    @classmethod
+    def of(cls, x: NDArray[Any], element: NDArray[Any]) -> "PocketAtoms":
+        """Places [M, 3] Å and atomic numbers [M]."""
+        radius = np.array([vdw_radius(int(z)) for z in element])
+        overlap = np.where(np.isin(element, APOLAR), 0.0, HYDROGEN_BOND_OVERLAP)
+        return cls(cKDTree(x), np.asarray(element, dtype=np.int64), radius, radius + LIGAND_RADIUS - overlap)
 
 
 def plausibility_score(ligand: GeneratedLigand, pocket: PocketAtoms) -> float:
@@ -67,6 +97,39 @@ def find_defects(ligand: GeneratedLigand, pocket: PocketAtoms) -> Defects:
     shape = ODD_RING * odd + TIGHT_CONTACT * tight.sum() + strain + PULLED * pulled.sum()
     status = REPAIR * ligand.repaired + PIECES * (not ligand.connected)
     return Defects(float(len(groups) + clash.sum() + shape + status), atoms)
+
+
+def clashes_per_atom(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:
+    """For each heavy atom of a ligand the number of pocket atoms nearer than 0.75 times the sum of the van der Waals
+    radii."""
+    return np.array(
+        [(distance < CLASH_RATIO * (pocket.radius[near] + vdw_radius(element))).sum()
+         for element, near, distance in _neighbours(mol, pocket, 2 * LARGEST_VDW_RADIUS * CLASH_RATIO)],
+        dtype=np.int64,
+    )  # fmt: skip
+
+
+def tight_contacts(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:
+    """For each heavy atom of a ligand the number of pocket atoms with which it makes no hydrogen bond and that are
+    nearer than the sum of the van der Waals radii less 0.2 Å.
+
+    Heavier atoms apart: the hydrogens on them touch. Crystal ligands have 1.3 in all, in the mean.
+    """
+    found = []
+    for element, near, distance in _neighbours(mol, pocket, 2 * LARGEST_VDW_RADIUS - TIGHT):
+        apolar = np.isin(pocket.element[near], APOLAR) | (element in APOLAR)
+        found.append((apolar & (distance < pocket.radius[near] + vdw_radius(element) - TIGHT)).sum())
+    return np.array(found, dtype=np.int64)
+
+
+def _neighbours(
+    mol: Chem.Mol, pocket: PocketAtoms, reach: float
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
+    """Of each heavy atom the element, the pocket atoms within `reach` Å, and their distances, Å."""
+    for atom, x in zip(mol.GetAtoms(), mol.GetConformer().GetPositions(), strict=True):
+        if atom.GetAtomicNum() > 1:
+            near = np.array(pocket.tree.query_ball_point(x, reach), dtype=np.int64)
+            yield atom.GetAtomicNum(), near, np.linalg.norm(pocket.tree.data[near] - x, axis=1)
 
 
 def _wrong_distances(mol: Chem.Mol, x: NDArray[np.float64]) -> list[list[int]]:

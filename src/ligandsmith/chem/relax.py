@@ -1,9 +1,14 @@
 """Restrained relaxation of a ligand in a fixed pocket, with hydrogens. Never imports torch.
 
-MMFF94s (UFF where it has no parameters) for the ligand, Lennard-Jones terms for the pocket (`surroundings`), and a
+MMFF94s (UFF where it has no parameters) for the ligand, Lennard-Jones terms for the pocket and a
 harmonic restraint of 5 kcal/mol/Å² on the place of every heavy atom: bonds and angles are mended and contacts eased,
 the pose stays. A restraint that is flat up to 0.2 or 0.3 Å reached the same energies and only moved crystal poses
 further. Hydrogens are relaxed first, with heavy atoms fixed.
+
+The pocket has no bonds, no hydrogens and no charges here, so that no residue, cofactor or gap of a protein file can
+fail to be typed. Radii and depths are those of the Universal Force Field, with three exceptions that stand for what
+charges would do: polar pairs (N, O) meet at 3.0 Å, a polar hydrogen is drawn to an acceptor at 1.9 Å, and a metal ion
+binds N, O and S at 2.2 Å.
 """
 
 from collections.abc import Callable
@@ -16,8 +21,19 @@ from rdkit import Chem
 from rdkit.Chem import rdForceFieldHelpers
 from scipy.optimize import minimize
 
-from ligandsmith.chem.surroundings import Array, PocketTerm, Surroundings
-
+Array = NDArray[np.float64]
+UFF = {  # distance of the minimum in Å, depth in kcal/mol, of an atom with its like
+    1: (2.886, 0.044), 5: (4.083, 0.180), 6: (3.851, 0.105), 7: (3.660, 0.069), 8: (3.500, 0.060),
+    9: (3.364, 0.050), 14: (4.295, 0.402), 15: (4.147, 0.305), 16: (4.035, 0.274), 17: (3.947, 0.227),
+    34: (4.205, 0.291), 35: (4.189, 0.251), 53: (4.500, 0.339),
+}  # fmt: skip
+OTHER = (2.8, 0.1)  # metal ions and the rest
+POLAR, SULFUR = (7, 8), 16
+POLAR_PAIR = (3.0, 0.15)  # Å, kcal/mol: N and O of a hydrogen bond
+HYDROGEN_BOND = (1.9, 1.0)  # polar hydrogen and acceptor
+HYDROGEN_DONOR = (2.6, 0.05)  # polar hydrogen and an N that has only hydrogens to give, or a metal
+METAL_BOND = (2.2, 0.5)
+SOFT = 0.6  # of the distance of the minimum; nearer, the energy rises on a straight line instead of to infinity
 CUTOFF = 6.0  # Å from the ligand; pocket atoms beyond are left out
 DIELECTRIC = 4.0  # times the distance in Å: charges of one molecule in a pocket feel each other less than in a vacuum
 GRADIENT = 0.05  # kcal/mol/Å of any coordinate: converged
@@ -25,6 +41,65 @@ FIELDS = ("MMFF94s", "UFF")
 
 Mask = NDArray[np.bool_]  # of atoms
 Energy = Callable[[Array], tuple[float, Array]]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Fixed heavy atoms around a ligand."""
+
+    x: Array  # [P, 3] Å
+    element: NDArray[np.int64]  # [P] atomic numbers
+    accepts: NDArray[np.bool_]  # [P] accepts hydrogen bonds
+
+    def near(self, x: Array, radius: float) -> "Surroundings":
+        """The atoms within `radius` Å of any of x [N, 3]."""
+        inside = ((self.x >= x.min(0) - radius) & (self.x <= x.max(0) + radius)).all(1)
+        kept = np.flatnonzero(inside)
+        distance = np.linalg.norm(self.x[kept][:, None] - x[None], axis=-1)
+        kept = kept[(distance <= radius).any(1)]
+        return Surroundings(self.x[kept], self.element[kept], self.accepts[kept])
+
+
+class PocketTerm:
+    """Energy of a ligand with hydrogens in its surroundings, kcal/mol, and its gradient."""
+
+    def __init__(self, mol: Chem.Mol, surroundings: Surroundings) -> None:
+        self.y = surroundings.x
+        self.minimum, self.depth = _pair_parameters(mol, surroundings)  # [N, P] each
+
+    def __call__(self, x: Array) -> tuple[float, Array]:
+        """Energy and its gradient [N, 3] at x [N, 3] Å."""
+        square = (x * x).sum(1)[:, None] + (self.y * self.y).sum(1)[None] - 2 * x @ self.y.T
+        r = np.sqrt(np.maximum(square, 1e-6))
+        held = np.maximum(r, SOFT * self.minimum)
+        sixth = (self.minimum / held) ** 6
+        slope = 12 * self.depth * (sixth - sixth * sixth) / held  # dE/dr
+        energy = self.depth * (sixth * sixth - 2 * sixth) + slope * (r - held)
+        pull = slope / r
+        return float(energy.sum()), pull.sum(1)[:, None] * x - pull @ self.y
+
+
+def _pair_parameters(mol: Chem.Mol, surroundings: Surroundings) -> tuple[Array, Array]:
+    ligand = np.array([a.GetAtomicNum() for a in mol.GetAtoms()])
+    pocket = surroundings.element
+    own, other = (np.array([UFF.get(int(z), OTHER) for z in elements]) for elements in (ligand, pocket))
+    minimum = np.sqrt(own[:, None, 0] * other[None, :, 0])
+    depth = np.sqrt(own[:, None, 1] * other[None, :, 1])
+    polar = np.array(
+        [z == 1 and a.GetNeighbors()[0].GetAtomicNum() in (*POLAR, SULFUR) if a.GetDegree() else False
+         for a, z in zip(mol.GetAtoms(), ligand, strict=True)]
+    )  # fmt: skip
+    metal = np.array([int(z) not in UFF for z in pocket], dtype=bool)
+    cases = (
+        (np.isin(ligand, POLAR), np.isin(pocket, POLAR), POLAR_PAIR),
+        (np.isin(ligand, (*POLAR, SULFUR)), metal, METAL_BOND),
+        (polar, np.isin(pocket, POLAR) | metal, HYDROGEN_DONOR),
+        (polar, surroundings.accepts, HYDROGEN_BOND),
+    )
+    for rows, columns, (distance, energy) in cases:
+        pair = rows[:, None] & columns[None]
+        minimum[pair], depth[pair] = distance, energy
+    return minimum, depth
 
 
 class RelaxFailure(Exception):

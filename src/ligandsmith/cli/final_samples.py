@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from ligandsmith.data.dataset import Split
-from ligandsmith.data.transforms import mark_pocket
 from ligandsmith.generation.generator import load
 from ligandsmith.generation.output import funnel, generate_to_folder
 from ligandsmith.options import GenerationOptions
+from ligandsmith.structure.pocket import mark_pocket
 from ligandsmith.training.loaders import open_records
 from ligandsmith.training.options import Request
 

@@ -5,8 +5,8 @@ processes, so that N processes with batch size B/N see what one process with bat
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,139 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from ligandsmith.batches import ComplexBatch, LigandBatch, PocketBatch
 from ligandsmith.config import PocketConfig
 from ligandsmith.data.fragments import draw_fragment
-from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.data.transforms import to_frame
-from ligandsmith.records import Complex, Ligand, Pocket
-from ligandsmith.structure.vocabulary import Vocabulary
+from ligandsmith.records import Complex
 
 CHUNK = 32  # global batches whose records are sorted by size together
 BLOCK = 64  # consecutive records that a reader decodes together (the row group of a shard)
 WINDOW = 16384  # records shuffled together in a larger set; a reader keeps twice as many in memory
-
-
-def _padded(arrays: Sequence[NDArray[Any]], size: int, dtype: torch.dtype = torch.long) -> Tensor:
-    out = torch.zeros((len(arrays), size, *arrays[0].shape[1:]), dtype=dtype)
-    rows = out.numpy()  # the same memory: filling rows by torch costs four times as much
-    for row, array in zip(rows, arrays, strict=True):
-        row[: len(array)] = array
-    return out
-
-
-def _mask(lengths: Sequence[int], size: int) -> Tensor:
-    return torch.arange(size).unsqueeze(0) < torch.tensor(lengths).unsqueeze(1)
-
-
-def collate_ligands(ligands: Sequence[Ligand], vocabulary: Vocabulary, size: int = 0) -> LigandBatch:
-    """Ligands padded to the largest of the batch, or to `size` atoms if that is more."""
-    lengths = [ligand.num_atoms for ligand in ligands]
-    size = max(size, *lengths)
-    first_charge = {q: i for i, q in enumerate(vocabulary.charges)}
-    bonds = torch.zeros(len(ligands), size, size, dtype=torch.long)
-    for row, ligand in zip(bonds.numpy(), ligands, strict=True):
-        i, j = ligand.bond_index.T
-        row[i, j] = row[j, i] = ligand.bond_type
-    return LigandBatch(
-        x=_padded([m.x for m in ligands], size, torch.float32),
-        element=_padded([vocabulary.ligand_element_classes(m.element) for m in ligands], size),
-        charge=_padded([np.array([first_charge[q] for q in m.charge.tolist()]) for m in ligands], size),
-        aromatic=_padded([m.aromatic for m in ligands], size),
-        num_h=_padded([np.minimum(m.num_h, vocabulary.max_hydrogens) for m in ligands], size),
-        bonds=bonds,
-        mask=_mask(lengths, size),
-        fixed=_fixed(ligands, size),
-        properties=_properties(ligands),
-    )
-
-
-def _fixed(ligands: Sequence[Ligand], size: int) -> Tensor | None:
-    """Atoms of given fragments [B, size], or None where no ligand has one."""
-    if all(m.fixed is None for m in ligands):
-        return None
-    return _padded([np.zeros(m.num_atoms) if m.fixed is None else m.fixed for m in ligands], size).bool()
-
-
-def _properties(ligands: Sequence[Ligand]) -> Tensor | None:
-    """Properties [B, 3], or None where none is known of any ligand."""
-    if all(m.properties is None for m in ligands):
-        return None
-    unknown = np.full(len(PROPERTIES), np.nan, dtype=np.float32)
-    return torch.from_numpy(np.stack([unknown if m.properties is None else m.properties for m in ligands]))
-
-
-def collate_pockets(pockets: Sequence[Pocket | None], vocabulary: Vocabulary) -> PocketBatch | None:
-    """Pockets padded to the largest; a missing one is a row without atoms; None if all are missing."""
-    present = [p for p in pockets if p is not None]
-    if not present:
-        return None
-    nothing = np.zeros(0)
-    size = max(p.num_atoms for p in present)
-
-    def stack(read: Callable[[Pocket], NDArray[Any]]) -> Tensor:
-        return _padded([nothing if p is None else read(p) for p in pockets], size)
-
-    return PocketBatch(
-        x=_padded([np.zeros((0, 3)) if p is None else p.x for p in pockets], size, torch.float32),
-        element=stack(lambda p: vocabulary.pocket_element_classes(p.element)),
-        residue=stack(lambda p: p.residue),
-        atom_name=stack(lambda p: p.atom_name),
-        residue_index=stack(lambda p: p.residue_index),
-        mask=_mask([0 if p is None else p.num_atoms for p in pockets], size),
-        latent=_stored_latents(pockets, size),
-        kept=_kept(pockets, size),
-    )
-
-
-def _kept(pockets: Sequence[Pocket | None], size: int) -> Tensor | None:
-    """What is kept of each pocket [B, size], or None where all is."""
-    if all(p is None or p.kept is None for p in pockets):
-        return None
-    every = [np.zeros(0) if p is None else np.ones(p.num_atoms) if p.kept is None else p.kept for p in pockets]
-    return _padded(every, size).bool()
-
-
-def _stored_latents(pockets: Sequence[Pocket | None], size: int) -> Tensor | None:
-    """Latents of a frozen encoder, if every pocket that is there brings its own."""
-    found = [p.latent for p in pockets if p is not None and p.latent is not None]
-    if len(found) < sum(p is not None for p in pockets):
-        return None
-    nothing = np.zeros((0, found[0].shape[1]))
-    arrays = [nothing if p is None or p.latent is None else p.latent for p in pockets]
-    return _padded(arrays, size, torch.float32)
-
-
-def collate(records: Sequence[Complex], vocabulary: Vocabulary) -> ComplexBatch:
-    """Records already in their frames -> one batch."""
-    return ComplexBatch(
-        ligand=collate_ligands([r.ligand for r in records], vocabulary),
-        pocket=collate_pockets([r.pocket for r in records], vocabulary),
-        ids=tuple(r.id for r in records),
-    )
-
-
-def batch_rows(batch: ComplexBatch, begin: int, end: int) -> ComplexBatch:
-    """Molecules `begin` to `end` of a batch, padded to the largest of them."""
-    atoms = int(batch.ligand.mask[begin:end].sum(-1).max())
-    ligand = _cut(batch.ligand, begin, end, atoms)
-    pocket = batch.pocket
-    size = 0 if pocket is None else int(pocket.mask[begin:end].sum(-1).max())
-    properties = batch.ligand.properties
-    return ComplexBatch(
-        ligand=replace(
-            ligand,
-            bonds=ligand.bonds[:, :, :atoms],
-            properties=None if properties is None else properties[begin:end],
-        ),
-        pocket=None if pocket is None or not size else _cut(pocket, begin, end, size),
-        ids=batch.ids[begin:end],
-    )
-
-
-def _cut(batch: Any, begin: int, end: int, atoms: int) -> Any:
-    tensors = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    return replace(batch, **{k: v[begin:end, :atoms] for k, v in tensors.items() if v is not None})
 
 
 class FramedDataset(torch.utils.data.Dataset[Complex]):

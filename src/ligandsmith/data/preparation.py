@@ -25,7 +25,8 @@ from ligandsmith.data.dataset import (
 from ligandsmith.data.shards import write_shards
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Rejection
-from ligandsmith.structure.files import LIGAND_SUFFIXES, PROTEIN_SUFFIXES, complex_from, read_files, suffix
+from ligandsmith.structure.files import PROTEIN_SUFFIXES, complex_from, read_files
+from ligandsmith.structure.ligands import LIGAND_SUFFIXES, suffix
 from ligandsmith.structure.pocket import RADIUS, site_sequences
 
 log = logging.getLogger(__name__)

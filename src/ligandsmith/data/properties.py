@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,25 +13,10 @@ from rdkit.Chem import QED, rdMolDescriptors
 from ligandsmith.data.shards import ShardReader
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
+from ligandsmith.records import PROPERTIES
 from ligandsmith.structure.ligands import mol_from_ligand
 
 FILE = "properties.parquet"
-
-
-class Scale(NamedTuple):
-    """A property among drug-like ligands."""
-
-    mean: float
-    sd: float
-    low: float  # values that can be asked for
-    high: float
-
-
-PROPERTIES = {  # SA is the normalised score, 1 the easiest to make (Ertl and Schuffenhauer 2009)
-    "qed": Scale(0.55, 0.2, 0.0, 1.0),
-    "sa": Scale(0.75, 0.1, 0.0, 1.0),
-    "logp": Scale(2.5, 1.8, -6.0, 10.0),
-}
 
 
 def ligand_properties(mol: Chem.Mol) -> NDArray[np.float32]:

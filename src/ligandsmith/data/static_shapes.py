@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ligandsmith.batches import ComplexBatch, LigandBatch, PocketBatch
-from ligandsmith.data.collate import CHUNK, BucketSampler, collate, shuffled
-from ligandsmith.data.properties import PROPERTIES
-from ligandsmith.records import Complex
+from ligandsmith.batches import ComplexBatch, LigandBatch, PocketBatch, collate
+from ligandsmith.data.collate import CHUNK, BucketSampler, shuffled
+from ligandsmith.records import PROPERTIES, Complex
 from ligandsmith.structure.vocabulary import Vocabulary
 
 ROWS, LIGAND, POCKET = 16, 4, 80  # records and atoms are padded to multiples of these

@@ -9,10 +9,14 @@ the unconditional one.
 Autoguidance (Karras et al. 2024, arXiv 2406.02507) extrapolates from a weaker version of the network through the
 network itself, for coordinates, features and bonds: the errors of a weaker network have the same direction and are
 larger.
+
+Steric guidance moves the atoms of the estimated clean ligand out of the atoms of the pocket, and sampling continues
+from the corrected estimate, so that the rest of the molecule follows. Atoms without overlap stay where they are.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,9 +31,34 @@ from ligandsmith.diffusion.process import (
     coefficients,
     to_clean,
 )
-from ligandsmith.diffusion.steric import StericPotential
+
+MAX_PUSH = 1.0  # Å per step, for an atom deep inside the pocket
+LAST_TIME = 0.01  # below this time the estimate is final in all but noise, and a push would bend bonds
 
 Predict = Callable[[NoisyLigand, Tensor], Tensor]
+
+
+class StericPotential(NamedTuple):
+    """Excluded volume of the atoms of one pocket."""
+
+    x: Tensor  # [M, 3] Å
+    min_distance: Tensor  # [M] Å, smallest distance of a ligand atom
+    strength: float  # share of an overlap that one step removes
+    first_time: float  # above this time the estimate is too blurred to be pushed
+
+    def apply(self, z: Tensor, mask: Tensor, scale_x: Tensor, t: float) -> Tensor:
+        """Move the coordinates of z [B, N, D], an estimate of the clean latents at time `t`, out of the pocket."""
+        if not LAST_TIME <= t <= self.first_time:
+            return z
+        x, limit = scale_x * z[..., :3], self.min_distance
+        squared = x.square().sum(-1, keepdim=True) + self.x.square().sum(-1) - 2 * x @ self.x.T
+        row, atom, near = ((squared < limit.square()) & mask.unsqueeze(-1)).nonzero(as_tuple=True)  # few of all pairs
+        away = x[row, atom] - self.x[near]
+        distance = away.norm(dim=-1).clamp(min=1e-3)
+        overlap = self.strength * (limit[near] - distance).clamp(min=0)
+        push = torch.zeros_like(x).index_put_((row, atom), (overlap / distance).unsqueeze(-1) * away, accumulate=True)
+        push = push * MAX_PUSH / (MAX_PUSH + push.norm(dim=-1, keepdim=True))
+        return torch.cat([z[..., :3] + push / scale_x, z[..., 3:]], -1)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from scipy.spatial import cKDTree
 
-from ligandsmith.chem.surroundings import PocketAtoms, clashes_per_atom
+from ligandsmith.chem.plausibility import PocketAtoms, clashes_per_atom
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.structure.protein import Protein, read_protein
 

@@ -14,9 +14,8 @@ import numpy as np
 import rdkit
 from rdkit import Chem
 
-from ligandsmith.chem.relax import CUTOFF, DEFAULTS, RelaxFailure, RelaxOptions, relax
+from ligandsmith.chem.relax import CUTOFF, DEFAULTS, RelaxFailure, RelaxOptions, Surroundings, relax
 from ligandsmith.chem.sdf import SdfRecord, read_sdf, write_sdf
-from ligandsmith.chem.surroundings import Surroundings
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.evaluation.sources import SAMPLES_FILE, generation_log, load_reference

@@ -2,7 +2,7 @@
 
 from ligandsmith.generation.generator import LigandGenerator, generate, load
 from ligandsmith.generation.output import funnel, generate_to_folder
-from ligandsmith.generation.site import read_pocket
 from ligandsmith.options import GenerationOptions
+from ligandsmith.structure.pocket import read_pocket
 
 __all__ = ["GenerationOptions", "LigandGenerator", "funnel", "generate", "generate_to_folder", "load", "read_pocket"]

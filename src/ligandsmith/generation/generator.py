@@ -5,8 +5,9 @@ time, so an interrupted run continues with the same command.
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,23 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ligandsmith.batches import collate_pockets
 from ligandsmith.checkpoints.export import TENSORS, load_exported
 from ligandsmith.checkpoints.files import averaged_vae_state, fingerprint, load_checkpoint, load_vae
 from ligandsmith.chem.fragment import Fragment, read_fragment
-from ligandsmith.chem.surroundings import PocketAtoms
-from ligandsmith.config import Config, SamplingConfig, from_dict
-from ligandsmith.data.collate import collate_pockets
-from ligandsmith.data.properties import PROPERTIES
-from ligandsmith.data.transforms import frame_origin
+from ligandsmith.chem.plausibility import PocketAtoms
+from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, Config, SamplingConfig, from_dict
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.generation.options import sampling_config, size_range
+from ligandsmith.files import file_hash
 from ligandsmith.generation.sampler import LigandSampler, SamplingTask
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketLatents, cropped_latents
-from ligandsmith.models.size import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.options import GenerationOptions
-from ligandsmith.records import GeneratedLigand, Pocket
+from ligandsmith.records import PROPERTIES, GeneratedLigand, Pocket
+from ligandsmith.structure.pocket import frame_origin
 from ligandsmith.structure.vocabulary import Vocabulary
 
 SHIPPED = "weights"
@@ -42,10 +41,15 @@ def load(checkpoint: str | Path = "small", device: str = "cpu") -> "LigandGenera
     of shipped weights. Raises LigandsmithError."""
     path = Path(checkpoint)
     if path.is_dir():
-        return LigandGenerator(load_exported(path, ("denoiser", "joint")), file_hash(path / TENSORS), device)
+        return LigandGenerator(load_exported(path, ("denoiser", "joint")), _short_hash(path / TENSORS), device)
     if not path.suffix and not path.exists():
         path = shipped_weights(str(checkpoint))
-    return LigandGenerator(load_checkpoint(path, ("denoiser", "joint")), file_hash(path), device)
+    return LigandGenerator(load_checkpoint(path, ("denoiser", "joint")), _short_hash(path), device)
+
+
+def _short_hash(path: Path) -> str:
+    """What names a checkpoint in the identity of a run."""
+    return file_hash(path)[:16]
 
 
 def shipped_weights(name: str) -> Path:
@@ -61,10 +65,31 @@ def shipped_weights(name: str) -> Path:
     return folder / f"denoiser_{name}.pt"
 
 
-def file_hash(path: Path) -> str:
-    """First sixteen hex digits of a file's SHA-256."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+def sampling_config(options: GenerationOptions, base: SamplingConfig) -> SamplingConfig:
+    """`base` with the options that are set; NaN removes a requested property. Raises LigandsmithError."""
+    names = {f.name for f in fields(options)} & {f.name for f in fields(base)}
+    changes = {n: value for n in names if (value := getattr(options, n)) is not None}
+    changes = {n: None if isinstance(v, float) and math.isnan(v) else v for n, v in changes.items()}
+    try:
+        return replace(base, **changes)
+    except LigandsmithError as error:
+        raise LigandsmithError(f"--{error}") from None
+
+
+def size_range(options: GenerationOptions) -> tuple[int, int] | None:
+    """Smallest and largest number of heavy atoms, or None for the size model. Raises LigandsmithError."""
+    if options.num_atoms is None:
+        return None
+    parts = str(options.num_atoms).split("-")
+    try:
+        low, high = int(parts[0]), int(parts[-1])
+    except ValueError:
+        low, high = 0, -1
+    if len(parts) > 2 or not MIN_ATOMS <= low <= high <= MAX_ATOMS:
+        raise LigandsmithError(
+            f"--num_atoms {options.num_atoms}: give a number or a range like 18-26, within {MIN_ATOMS}-{MAX_ATOMS}"
+        )
+    return low, high
 
 
 class Asked(NamedTuple):

@@ -14,26 +14,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ligandsmith.batches import collate_ligands
 from ligandsmith.chem.builder import build_molecule
-from ligandsmith.chem.fragment import Fragment
-from ligandsmith.chem.inpainting import kept_part
-from ligandsmith.chem.plausibility import PLAUSIBLE, Defects, find_defects
-from ligandsmith.chem.surroundings import PocketAtoms
+from ligandsmith.chem.fragment import Fragment, kept_part
+from ligandsmith.chem.plausibility import PLAUSIBLE, Defects, PocketAtoms, find_defects
 from ligandsmith.config import SamplingConfig
-from ligandsmith.data.collate import collate_ligands
-from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.diffusion import rng
-from ligandsmith.diffusion.guidance import GuidedDenoiser
+from ligandsmith.diffusion.guidance import GuidedDenoiser, StericPotential
 from ligandsmith.diffusion.process import Conditioning, NoisyLigand, add_noise, coefficients
 from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
-from ligandsmith.diffusion.steric import StericPotential
 from ligandsmith.models.cudagraph import CapturedNetwork, Network
 from ligandsmith.models.denoiser import PocketKV
 from ligandsmith.models.latent_diffusion import DiffusionModel
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.parallel.threads import Check, side_by_side
 from ligandsmith.predictions import LigandPrediction
-from ligandsmith.records import BuildFailure, DecodedLigand, GeneratedLigand
+from ligandsmith.records import PROPERTIES, BuildFailure, DecodedLigand, GeneratedLigand
 from ligandsmith.structure.vocabulary import Vocabulary
 
 SEEDS = 2**32 - 1

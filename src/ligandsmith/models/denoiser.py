@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from ligandsmith.config import BlockConfig, DenoiserConfig
-from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.diffusion.process import Conditioning, Layout, NoisyLigand
 from ligandsmith.models.backbones import BLOCKS
 from ligandsmith.models.layers import (
@@ -24,6 +23,7 @@ from ligandsmith.models.layers import (
     nearest,
 )
 from ligandsmith.models.pocket_vae import PocketLatents
+from ligandsmith.records import PROPERTIES
 from ligandsmith.structure.vocabulary import BOND_CLASSES
 
 TIME_FEATURES = 32

@@ -8,22 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ligandsmith.config import Config
+from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, Config
 from ligandsmith.diffusion.process import make_schedule
 from ligandsmith.models.denoiser import Denoiser
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.models.pocket_vae import PocketLatents, PocketVAE
-from ligandsmith.models.size import (
-    BIN_WIDTH,
-    BINS,
-    CLASSES,
-    CUTS,
-    HIDDEN,
-    MAX_ATOMS,
-    MIN_ATOMS,
-    SHELLS,
-    FittedSizeModel,
-)
+from ligandsmith.models.size import BIN_WIDTH, BINS, CLASSES, CUTS, HIDDEN, SHELLS, FittedSizeModel
 from ligandsmith.structure.vocabulary import Vocabulary
 
 MOMENTUM = 0.05  # of the running statistics in joint training

@@ -1,14 +1,19 @@
-"""RDKit molecule with 3D coordinates -> Ligand, with every reason for which a molecule is refused."""
+"""Ligand files -> RDKit molecule -> Ligand, with every reason for which a file or a molecule is refused."""
 
+import gzip
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
+from ligandsmith.config import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.records import Ligand, Rejection
 from ligandsmith.structure import vocabulary as vocab
+from ligandsmith.structure.protein import UnreadableFile
 
 BOND_TYPES = {
     Chem.BondType.SINGLE: vocab.SINGLE,
@@ -16,9 +21,107 @@ BOND_TYPES = {
     Chem.BondType.TRIPLE: vocab.TRIPLE,
     Chem.BondType.AROMATIC: vocab.AROMATIC,
 }
-MIN_ATOMS = 5
-MAX_ATOMS = 80
+SDF_SUFFIXES = (".sdf", ".mol", ".sd")
+MOL2_SUFFIXES = (".mol2",)
+LIGAND_SUFFIXES = SDF_SUFFIXES + MOL2_SUFFIXES
 CLOSEST_CONTACT = 0.8  # Å; no two heavy atoms of a real molecule are closer
+
+
+@dataclass(frozen=True)
+class LigandFile:
+    """The first molecule of a ligand file."""
+
+    mol: Chem.Mol  # sanitised, with its 3D conformer and the stereo it shows
+    num_records: int  # molecules in the file; only the first is used
+
+    @property
+    def note(self) -> str:
+        """What the user should know about the choice; empty if there was none to make."""
+        return f"the first of {self.num_records} molecules is used" if self.num_records > 1 else ""
+
+
+def suffix(path: Path) -> str:
+    """The lower-case extension of a file name without a trailing `.gz`."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def read_ligand(path: Path) -> Chem.Mol:
+    """The first molecule of an SDF or MOL2 file (gzipped or not), sanitised, with stereo from 3D.
+
+    Raises UnreadableFile quoting RDKit's reason.
+    """
+    return read_ligand_file(path).mol
+
+
+def read_ligand_file(path: Path) -> LigandFile:
+    """`read_ligand` with the number of molecules in the file. Raises UnreadableFile."""
+    path = Path(path)
+    if not path.is_file():
+        raise UnreadableFile("missing file", f"{path}: no such file; give an SDF or MOL2 file of the ligand")
+    if suffix(path) not in LIGAND_SUFFIXES:
+        raise UnreadableFile("not a ligand file", f"{path}: the name must end in {', '.join(LIGAND_SUFFIXES)} (.gz)")
+    try:
+        with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb") as stream:
+            text = stream.read().decode("utf-8", errors="replace")
+    except (OSError, EOFError) as error:
+        raise UnreadableFile("unreadable file", f"{path}: {error}") from None
+    mol2 = suffix(path) in MOL2_SUFFIXES
+    block, count = _first_mol2(text) if mol2 else _first_sdf(text)
+    if not block.strip():
+        raise UnreadableFile("no molecule", f"{path}: no molecule in it")
+    return LigandFile(_sanitised(_parse(block, mol2, path), path), count)
+
+
+def _first_sdf(text: str) -> tuple[str, int]:
+    records = [r for r in text.replace("\r\n", "\n").split("$$$$\n") if r.strip(" \n$")]
+    return (records[0] if records else ""), len(records)
+
+
+def _first_mol2(text: str) -> tuple[str, int]:
+    mark = "@<TRIPOS>MOLECULE"
+    records = text.split(mark)[1:]
+    return (mark + records[0] if records else ""), len(records)
+
+
+def _parse(block: str, mol2: bool, path: Path) -> Chem.Mol:
+    with rdBase.CaptureErrorLog() as log:
+        if mol2:
+            mol = Chem.MolFromMol2Block(block, sanitize=False, removeHs=False)
+        else:
+            mol = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
+    if mol is None:
+        raise UnreadableFile("RDKit rejects the ligand", f"{path}: record 1: {_first_line(log.messages)}")
+    return mol
+
+
+def _sanitised(mol: Chem.Mol, path: Path) -> Chem.Mol:
+    heavy = mol.GetNumHeavyAtoms()
+    if suffix(path) in MOL2_SUFFIXES and heavy and heavy == mol.GetNumAtoms():
+        # The format has no charges, and RDKit derives them from the hydrogens: without these every one is wrong.
+        raise UnreadableFile("MOL2 without hydrogens", f"{path}: record 1: no hydrogens; add them or give an SDF")
+    if heavy > MAX_ATOMS:  # before the costly perception of a protein given as a ligand
+        raise UnreadableFile("ligand size", f"{path}: {heavy} heavy atoms; at most {MAX_ATOMS} are accepted")
+    if not heavy:
+        raise UnreadableFile("no molecule", f"{path}: record 1 has no heavy atoms")
+    positions = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((0, 3))
+    if not np.isfinite(positions).all():
+        atom = int(np.argwhere(~np.isfinite(positions))[0, 0]) + 1
+        raise UnreadableFile(
+            "non-finite coordinates", f"{path}: record 1: atom {atom} has a coordinate that is no number"
+        )
+    try:
+        with rdBase.BlockLogs():
+            Chem.SanitizeMol(mol)
+    except (Chem.MolSanitizeException, RuntimeError) as error:  # an impossible charge is a RuntimeError
+        raise UnreadableFile("RDKit rejects the ligand", f"{path}: record 1: {_first_line(str(error))}") from None
+    if len(positions) and mol.GetConformer().Is3D():
+        Chem.AssignStereochemistryFrom3D(mol)
+    return mol
+
+
+def _first_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0].removeprefix("RDKit ERROR:").strip() if lines else "no reason given"
 
 
 def ligand_from_mol(mol: Chem.Mol, id: str, x: NDArray[Any] | None = None, *, whole: bool = True) -> Ligand | Rejection:

@@ -2,15 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
+from ligandsmith.config import SITE_RADIUS, Config, PocketConfig
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Pocket
-from ligandsmith.structure.protein import Kind, Protein
+from ligandsmith.structure.ligands import read_ligand
+from ligandsmith.structure.protein import Kind, Protein, read_protein
+from ligandsmith.structure.vocabulary import CALPHA
 
 RADIUS = 10.0  # Å, around the reference
 LINING = 6.0  # Å; a chain this close lines the site
@@ -45,6 +49,44 @@ class PreflightReport:
         if self.dropped:
             text.append("left out of the file: " + ", ".join(f"{n} {what}" for what, n in self.dropped.items()))
         return text
+
+
+def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
+    protein: Path, ligand: Path | None = None, residues: Sequence[str] | None = None,
+    center: Sequence[float] | None = None, het: str | None = None, *, radius: float = SITE_RADIUS, cut: float = 8.0,
+) -> tuple[Pocket, PreflightReport]:  # fmt: skip
+    """A pocket by reference ligand, residues, centre and radius (Å) or het molecule, and what was kept and dropped.
+
+    Around a reference ligand or het molecule, heavy atoms within `cut` Å and C-alphas within 10 Å are kept, as in
+    training; around a centre, heavy atoms within `radius` and C-alphas 2 Å further; named residues as a whole. The rest
+    of their residues surrounds them, for the encoder only.
+    """
+    structure = read_protein(protein)
+    shape = replace(Config().pocket, radius=cut)
+    way = "ligand" if shape == Config().pocket else ""
+    if ligand is not None:
+        mol = read_ligand(ligand)
+        heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
+        around = np.asarray(mol.GetConformer().GetPositions()[heavy], dtype=np.float32)
+        pocket, report = pocket_from_ligand(structure, around)
+    elif residues:
+        return pocket_from_residues(structure, residues)
+    elif center is not None:
+        shape, way = sphere(Config().pocket, radius), "center" if radius == SITE_RADIUS else ""
+        around = np.asarray(center, dtype=np.float32)[None]
+        pocket, report = pocket_from_center(structure, around[0], shape.calpha_radius)
+    elif het is not None:
+        pocket, report = pocket_from_het(structure, het)
+        around = structure.x[structure.residue_of == het_residues(structure, het)[0]]
+    else:
+        raise LigandsmithError("name the site: a reference ligand, residues, a centre or a het molecule")
+    pocket = replace(mark_pocket(pocket, around, shape), cut=way)
+    return pocket, replace(report, num_atoms=int(pocket.kept.sum()))  # type: ignore[union-attr]
+
+
+def sphere(config: PocketConfig, radius: float) -> PocketConfig:
+    """The cut of a pocket around a centre: heavy atoms within `radius` Å, C-alphas a little further."""
+    return replace(config, radius=radius, calpha_radius=radius + config.calpha_radius - config.radius)
 
 
 def pocket_from_ligand(
@@ -198,3 +240,66 @@ def _listing(names: Sequence[str], none: str = "none") -> str:
     shown = list(Counter(names))
     more = f" and {len(shown) - LISTED} more" if len(shown) > LISTED else ""
     return ", ".join(shown[:LISTED]) + more
+
+
+def select_atoms(pocket: Pocket, keep: NDArray[np.bool_]) -> Pocket:
+    """The pocket with the atoms marked in `keep` [M] only."""
+    return replace(
+        pocket,
+        element=pocket.element[keep],
+        residue=pocket.residue[keep],
+        atom_name=pocket.atom_name[keep],
+        residue_index=pocket.residue_index[keep],
+        x=pocket.x[keep],
+        latent=None if pocket.latent is None else pocket.latent[keep],
+        kept=None,
+    )
+
+
+def kept_atoms(pocket: Pocket) -> Pocket:
+    """The atoms that the denoiser sees."""
+    return pocket if pocket.kept is None else select_atoms(pocket, pocket.kept)
+
+
+def mark_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> Pocket:
+    """Keep heavy atoms within the config's radius of any point of `around` [P, 3] Å, the C-alphas of the shell beyond,
+    and of these the nearest `max_atoms`; the others stay as surroundings."""
+    return replace(pocket, kept=crop_mask(pocket, around, config))
+
+
+def crop_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> Pocket:
+    """What `mark_pocket` keeps, without the surroundings."""
+    return select_atoms(pocket, crop_mask(pocket, around, config))
+
+
+def crop_mask(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> NDArray[np.bool_]:
+    """Mask [M] of the atoms that the config keeps of a pocket around points [P, 3] Å."""
+    distance = nearest_distance(pocket.x, around)
+    return within_radius(pocket, distance, np.ones(len(distance), np.bool_), config, config.radius)
+
+
+def within_radius(
+    pocket: Pocket, distance: NDArray[np.float32], allowed: NDArray[np.bool_], config: PocketConfig, radius: float
+) -> NDArray[np.bool_]:
+    """Mask [M] of the allowed atoms that a cut at `radius` keeps; `distance` [M] Å is to what it is cut around."""
+    near = (distance <= radius) | ((pocket.atom_name == CALPHA) & (distance <= max(radius, config.calpha_radius)))
+    keep: NDArray[np.bool_] = allowed & near
+    if np.count_nonzero(keep) > config.max_atoms:
+        keep &= distance <= np.partition(distance[keep], config.max_atoms - 1)[config.max_atoms - 1]
+    return keep
+
+
+def nearest_distance(x: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distance (Å) of each x [M, 3] to the nearest of points [P, 3]."""
+    # einsum: a sum over a last dimension of three costs five times as much.
+    squared = np.einsum("ij,ij->i", x, x)[:, None] + np.einsum("ij,ij->i", points, points) - 2 * x @ points.T
+    return np.sqrt(np.maximum(squared.min(1), 0)).astype(np.float32)
+
+
+def frame_origin(pocket: Pocket) -> NDArray[np.float32]:
+    """Origin [3] Å of the pocket's frame: the box centre, else the mean of the kept C-alphas or atoms."""
+    if pocket.center is not None:
+        return pocket.center
+    pocket = kept_atoms(pocket)
+    calphas = pocket.x[pocket.atom_name == CALPHA]
+    return (calphas if len(calphas) else pocket.x).mean(0)

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ligandsmith.batches import ComplexBatch
+from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.config import Config
-from ligandsmith.data.collate import collate
 from ligandsmith.diffusion.rng import step_seeds
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.options import DataOptions

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from ligandsmith.batches import collate_pockets
 from ligandsmith.checkpoints.files import fingerprint
-from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.dataset import MANIFEST, SPLITS, Split, open_dataset
-from ligandsmith.data.transforms import frame_origin, shift
+from ligandsmith.data.transforms import shift
 from ligandsmith.files import atomic_write
 from ligandsmith.models.pocket_vae import PocketVAE
 from ligandsmith.options import DataOptions
+from ligandsmith.structure.pocket import frame_origin
 from ligandsmith.structure.vocabulary import Vocabulary
 from ligandsmith.training.loaders import open_records
 

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from ligandsmith.batches import ComplexBatch
+from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.config import Config
-from ligandsmith.data.collate import BucketSampler, FramedDataset, collate
+from ligandsmith.data.collate import BucketSampler, FramedDataset
 from ligandsmith.data.crossdocked.reader import CrossDockedDataset
 from ligandsmith.data.dataset import KINDS, SPLITS, ComplexDataset, Split, open_dataset, read_splits, shard_paths
 from ligandsmith.data.shards import ShardReader

@@ -14,8 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ligandsmith.batches import ComplexBatch
-from ligandsmith.data.collate import batch_rows
+from ligandsmith.batches import ComplexBatch, batch_rows
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.predictions import LossReport
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from scipy.spatial import cKDTree
 
+from ligandsmith.config import MIN_ATOMS
 from ligandsmith.data.pseudo.templates import (
     AMINO_ACIDS,
     Piece,
@@ -26,7 +27,7 @@ from ligandsmith.data.pseudo.templates import (
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Pocket, Rejection
 from ligandsmith.structure import vocabulary as vocab
-from ligandsmith.structure.ligands import MIN_ATOMS, ligand_from_mol
+from ligandsmith.structure.ligands import ligand_from_mol
 from ligandsmith.structure.pocket import RADIUS, pocket_from_ligand
 from ligandsmith.structure.protein import Kind, Protein
 

@@ -21,7 +21,8 @@ from ligandsmith.data.pseudo.complexes import CutOptions, Parent, pseudo_complex
 from ligandsmith.data.shards import write_shards
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Rejection
-from ligandsmith.structure.files import PROTEIN_SUFFIXES, suffix
+from ligandsmith.structure.files import PROTEIN_SUFFIXES
+from ligandsmith.structure.ligands import suffix
 from ligandsmith.structure.pocket import site_sequences
 from ligandsmith.structure.protein import UnreadableFile, read_protein
 

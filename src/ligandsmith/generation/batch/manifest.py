@@ -8,9 +8,8 @@ from pathlib import Path
 
 from ligandsmith.config import SITE_RADIUS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.generation.site import read_pocket
 from ligandsmith.records import Pocket
-from ligandsmith.structure.pocket import PreflightReport
+from ligandsmith.structure.pocket import PreflightReport, read_pocket
 
 SITES = ("ligand", "residues", "center", "het")
 COLUMNS = ("pocket", "protein", *SITES, "radius")

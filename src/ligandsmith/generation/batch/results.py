@@ -15,7 +15,7 @@ from ligandsmith.files import atomic_write
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.batch.progress import STATE_FILE, PocketProgress
 from ligandsmith.generation.output import LIGANDS_FILE, SAMPLES_FILE, write_json
-from ligandsmith.structure.files import read_ligand
+from ligandsmith.structure.ligands import read_ligand
 
 RUN_FILE, MANIFEST_FILE, FAILURES_FILE = "generation.json", "manifest.csv", "failures.csv"
 UNUSABLE = "unusable pocket"

@@ -15,8 +15,7 @@ from ligandsmith.generation.batch.merge import Joining
 from ligandsmith.generation.batch.progress import Plan, Progress
 from ligandsmith.generation.batch.results import FAILURES_FILE, MANIFEST_FILE, RUN_FILE, read_run, write_results
 from ligandsmith.generation.batch.tasks import UnitWork
-from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.options import sampling_config, size_range
+from ligandsmith.generation.generator import LigandGenerator, load, sampling_config, size_range
 from ligandsmith.generation.output import identity_of, refuse_other, write_json
 from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.engines import ENGINES
