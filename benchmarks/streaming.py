@@ -1,6 +1,6 @@
 """Peak memory of a run of many molecules: everything but the networks is the code of `generate --manifest`.
 
-The molecules are random chains, cheap to make; they go through the same chunks, duplicates and joining as others. Run
+The molecules are random chains, cheap to make; they go through the same chunks, duplicates and merging as others. Run
 it with two numbers of molecules and compare `peak_mib`.
 """
 
@@ -16,8 +16,8 @@ import torch
 from rdkit import Chem
 
 from benchmarks.measure import report
-from ligandsmith.generation.batch.merge import Joining
-from ligandsmith.generation.batch.run import ManyRequest, generate_many
+from ligandsmith.generation.batch.merge import MergeOptions
+from ligandsmith.generation.batch.run import BatchRequest, generate_batch
 from ligandsmith.generation.generator import LigandGenerator, load
 from ligandsmith.options import GenerationOptions
 from ligandsmith.records import GeneratedLigand
@@ -55,11 +55,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         manifest, out = Path(folder) / "pockets.csv", Path(folder) / "run"
         manifest.write_text(f"pocket,protein,ligand\na,{SITE / 'protein.pdb.gz'},{SITE / 'ligand.sdf'}\n")
-        request = ManyRequest(
-            GenerationOptions(num=args.num), "tiny", chunk=args.chunk, joining=Joining(unique=True, stop_below=0.01)
+        request = BatchRequest(
+            GenerationOptions(num=args.num), "tiny", chunk=args.chunk, merge=MergeOptions(unique=True, stop_below=0.01)
         )
         before, began = peak_mib(), time.perf_counter()
-        totals = generate_many(manifest, out, request, generator)["totals"]
+        totals = generate_batch(manifest, out, request, generator)["totals"]
         seconds, size = time.perf_counter() - began, (out / "a" / "ligands.sdf").stat().st_size / 2**20
         report(
             num=args.num, molecules=totals["molecules"], failures=totals["failures"], sdf_mib=size,

@@ -153,7 +153,7 @@ def generate(args: argparse.Namespace) -> None:
     if max(options.cfg_scale or 0, options.cfg_scale_x or 0) > HIGH_GUIDANCE:
         say(f"note: a guidance scale above {HIGH_GUIDANCE:g} reduces diversity and distorts geometry")
     if args.manifest is not None:
-        _generate_many(args, options, hardware)
+        _generate_batch(args, options, hardware)
         return
     use_threads(hardware.threads)
     _generate_one(args, options, hardware.device)
@@ -190,16 +190,16 @@ def _generate_one(args: argparse.Namespace, options: GenerationOptions, device: 
     print(f"written: {args.out / 'ligands.sdf'}, {args.out / 'samples.json'}")
 
 
-def _generate_many(args: argparse.Namespace, options: GenerationOptions, hardware: Hardware) -> None:
+def _generate_batch(args: argparse.Namespace, options: GenerationOptions, hardware: Hardware) -> None:
     from ligandsmith.generation import load
-    from ligandsmith.generation.batch.merge import Joining
+    from ligandsmith.generation.batch.merge import MergeOptions
     from ligandsmith.generation.batch.results import summary_lines
-    from ligandsmith.generation.batch.run import ManyRequest, generate_many
+    from ligandsmith.generation.batch.run import BatchRequest, generate_batch
     from ligandsmith.parallel.devices import usable_device
 
     # A cluster may have GPUs that this machine does not have.
     device = hardware.device if args.engine == "ray" else usable_device(hardware.device)
-    request = ManyRequest(
+    request = BatchRequest(
         options,
         args.checkpoint,
         device,
@@ -207,13 +207,13 @@ def _generate_many(args: argparse.Namespace, options: GenerationOptions, hardwar
         args.workers,
         args.engine,
         args.chunk,
-        Joining(args.unique, args.stop_below),
+        MergeOptions(args.unique, args.stop_below),
         args.radius,
         " ".join(sys.argv),
     )
     generator = load(args.checkpoint)
     _require_vaes(generator, args)
-    say(*summary_lines(generate_many(args.manifest, args.out, request, generator)))
+    say(*summary_lines(generate_batch(args.manifest, args.out, request, generator)))
     print(f"written: {args.out}; next: ligandsmith evaluate {args.out}")
 
 

@@ -13,7 +13,7 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write
+from ligandsmith.files import write_json, write_text
 from ligandsmith.records import GeneratedLigand, Pocket
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _previous(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         )
     kept = "".join(r + RECORD_END for r in records[:listed])
     if kept != text:
-        _write_text(sdf, kept)
+        write_text(sdf, kept)
     return record
 
 
@@ -150,20 +150,6 @@ def _summary(ligand: GeneratedLigand) -> dict[str, Any]:
 
 def _candidates(ligand: GeneratedLigand) -> dict[str, int]:
     return {"candidates": ligand.candidates, "candidates_valid": ligand.candidates_valid}
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Whole or not at all; raises LigandsmithError."""
-    _write_text(path, json.dumps(data, indent=1) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    try:
-        with atomic_write(path) as part:
-            part.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise LigandsmithError(f"cannot write {path}: {error.strerror}; what was written before is whole") from error
 
 
 def funnel(record: dict[str, Any]) -> list[str]:

@@ -1,54 +1,82 @@
-"""From the finished units of a pocket to its `ligands.sdf` and `samples.json`, file to file.
+"""From the finished tasks of a pocket to its `ligands.sdf` and `samples.json`, file to file.
 
-In memory are one unit, and a number for each distinct molecule.
+In memory are one task, and a number for each distinct molecule.
 """
 
 import json
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from ligandsmith.files import atomic_write
-from ligandsmith.generation.batch.tasks import Unit, read_chunk, read_records
+from ligandsmith.generation.batch.tasks import Task, read_chunk, read_records
 from ligandsmith.generation.output import LIGANDS_FILE, SAMPLES_FILE
 
 DUPLICATE, NOT_SAMPLED = "duplicate", "not sampled"
 
 
-class Novelty:
-    """The distinct molecules of a pocket so far. Chunks come in the order of their index."""
-
-    def __init__(self) -> None:
-        self._seen: set[int] = set()
-
-    def new(self, keys: Sequence[str]) -> list[bool]:
-        """Whether each molecule is the first of its kind; from now on all are known."""
-        found = []
-        for key in keys:
-            number = int(key, 16)
-            found.append(number not in self._seen)
-            self._seen.add(number)
-        return found
-
-
 @dataclass(frozen=True)
-class Joining:
-    """`unique` leaves out molecules that were there already, `stop_below` (a share, 0: never) ends a pocket."""
+class MergeOptions:
+    """`unique` leaves out molecules that the pocket has already; `stop_below` (a share, 0: never) ends a pocket."""
 
     unique: bool = False
     stop_below: float = 0.0
 
     def stops(self, new: Sequence[bool]) -> bool:
-        """Whether too few molecules of a chunk are new to go on; a chunk without molecules does not say."""
+        """Whether too few molecules of a task are new to go on; a task without molecules does not say."""
         return bool(new) and sum(new) / len(new) < self.stop_below
+
+
+class MergedTask(NamedTuple):
+    """Rows of a task as `samples.json` lists them."""
+
+    task: Task
+    molecules: list[dict[str, Any]]
+    failures: list[dict[str, Any]]
+    new: list[bool]  # of all molecules that the task made, whether the pocket did not have them before
+    kept: list[bool]  # of all molecules that the task made, whether they are in `molecules`
+    seconds: float = 0.0
+
+
+def first_seen(keys: Iterable[str], seen: set[int]) -> list[bool]:
+    """Whether each molecule is the first with its key (hexadecimal digits); adds all to `seen`."""
+    new = []
+    for number in (int(key, 16) for key in keys):
+        new.append(number not in seen)
+        seen.add(number)
+    return new
+
+
+def merged_tasks(tasks: Iterable[Task], failed: Mapping[int, str], options: MergeOptions) -> Iterator[MergedTask]:
+    """The tasks of a pocket, in the order of their index, up to where the pocket stops.
+
+    `failed` has the reasons of the tasks (by `begin`) that could not be done; their molecules are failures. Raises
+    LigandsmithError for a task that cannot be read.
+    """
+    seen: set[int] = set()
+    for task in tasks:
+        if task.begin in failed:
+            detail = failed[task.begin]
+            rows = [{"index": i, "reason": NOT_SAMPLED, "detail": detail} for i in range(task.begin, task.end)]
+            yield MergedTask(task, [], rows, [], [])
+            continue
+        chunk = read_chunk(task)
+        new = first_seen(chunk.keys, seen)
+        kept = new if options.unique else [True] * len(new)
+        repeated = compress(chunk.molecules, (not keep for keep in kept))
+        duplicates = [{"index": row["index"], "reason": DUPLICATE, "detail": row["smiles"]} for row in repeated]
+        failures = sorted([*chunk.failures, *duplicates], key=lambda row: int(row["index"]))
+        yield MergedTask(task, list(compress(chunk.molecules, kept)), failures, new, kept, chunk.seconds)
+        if options.stops(new):
+            return
 
 
 @dataclass
 class Counts:
-    """What came of a pocket. `requested` is smaller than what was asked for where the pocket stopped."""
+    """What came of a pocket. `requested` is smaller than the number asked for where the pocket stopped."""
 
     requested: int = 0
     molecules: int = 0
@@ -58,6 +86,18 @@ class Counts:
     failures: dict[str, int] = field(default_factory=dict)
     stopped: str = ""
 
+    def add(self, merged: MergedTask, options: MergeOptions) -> None:
+        """Count the rows of one more task."""
+        self.requested = merged.task.end
+        self.molecules += len(merged.molecules)
+        self.connected += sum(bool(row["connected"]) for row in merged.molecules)
+        self.distinct += sum(merged.new)
+        self.seconds = round(self.seconds + merged.seconds, 3)
+        self.failures = dict(Counter(self.failures) + Counter(row["reason"] for row in merged.failures))
+        if options.stops(merged.new):
+            share = f"{sum(merged.new)} of {len(merged.new)} molecules of the last chunk were new, a share"
+            self.stopped = f"stopped after {merged.task.end}: {share} below {options.stop_below:g}"
+
     def line(self) -> str:
         """Plain text."""
         parts = [f"{self.requested} requested", f"{self.molecules} molecules", f"{self.connected} connected"]
@@ -65,96 +105,38 @@ class Counts:
         return ", ".join(parts) + (f"; {self.stopped}" if self.stopped else "")
 
 
-def join_pocket(
-    folder: Path, identity: dict[str, Any], units: Iterable[Unit], failed: Mapping[int, str], joining: Joining,
+def merge_pocket(
+    folder: Path, identity: dict[str, Any], read: Callable[[], Iterator[MergedTask]], options: MergeOptions,
     notes: dict[str, Any],
 ) -> Counts:  # fmt: skip
     """Write both files of a pocket, each whole or not at all: the same as `generate_to_folder` makes in one go.
 
-    `units` come in the order of their index; `failed` has the reasons of those (by `begin`) that could not be made,
-    whose molecules are failures. Raises LigandsmithError for a unit that cannot be read, OSError for a full disk.
+    `read` starts reading the tasks. Raises LigandsmithError for a task that cannot be read, OSError for a full disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryFile("w+", dir=folder) as molecules, TemporaryFile("w+", dir=folder) as failures:
-        join = _Join(joining, _Rows(molecules), _Rows(failures))
-        with atomic_write(folder / LIGANDS_FILE) as part, part.open("w", encoding="utf-8") as out:
-            for unit in units:
-                if unit.begin in failed:
-                    join.add_failed(unit, failed[unit.begin])
-                else:
-                    join.add(unit, out)
-                if join.counts.stopped:
-                    break
-        with atomic_write(folder / SAMPLES_FILE) as part, part.open("w", encoding="utf-8") as out:
-            join.write_samples(out, identity, notes)
-    return join.counts
-
-
-class _Join:
-    """The rows and counts of a pocket as its units come."""
-
-    def __init__(self, joining: Joining, molecules: "_Rows", failures: "_Rows") -> None:
-        self.joining, self.molecules, self.failures = joining, molecules, failures
-        self.counts, self.novelty = Counts(), Novelty()
-
-    def add(self, unit: Unit, ligands: TextIO) -> None:
-        chunk = read_chunk(unit)
-        new = self.novelty.new(chunk.keys)
-        kept, lost = [], list(chunk.failures)
-        for row, record, fresh in zip(chunk.molecules, read_records(unit, len(new)), new, strict=True):
-            if fresh or not self.joining.unique:
-                kept.append(row)
-                ligands.write(record)
-            else:
-                lost.append({"index": row["index"], "reason": DUPLICATE, "detail": row["smiles"]})
-        self.molecules.add(kept)
-        self.failures.add(sorted(lost, key=lambda row: int(row["index"])))
-        counts = self.counts
-        counts.requested = unit.end
-        counts.molecules += len(kept)
-        counts.connected += sum(bool(row["connected"]) for row in kept)
-        counts.distinct += sum(new)
-        counts.seconds = round(counts.seconds + chunk.seconds, 3)
-        for row in lost:
-            counts.failures[row["reason"]] = counts.failures.get(row["reason"], 0) + 1
-        if self.joining.stops(new):
-            share = f"{sum(new)} of {len(new)} molecules of the last chunk were new, a share"
-            counts.stopped = f"stopped after {unit.end}: {share} below {self.joining.stop_below:g}"
-
-    def add_failed(self, unit: Unit, reason: str) -> None:
-        rows = [{"index": i, "reason": NOT_SAMPLED, "detail": reason} for i in range(unit.begin, unit.end)]
-        self.failures.add(rows)
-        self.counts.requested = unit.end
-        failures = self.counts.failures
-        failures[NOT_SAMPLED] = failures.get(NOT_SAMPLED, 0) + len(rows)
-
-    def write_samples(self, out: TextIO, identity: dict[str, Any], notes: dict[str, Any]) -> None:
-        """As `json.dumps(record, indent=1)` would, without holding the rows."""
-        counts, joining = self.counts, self.joining
-        rest: dict[str, Any] = {"seconds": counts.seconds, "requested": counts.requested, **notes}
-        if joining.unique:
-            rest["unique"] = True
-        if joining.stop_below:
-            rest |= {"stop_below": joining.stop_below, "stopped": counts.stopped}
+    counts = Counts()
+    with atomic_write(folder / LIGANDS_FILE) as part, part.open("w", encoding="utf-8") as out:
+        for merged in read():
+            out.writelines(compress(read_records(merged.task, len(merged.kept)), merged.kept))
+            counts.add(merged, options)
+    rest: dict[str, Any] = {"seconds": counts.seconds, "requested": counts.requested, **notes}
+    if options.unique:
+        rest["unique"] = True
+    if options.stop_below:
+        rest |= {"stop_below": options.stop_below, "stopped": counts.stopped}
+    with atomic_write(folder / SAMPLES_FILE) as part, part.open("w", encoding="utf-8") as out:
         out.write(json.dumps({"identity": identity, "done": counts.requested}, indent=1).removesuffix("\n}"))
-        for name, rows in (("molecules", self.molecules), ("failures", self.failures)):
+        for name in ("molecules", "failures"):
             out.write(f',\n "{name}": ')
-            rows.copy_to(out)
+            _write_rows(out, (row for merged in read() for row in getattr(merged, name)))
         out.write(",\n" + json.dumps(rest, indent=1).removeprefix("{\n") + "\n")
+    return counts
 
 
-class _Rows:
-    """A list in JSON, with rows that wait in a file."""
-
-    def __init__(self, spool: TextIO) -> None:
-        self._spool, self._any = spool, False
-
-    def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        for row in rows:
-            self._spool.write((",\n  " if self._any else "[\n  ") + json.dumps(row, indent=1).replace("\n", "\n  "))
-            self._any = True
-
-    def copy_to(self, out: TextIO) -> None:
-        self._spool.write("\n ]" if self._any else "[]")
-        self._spool.seek(0)
-        shutil.copyfileobj(self._spool, out)
+def _write_rows(out: TextIO, rows: Iterable[dict[str, Any]]) -> None:
+    """As `json.dumps(rows, indent=1)` would within an object, a row at a time."""
+    opening = "[\n  "
+    for row in rows:
+        out.write(opening + json.dumps(row, indent=1).replace("\n", "\n  "))
+        opening = ",\n  "
+    out.write("[]" if opening.startswith("[") else "\n ]")

@@ -11,10 +11,10 @@ from typing import Any
 
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write
+from ligandsmith.files import atomic_write, write_json
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.batch.progress import STATE_FILE, PocketProgress
-from ligandsmith.generation.output import LIGANDS_FILE, SAMPLES_FILE, write_json
+from ligandsmith.generation.output import LIGANDS_FILE, SAMPLES_FILE
 from ligandsmith.structure.ligands import read_ligand
 
 RUN_FILE, MANIFEST_FILE, FAILURES_FILE = "generation.json", "manifest.csv", "failures.csv"
@@ -102,10 +102,10 @@ def _as_sdf(ligand: Path, folder: Path) -> Path:
 def _failures(
     row: PocketRow, bad: Mapping[str, str], pockets: Mapping[str, PocketProgress]
 ) -> list[dict[str, str | int]]:
-    """One for a pocket that cannot be used, or one for each unit that could not be made."""
+    """One for a pocket that cannot be used, or one for each task that could not be made."""
     if row.pocket in bad:
         return [{"pocket": row.pocket, "line": row.line, "first": "", "reason": bad[row.pocket]}]
-    failed = sorted(pockets[row.pocket].lost().items())
+    failed = sorted(pockets[row.pocket].missing().items())
     return [{"pocket": row.pocket, "line": row.line, "first": begin, "reason": reason} for begin, reason in failed]
 
 
@@ -114,7 +114,7 @@ def _totals(bad: Mapping[str, str], pockets: Mapping[str, PocketProgress]) -> di
     failures: Counter[str] = Counter()
     for pocket_counts in counts:
         failures.update(pocket_counts.failures)
-    incomplete, stopped = sum(bool(p.lost()) for p in pockets.values()), sum(bool(c.stopped) for c in counts)
+    incomplete, stopped = sum(bool(p.missing()) for p in pockets.values()), sum(bool(c.stopped) for c in counts)
     states = {"made": len(pockets), "that stopped early": stopped, "with parts that failed": incomplete}
     states["that cannot be used"] = len(bad)
     return {

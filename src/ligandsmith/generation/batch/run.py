@@ -1,4 +1,4 @@
-"""Ligands for many pockets, by workers, continued where an earlier run ended."""
+"""Ligands for a batch of pockets, by workers, continued where an earlier run ended."""
 
 import signal
 import threading
@@ -10,19 +10,20 @@ from typing import Any
 
 from ligandsmith.config import SITE_RADIUS
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import write_json
 from ligandsmith.generation.batch.manifest import PocketRow, read_manifest
-from ligandsmith.generation.batch.merge import Joining
-from ligandsmith.generation.batch.progress import Plan, Progress
+from ligandsmith.generation.batch.merge import MergeOptions
+from ligandsmith.generation.batch.progress import PocketProgress
 from ligandsmith.generation.batch.results import FAILURES_FILE, MANIFEST_FILE, RUN_FILE, read_run, write_results
-from ligandsmith.generation.batch.tasks import UnitWork
+from ligandsmith.generation.batch.tasks import TaskRunner
 from ligandsmith.generation.generator import LigandGenerator, load, sampling_config, size_range
-from ligandsmith.generation.output import identity_of, refuse_other, write_json
+from ligandsmith.generation.output import identity_of, refuse_other
 from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.engines import ENGINES
 
 
 @dataclass(frozen=True)
-class ManyRequest:
+class BatchRequest:
     """How to make ligands for many pockets. `radius` in Å is for rows with a centre and no radius of their own."""
 
     options: GenerationOptions
@@ -32,13 +33,13 @@ class ManyRequest:
     workers: int = 1
     engine: str = "local"
     chunk: int = 100
-    joining: Joining = field(default_factory=Joining)
+    merge: MergeOptions = field(default_factory=MergeOptions)
     radius: float = SITE_RADIUS
     command: str = ""
 
 
-def generate_many(
-    manifest: Path, out: Path, request: ManyRequest, generator: LigandGenerator | None = None
+def generate_batch(
+    manifest: Path, out: Path, request: BatchRequest, generator: LigandGenerator | None = None
 ) -> dict[str, Any]:
     """Make the ligands of each row of `manifest`, continuing what is in `out`; returns what `generation.json` holds.
 
@@ -51,26 +52,27 @@ def generate_many(
     generator = generator or load(request.checkpoint)
     identity = _run_identity(generator, request)
     _require_own_folder(out, manifest, rows, identity)
-    plans, bad = _plans(rows, out, request, generator)
-    progress = Progress(plans)
+    pockets, bad = _pockets(rows, out, request, generator)
+    for pocket in pockets.values():
+        pocket.open()
     out.mkdir(parents=True, exist_ok=True)
     about = {"identity": identity, "command": request.command, "num": request.options.num}
     write_json(out / RUN_FILE, about)
-    work = UnitWork(_absolute(request.checkpoint), request.options, request.device, request.threads, request.radius)
-    with _signals_as_interrupt(), closing(ENGINES[request.engine](work, progress.units(), request.workers)) as results:
-        for unit, reason in results:
-            progress.finished(unit, reason)
-    summary = write_results(out, rows, bad, progress.pockets, about)
-    if not plans:
+    checkpoint = Path(request.checkpoint)
+    absolute = str(checkpoint.resolve()) if checkpoint.exists() else request.checkpoint
+    work = TaskRunner(absolute, request.options, request.device, request.threads, request.radius)
+    # Pocket after pocket, so that a worker keeps its pocket as long as it can.
+    tasks = (task for pocket in pockets.values() for task in pocket.tasks())
+    with _signals_as_interrupt(), closing(ENGINES[request.engine](work, tasks, request.workers)) as results:
+        for task, reason in results:
+            pockets[task.row.pocket].finished(task, reason)
+    summary = write_results(out, rows, bad, pockets, about)
+    if not pockets:
         raise LigandsmithError(f"{manifest}: no row can be used; the first: {rows[0].pocket}: {bad[rows[0].pocket]}")
     return summary
 
 
-def _absolute(checkpoint: str) -> str:
-    return str(Path(checkpoint).resolve()) if Path(checkpoint).exists() else checkpoint
-
-
-def _run_identity(generator: LigandGenerator, request: ManyRequest) -> dict[str, Any]:
+def _run_identity(generator: LigandGenerator, request: BatchRequest) -> dict[str, Any]:
     """What decides the molecules and is the same for all pockets. Raises LigandsmithError."""
     options = request.options
     size_range(options)  # refused before anything is written
@@ -97,11 +99,11 @@ def _require_own_folder(out: Path, manifest: Path, rows: Sequence[PocketRow], id
         raise LigandsmithError(f"{out / there[0]}: is there without a {RUN_FILE}; choose another --out")
 
 
-def _plans(
-    rows: Sequence[PocketRow], out: Path, request: ManyRequest, generator: LigandGenerator
-) -> tuple[list[Plan], dict[str, str]]:
-    """What is to be made of each pocket that can be read, and why the others cannot. Keeps none in memory."""
-    plans, bad = [], {}
+def _pockets(
+    rows: Sequence[PocketRow], out: Path, request: BatchRequest, generator: LigandGenerator
+) -> tuple[dict[str, PocketProgress], dict[str, str]]:
+    """The pockets that can be read, and why the others cannot, by name. No pocket stays in memory."""
+    pockets, bad = {}, {}
     for row in rows:
         try:
             pocket, report = row.read(request.radius)
@@ -112,14 +114,15 @@ def _plans(
         else:
             identity = identity_of(generator, request.options, pocket)
             notes = {"command": request.command, "preflight": report.lines()}
-            plan = Plan(row, out / row.pocket, identity, request.options.num, request.chunk, request.joining, notes)
-            plans.append(plan)
-    return plans, bad
+            pockets[row.pocket] = PocketProgress(
+                row, out / row.pocket, identity, request.options.num, request.chunk, request.merge, notes
+            )
+    return pockets, bad
 
 
 @contextmanager
 def _signals_as_interrupt() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run at once, with its workers: finished units are whole on disk, others are not."""
+    """Ctrl-C and SIGTERM end the run at once, with its workers: finished tasks are whole on disk, others are not."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt("interrupted; what is finished is kept, the same command continues")

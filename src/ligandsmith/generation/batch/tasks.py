@@ -1,10 +1,10 @@
-"""A unit of work: some molecules of one pocket, written whole or not at all, so that a unit that is there is done."""
+"""A task: some molecules of one pocket, written whole or not at all, so that a task whose files are there is done."""
 
 import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ CHUNKS = "chunks"
 
 
 @dataclass(frozen=True)
-class Unit:
+class Task:
     """Molecules number `begin` to `end` - 1 of a pocket, in files of their own in `folder`."""
 
     row: PocketRow
@@ -38,7 +38,7 @@ class Unit:
 
     @property
     def record(self) -> Path:
-        """What `samples.json` will list. Written last: where it is, the unit is done."""
+        """What `samples.json` will list. Written last: where it is, the task is done."""
         return self.folder / CHUNKS / f"{self.begin:08d}-{self.end:08d}.json"
 
     @property
@@ -53,7 +53,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A finished unit, read back."""
+    """A finished task, read back."""
 
     seconds: float
     molecules: list[dict[str, Any]]
@@ -61,32 +61,32 @@ class Chunk:
     keys: list[str]  # of the molecules, equal where they are the same but for stereo and pose
 
 
-def write_chunk(unit: Unit, ligands: Sequence[GeneratedLigand], identity: dict[str, Any], seconds: float) -> None:
-    """Write the files of a unit. Raises OSError where the disk is full or the folder cannot be written."""
-    unit.record.parent.mkdir(parents=True, exist_ok=True)
-    write_sdf(unit.ligands, records_of(ligands, identity))
+def write_chunk(task: Task, ligands: Sequence[GeneratedLigand], identity: dict[str, Any], seconds: float) -> None:
+    """Write the files of a task. Raises OSError where the disk is full or the folder cannot be written."""
+    task.record.parent.mkdir(parents=True, exist_ok=True)
+    write_sdf(task.ligands, records_of(ligands, identity))
     molecules, failures = rows_of(ligands)
     keys = [molecule_key(ligand.mol) for ligand in ligands if ligand.mol is not None]
-    content = {"seconds": round(seconds, 3), "molecules": molecules, "failures": failures, "keys": keys}
-    with atomic_write(unit.record) as part:
-        part.write_text(json.dumps(content), encoding="utf-8")
+    content = Chunk(round(seconds, 3), molecules, failures, keys)
+    with atomic_write(task.record) as part:
+        part.write_text(json.dumps(asdict(content)), encoding="utf-8")
 
 
-def read_chunk(unit: Unit) -> Chunk:
-    """What a finished unit wrote. Raises LigandsmithError for a file that was damaged since."""
+def read_chunk(task: Task) -> Chunk:
+    """What a finished task wrote. Raises LigandsmithError for a file that was damaged since."""
     try:
-        return Chunk(**json.loads(unit.record.read_text(encoding="utf-8")))
+        return Chunk(**json.loads(task.record.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise LigandsmithError(f"{unit.record}: cannot be used ({error}); remove it to make it anew") from None
+        raise LigandsmithError(f"{task.record}: cannot be used ({error}); remove it to make it again") from None
 
 
-def read_records(unit: Unit, count: int) -> list[str]:
-    """The SDF records of a finished unit as text. Raises LigandsmithError unless there are `count`."""
-    text = unit.ligands.read_text(encoding="utf-8") if unit.ligands.is_file() else ""
+def read_records(task: Task, count: int) -> list[str]:
+    """The SDF records of a finished task as text. Raises LigandsmithError unless there are `count`."""
+    text = task.ligands.read_text(encoding="utf-8") if task.ligands.is_file() else ""
     records = [part + RECORD_END for part in text.split(RECORD_END)[:-1]]
     if len(records) != count:
         raise LigandsmithError(
-            f"{unit.ligands}: holds {len(records)} of {count} molecules; remove {unit.record.name} to make them anew"
+            f"{task.ligands}: holds {len(records)} of {count} molecules; remove {task.record.name} to make them again"
         )
     return records
 
@@ -97,8 +97,8 @@ def molecule_key(mol: Chem.Mol) -> str:
 
 
 @dataclass(frozen=True)
-class UnitWork:
-    """Makes units. Sent to workers, each of which loads the checkpoint once and keeps the last pocket."""
+class TaskRunner:
+    """Does tasks. Sent to workers, each of which loads the checkpoint once and keeps the last pocket."""
 
     checkpoint: str
     options: GenerationOptions
@@ -106,19 +106,19 @@ class UnitWork:
     threads: int = 1  # the same in every worker: the number of threads may change the last digit of a coordinate
     radius: float = SITE_RADIUS  # Å around a centre, where the row has none
 
-    def __call__(self, unit: Unit) -> None:
-        """Make a unit and write it. Raises LigandsmithError for a pocket that cannot be used."""
-        if unit.done():  # by a worker that was taken for dead, or an earlier run that was still at it
+    def __call__(self, task: Task) -> None:
+        """Do a task and write it. Raises LigandsmithError for a pocket that cannot be used."""
+        if task.done():  # by a worker that was taken for dead, or an earlier run that was still at it
             return
         torch.set_num_threads(self.threads)
-        generator, pocket = _generator(self.checkpoint, self.device), _pocket(unit.row, self.radius)
-        options = replace(self.options, num=unit.end)
+        generator, pocket = _generator(self.checkpoint, self.device), _pocket(task.row, self.radius)
+        options = replace(self.options, num=task.end)
         identity = identity_of(generator, options, pocket)
-        if unit.pocket and identity["pocket"] != unit.pocket:
-            raise LigandsmithError(f"{unit.row.pocket}: the files of the pocket changed since the run began")
+        if task.pocket and identity["pocket"] != task.pocket:
+            raise LigandsmithError(f"{task.row.pocket}: the files of the pocket changed since the run began")
         began = time.perf_counter()
-        made = [ligand for batch in generator.batches(pocket, options, start=unit.begin) for ligand in batch]
-        write_chunk(unit, made, identity, time.perf_counter() - began)
+        made = [ligand for batch in generator.batches(pocket, options, start=task.begin) for ligand in batch]
+        write_chunk(task, made, identity, time.perf_counter() - began)
 
 
 @lru_cache(maxsize=1)
