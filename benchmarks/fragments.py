@@ -12,7 +12,7 @@ from rdkit import Chem, rdBase
 
 from benchmarks.measure import cpu_seconds, report
 from ligandsmith.chem.fragment import CHANGED
-from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, plausibility_score
+from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, find_defects
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.fragments import draw_fragment
 from ligandsmith.generation.generator import load
@@ -68,7 +68,7 @@ def main() -> None:
         place = fragment.GetConformer().GetPositions().astype(np.float32)
         for ligand in ligands:
             made.append(ligand)
-            scores.append(plausibility_score(ligand, site))
+            scores.append(find_defects(ligand, site).score)
             if ligand.mol is not None:
                 moved.append(float(np.abs(ligand.mol.GetConformer().GetPositions()[:n] - place).max()))
         if len(shares) == args.pockets:

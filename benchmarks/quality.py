@@ -15,7 +15,7 @@ import torch
 from rdkit import Chem
 
 from benchmarks.measure import cpu_seconds, report
-from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, plausibility_score
+from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, find_defects
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.config import override
 from ligandsmith.data.dataset import ComplexDataset
@@ -73,7 +73,7 @@ def main() -> None:
         size = None if args.model_sizes else str(record.ligand.num_atoms)
         site = PocketAtoms.of(pocket.x, pocket.element)
         for ligand in generator.generate(pocket, args.num, args.seed, num_atoms=size, **options):
-            scores.append(plausibility_score(ligand, site))
+            scores.append(find_defects(ligand, site).score)
             index = number * args.num + ligand.index
             if ligand.mol is None:
                 failures.append({"index": index, "reason": ligand.reason, "detail": ligand.detail})

@@ -15,7 +15,7 @@ from rdkit import Chem
 import ligandsmith
 from ligandsmith.checkpoints.files import fingerprint, load_vae
 from ligandsmith.chem.fragment import read_fragment
-from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, plausibility_score
+from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, find_defects
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.cli.main import main
 from ligandsmith.config import MIN_ATOMS
@@ -100,12 +100,12 @@ def test_the_most_plausible_of_several_candidates_is_kept(generator: LigandGener
     best = generator.generate(pocket, num=6, candidates=4, batch_size=2, **options)
     assert described(best) == described(generator.generate(pocket, num=6, candidates=4, batch_size=6, **options))
     assert [(g.index, g.num_atoms) for g in best] == [(g.index, g.num_atoms) for g in single]
-    gains = [plausibility_score(a, site) - plausibility_score(b, site) for a, b in zip(single, best, strict=True)]
+    gains = [find_defects(a, site).score - find_defects(b, site).score for a, b in zip(single, best, strict=True)]
     assert min(gains) > -1e-3
     assert max(gains) > 0.1
     for ligand in best:
         assert 1 <= ligand.candidates <= 4
-        assert ligand.candidates == 4 or plausibility_score(ligand, site) <= PLAUSIBLE
+        assert ligand.candidates == 4 or find_defects(ligand, site).score <= PLAUSIBLE
         assert ligand.candidates_valid <= ligand.candidates
         assert ligand.candidates_valid or not (ligand.raw_valid and ligand.connected)
 

@@ -9,10 +9,10 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
-from ligandsmith.chem.builder import FAILURE_REASONS, BuiltLigand, bonds_from_distances, build_molecule
+from ligandsmith.chem.builder import FAILURE_REASONS, BuiltLigand, build_molecule
 from ligandsmith.records import BuildFailure, DecodedLigand, Ligand
 from ligandsmith.structure.ligands import ligand_from_mol
-from ligandsmith.structure.vocabulary import AROMATIC, DOUBLE, NONE
+from ligandsmith.structure.vocabulary import AROMATIC, NONE
 
 SMILES = [line.split()[0] for line in (Path(__file__).parents[1] / "data_files/molecules.smi").read_text().splitlines()]
 
@@ -243,15 +243,3 @@ def test_random_bonds_never_crash_and_always_repair() -> None:
         noise = rng.dirichlet(np.full(5, 0.1), size=ligand.bond_probs.shape[:2])
         probs = 0.4 * (noise + noise.transpose(1, 0, 2)) / 2 + 0.6 * ligand.bond_probs
         built(replace(ligand, bond_probs=probs.astype(np.float32)))
-
-
-def test_distance_baseline_finds_the_bonds_of_a_clean_conformer_and_fails_on_noise() -> None:
-    mol = Chem.AddHs(Chem.MolFromSmiles("CC(=O)Nc1ccc(S(=O)(=O)N2CCOCC2)cc1Cl"))
-    rdDistGeom.EmbedMolecule(mol, randomSeed=1)
-    ligand = ligand_from_mol(mol, "id")
-    assert isinstance(ligand, Ligand)
-    truth = {tuple(bond) for bond in ligand.bond_index.tolist()}
-    assert {tuple(bond) for bond in bonds_from_distances(ligand.element, ligand.x).tolist()} == truth
-    noisy = ligand.x + np.random.default_rng(0).normal(0, 0.5, ligand.x.shape)
-    assert {tuple(bond) for bond in bonds_from_distances(ligand.element, noisy).tolist()} != truth
-    assert DOUBLE in ligand.bond_type

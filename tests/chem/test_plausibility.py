@@ -15,7 +15,6 @@ from ligandsmith.chem.plausibility import (
     WORST,
     PocketAtoms,
     find_defects,
-    plausibility_score,
     tight_contacts,
 )
 from ligandsmith.data.dataset import ComplexDataset
@@ -35,6 +34,10 @@ def site() -> PocketAtoms:
 def generated(mol: Chem.Mol | None, repaired: bool = False, connected: bool = True) -> GeneratedLigand:
     size = mol.GetNumAtoms() if mol is not None else 0
     return GeneratedLigand(0, size, mol, not repaired, repaired, connected)
+
+
+def plausibility_score(ligand: GeneratedLigand, pocket: PocketAtoms) -> float:
+    return find_defects(ligand, pocket).score
 
 
 def embedded(smiles: str) -> Chem.Mol:

@@ -1,10 +1,8 @@
 """Decoded arrays -> RDKit molecule, or the reason why there is none. Validity with and without repair is kept apart."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
 from ligandsmith.chem.graph import HEAVIEST_ELEMENT, MolecularGraph, repair_aromaticity, repair_valence
@@ -13,8 +11,6 @@ from ligandsmith.structure.ligands import conformer
 
 FAILURE_REASONS = ("no atoms", "unknown element", "non-finite values", "valence", "kekulization", "chemistry")
 MAX_REPAIR_ROUNDS = 3
-LONGEST_BOND_RATIO = 1.3  # of the sum of the covalent radii, as RDKit's connectivity perception has it
-SHORTEST_BOND = 0.4  # Å
 
 
 @dataclass(frozen=True)
@@ -105,16 +101,3 @@ def _finish(mol: Chem.Mol, decoded: DecodedLigand, raw_valid: bool) -> BuiltLiga
         connected=len(Chem.GetMolFrags(mol)) == 1,
         hydrogen_mismatches=int((hydrogens != decoded.num_h).sum()),
     )
-
-
-def bonds_from_distances(element: NDArray[Any], x: NDArray[Any]) -> NDArray[np.int16]:
-    """Bonds [E, 2], i < j, of atoms closer than 1.3 times the sum of their covalent radii.
-
-    The baseline that the bond decoder is compared with: it knows no bond orders and fails on noisy coordinates.
-    `element` [N] atomic numbers, `x` [N, 3] Å; a non-finite coordinate has no bonds.
-    """
-    table = Chem.GetPeriodicTable()
-    radius = np.array([table.GetRcovalent(int(z)) for z in element])
-    distance = np.linalg.norm(np.asarray(x, dtype=np.float64)[:, None] - np.asarray(x, dtype=np.float64)[None], axis=-1)
-    bonded = (distance < LONGEST_BOND_RATIO * (radius[:, None] + radius[None])) & (distance > SHORTEST_BOND)
-    return np.argwhere(np.triu(bonded, k=1)).astype(np.int16)

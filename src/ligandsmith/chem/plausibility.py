@@ -74,11 +74,6 @@ class PocketAtoms(NamedTuple):
         return cls(cKDTree(x), np.asarray(element, dtype=np.int64), radius, radius + LIGAND_RADIUS - overlap)
 
 
-def plausibility_score(ligand: GeneratedLigand, pocket: PocketAtoms) -> float:
-    """0 for a ligand without a fault; about one for each fault. `WORST` without a molecule."""
-    return find_defects(ligand, pocket).score
-
-
 def find_defects(ligand: GeneratedLigand, pocket: PocketAtoms) -> Defects:
     """The score of a ligand and its defective atoms, to which those count that repair touched."""
     mol = ligand.mol

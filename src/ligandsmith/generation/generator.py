@@ -92,13 +92,13 @@ def size_range(options: GenerationOptions) -> tuple[int, int] | None:
     return low, high
 
 
-class Asked(NamedTuple):
-    """What is asked of the ligands, complete."""
+class SamplingRequest(NamedTuple):
+    """What the ligands must be and how they are sampled, with all defaults filled in."""
 
     sampling: SamplingConfig
     sizes: tuple[int, int] | None  # range of heavy atoms; None: the size model
     fragment: Fragment | None = None
-    least: int = MIN_ATOMS  # heavy atoms
+    min_atoms: int = MIN_ATOMS  # heavy atoms
 
 
 class LigandGenerator:
@@ -148,21 +148,21 @@ class LigandGenerator:
     @torch.inference_mode()
     def batches(self, pocket: Pocket, options: GenerationOptions, start: int = 0) -> Iterator[list[GeneratedLigand]]:
         """Ligands number `start` and following, a batch at a time."""
-        asked = self.asked(options, pocket)
+        request = self.sampling_request(options, pocket)
         latents, origin = self.encode(pocket)
         task = SamplingTask(
             self.model.denoiser.project_pocket(latents), origin, PocketAtoms.of(pocket.x, pocket.element),
-            asked.sampling, lambda: None, asked.fragment,
+            request.sampling, lambda: None, request.fragment,
         )  # fmt: skip
         pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
         for begin in range(start, options.num, options.batch_size):
             index = torch.arange(begin, min(begin + options.batch_size, options.num), device=self.device)
             molecule_seeds = rng.make_seeds(options.seed, pocket_key, index, device=self.device)
-            sizes = self._sizes(latents, molecule_seeds, asked, pocket.cut)
+            sizes = self._sizes(latents, molecule_seeds, request, pocket.cut)
             ligands = self.sampler.best_of_n(task, sizes, molecule_seeds)
             yield [replace(ligand, index=begin + row) for row, ligand in enumerate(ligands)]
 
-    def asked(self, options: GenerationOptions, pocket: Pocket) -> Asked:
+    def sampling_request(self, options: GenerationOptions, pocket: Pocket) -> SamplingRequest:
         """What `options` ask for, once it is clear that these weights can give it. Raises LigandsmithError."""
         sampling, sizes = sampling_config(options, self.config.sampling), size_range(options)
         wanted = [name for name in PROPERTIES if getattr(sampling, name) is not None]
@@ -173,7 +173,7 @@ class LigandGenerator:
                 f"--autoguidance {sampling.autoguidance:g}: this network has no triangle updates to skip; give 1"
             )
         if options.fix is None:
-            return Asked(sampling, sizes)
+            return SamplingRequest(sampling, sizes)
         if not self.config.denoiser.fragments:
             raise LigandsmithError("--fix: these weights were not trained to complete fragments")
         fragment = read_fragment(options.fix)
@@ -187,7 +187,7 @@ class LigandGenerator:
                 f"--num_atoms {options.num_atoms}: it counts the whole ligand, and the fragment alone has "
                 f"{fragment.num_atoms} heavy atoms; give {least} or more"
             )
-        return Asked(sampling, sizes, fragment, least)
+        return SamplingRequest(sampling, sizes, fragment, least)
 
     def encode(self, pocket: Pocket) -> tuple[PocketLatents, np.ndarray]:
         """The pocket in its own frame, encoded once with its surroundings, cut to what the denoiser takes."""
@@ -209,13 +209,13 @@ class LigandGenerator:
             latents = replace(latents, num_with_pocket=1)
         return latents, origin
 
-    def _sizes(self, latents: PocketLatents, seeds: Tensor, asked: Asked, cut: str) -> Tensor:
+    def _sizes(self, latents: PocketLatents, seeds: Tensor, request: SamplingRequest, cut: str) -> Tensor:
         """Number of heavy atoms of each molecule: drawn from p(N | pocket), or uniformly from a given range."""
-        u, bounds = rng.uniform(seeds, "size"), asked.sizes
+        u, bounds = rng.uniform(seeds, "size"), request.sizes
         if bounds is not None:
             return bounds[0] + (u * (bounds[1] - bounds[0] + 1)).long()
         logits = self.model.size_model(cut)(latents)
-        logits[:, : asked.least - MIN_ATOMS] = -torch.inf
+        logits[:, : request.min_atoms - MIN_ATOMS] = -torch.inf
         cumulative = logits.softmax(-1).cumsum(-1).expand(len(seeds), -1)
         return MIN_ATOMS + torch.searchsorted(cumulative.contiguous(), u.unsqueeze(-1)).squeeze(-1).clamp(
             max=MAX_ATOMS - MIN_ATOMS

@@ -60,15 +60,15 @@ def generate_to_folder(
 
 def identity_of(generator: "LigandGenerator", options: "GenerationOptions", pocket: Pocket) -> dict[str, Any]:
     """What decides the molecules of a pocket, as plain values. Raises LigandsmithError for options that cannot be."""
-    asked = generator.asked(options, pocket)  # refused before anything is written
+    request = generator.sampling_request(options, pocket)  # refused before anything is written
     return {
         "checkpoint": generator.checkpoint_hash,
         "pocket": pocket_hash(pocket),
         "seed": options.seed,
         "num_atoms": options.num_atoms,
         "add_hs": options.add_hs,
-        "fragment": asked.fragment and asked.fragment.digest,
-        "sampling": asdict(asked.sampling),
+        "fragment": request.fragment and request.fragment.digest,
+        "sampling": asdict(request.sampling),
     }
 
 

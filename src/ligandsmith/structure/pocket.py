@@ -267,11 +267,6 @@ def mark_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfi
     return replace(pocket, kept=crop_mask(pocket, around, config))
 
 
-def crop_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> Pocket:
-    """What `mark_pocket` keeps, without the surroundings."""
-    return select_atoms(pocket, crop_mask(pocket, around, config))
-
-
 def crop_mask(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> NDArray[np.bool_]:
     """Mask [M] of the atoms that the config keeps of a pocket around points [P, 3] Å."""
     distance = nearest_distance(pocket.x, around)
