@@ -10,16 +10,11 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ligandsmith.records import DecodedLigand
+from ligandsmith.structure.ligands import RDKIT_BONDS
 from ligandsmith.structure.vocabulary import AROMATIC, DOUBLE, NONE, SINGLE, TRIPLE
 
-RDKIT_BONDS = {
-    SINGLE: Chem.BondType.SINGLE,
-    DOUBLE: Chem.BondType.DOUBLE,
-    TRIPLE: Chem.BondType.TRIPLE,
-    AROMATIC: Chem.BondType.AROMATIC,
-}
 HEAVIEST_ELEMENT = 118
-UNLIMITED = 99
+ANY_VALENCE = 99
 ELECTRONS_OF_CARBON = 6
 SMALLEST_PROBABILITY = 1e-6
 SIGMA_ORDER = np.array([0, 1, 2, 3, 1])  # what each bond class takes from an atom before any aromatic pi electron
@@ -35,7 +30,7 @@ def _largest_valences() -> NDArray[np.int64]:
     """Largest valence RDKit accepts, by atomic number; a charged atom reads that of its isoelectronic neutral one."""
     table = Chem.GetPeriodicTable()
     largest = [max(table.GetValenceList(z)) for z in range(1, HEAVIEST_ELEMENT + 1)]
-    return np.array([0] + [UNLIMITED if v < 0 else v for v in largest], dtype=np.int64)
+    return np.array([0] + [ANY_VALENCE if v < 0 else v for v in largest], dtype=np.int64)
 
 
 LARGEST_VALENCE = _largest_valences()

@@ -205,7 +205,7 @@ class LigandGenerator:
         batch = batch.to(self.device)
         h = self.vaes["protein"].encode(batch).mean_h  # type: ignore[operator]
         latents = cropped_latents(batch.x, h, batch.mask & batch.kept, self.config.denoiser.anchors)
-        if self.device.type == "cuda":  # told, not asked of the device
+        if self.device.type == "cuda":  # known here; reading it back from the device would wait
             latents = replace(latents, num_with_pocket=1)
         return latents, origin
 

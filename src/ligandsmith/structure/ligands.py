@@ -21,6 +21,7 @@ BOND_TYPES = {
     Chem.BondType.TRIPLE: vocab.TRIPLE,
     Chem.BondType.AROMATIC: vocab.AROMATIC,
 }
+RDKIT_BONDS = {bond_class: bond_type for bond_type, bond_class in BOND_TYPES.items()}
 SDF_SUFFIXES = (".sdf", ".mol", ".sd")
 MOL2_SUFFIXES = (".mol2",)
 LIGAND_SUFFIXES = SDF_SUFFIXES + MOL2_SUFFIXES
@@ -209,9 +210,8 @@ def mol_from_ligand(ligand: Ligand) -> Chem.Mol:
         atom.SetNumExplicitHs(int(h))
         atom.SetNoImplicit(True)
         mol.AddAtom(atom)
-    classes = {v: k for k, v in BOND_TYPES.items()}
     for (i, j), order in zip(ligand.bond_index, ligand.bond_type, strict=True):
-        mol.AddBond(int(i), int(j), classes[int(order)])
+        mol.AddBond(int(i), int(j), RDKIT_BONDS[int(order)])
     result = mol.GetMol()
     result.AddConformer(conformer(ligand.x), assignId=True)
     Chem.SanitizeMol(result)
