@@ -1,6 +1,5 @@
 """A prepared data set: a folder of shards, `splits.json` and `manifest.json`, read by split with O(1) random access."""
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -19,12 +18,13 @@ from numpy.typing import NDArray
 from ligandsmith.data.properties import read_properties, write_properties
 from ligandsmith.data.shards import FORMAT_VERSION, ShardReader
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write
+from ligandsmith.files import file_hash, write_json
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure import vocabulary as vocab
 
 MANIFEST = "manifest.json"
 SPLITS = "splits.json"
+SEQUENCES = "sequences.json"  # id -> sequences of the chains that line its site
 SHIPPED = "crystal"
 DatasetKind = Literal["complexes", "ligands"]
 KINDS: tuple[DatasetKind, ...] = ("complexes", "ligands")
@@ -55,8 +55,7 @@ class Manifest:
 
     def save(self, folder: Path) -> None:
         """Write `manifest.json` atomically."""
-        data = asdict(self) | {"rejection_counts": self.rejection_counts()}
-        write_json(folder / MANIFEST, data)
+        write_json(folder / MANIFEST, asdict(self) | {"rejection_counts": self.rejection_counts()})
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
@@ -69,13 +68,9 @@ class Manifest:
                 "prepare the data again"
             )
         try:
-            return cls(
-                counts=data["counts"],
-                files=data["files"],
-                rejections=tuple(Rejection(**r) for r in data["rejections"]),
-                package_version=data["package_version"],
-                vocabulary=data["vocabulary"],
-            )
+            rejections = tuple(Rejection(**r) for r in data["rejections"])
+            own = {name: data[name] for name in ("counts", "files", "package_version", "vocabulary")}
+            return cls(rejections=rejections, **own)
         except (KeyError, TypeError) as error:
             raise LigandsmithError(f"{folder / MANIFEST}: not a manifest ({error}); prepare the data again") from None
 
@@ -85,10 +80,9 @@ def write_manifest(folder: Path, splits: Mapping[str, Sequence[str]], rejections
     counts: dict[str, int] = {}
     split_of = {id: split for split, ids in splits.items() for id in ids}
     for kind in KINDS:
-        paths = shard_paths(folder, kind)
-        ids = ShardReader(paths).index()["id"] if paths else np.array([])
+        ids = ShardReader(shard_paths(folder, kind)).index()["id"]
         counts[kind] = len(ids)
-        by_split = Counter(split_of.get(str(id), "none") for id in ids)
+        by_split = Counter(split_of.get(id, "none") for id in ids)
         counts |= {f"{kind}/{split}": n for split, n in sorted(by_split.items())}
     write_json(folder / SPLITS, {str(split): list(splits.get(split, ())) for split in Split})
     files = {p.name: file_hash(p) for kind in KINDS for p in shard_paths(folder, kind)}
@@ -163,17 +157,16 @@ class ComplexDataset:
         self, path: Path | None, split: Split | str, kind: DatasetKind = "complexes", allow_test: bool = False
     ) -> None:
         self.folder = open_dataset(path)
-        self.split = _known_split(split)
+        self.split = known_split(split)
         self.kind = kind
         if self.split is Split.TEST and not allow_test:
             raise LigandsmithError(
                 "the test split is for the final evaluation; train on `train`, select on `validation`"
             )
         self.manifest = Manifest.load(self.folder)
-        paths = _verified(self.folder, self.manifest, kind)
-        self._reader = ShardReader(paths)
+        self._reader = ShardReader(_verified(self.folder, self.manifest, kind))
         self._rows, self._index = self._select(read_splits(self.folder))
-        self.ids: list[str] = [str(id) for id in self._index["id"]]
+        self.ids: list[str] = self._index["id"].tolist()
         self._properties = read_properties(self.folder, np.array(self.ids))
 
     def _select(self, splits: Mapping[str, Sequence[str]]) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
@@ -192,7 +185,7 @@ class ComplexDataset:
 
     def __getitem__(self, i: int) -> Complex:
         """Record number `i` of the split; negative numbers count from the end."""
-        record = self._reader.read(int(self._rows[i]))
+        record = self._reader[int(self._rows[i])]
         if self._properties is None:
             return record
         return replace(record, ligand=replace(record.ligand, properties=self._properties[i]))
@@ -201,17 +194,13 @@ class ComplexDataset:
         """Heavy atoms of the ligands [n] and of the pockets [n] (0 without one), without reading the records."""
         return self._index["num_ligand"], self._index["num_pocket"]
 
-    @property
-    def clusters(self) -> NDArray[np.int64]:
-        """Sequence cluster of each record [n]; -1 where it is unknown."""
-        return self._index["cluster"]
 
-
-def _known_split(split: Split | str) -> Split:
+def known_split(split: Split | str) -> Split:
+    """The split of that name. Raises LigandsmithError for another name."""
     try:
         return Split(split)
     except ValueError:
-        raise LigandsmithError(f"no split {split!r}; there are {', '.join(Split)}") from None
+        raise LigandsmithError(f"no split {str(split)!r}; there are {', '.join(Split)}") from None
 
 
 def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]:
@@ -239,18 +228,6 @@ def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]
                 f"{folder / name}: differs from its hash in {MANIFEST}; copy or prepare the data again"
             )
     return [folder / name for name in names]
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file, as hexadecimal digits."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON with a line per entry of the outer two levels' lists, atomically."""
-    with atomic_write(path) as part:
-        part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

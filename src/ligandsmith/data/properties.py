@@ -66,7 +66,7 @@ def _computed(shards: Sequence[Path]) -> Iterator[tuple[str, NDArray[np.float32]
     reader = ShardReader(shards)
     for i, id in enumerate(reader.index()["id"]):
         try:
-            mol = mol_from_ligand(reader.read(i).ligand)
+            mol = mol_from_ligand(reader[i].ligand)
         except (RuntimeError, ValueError):  # RDKit's errors of sanitisation are ValueErrors
             yield str(id), np.full(len(PROPERTIES), np.nan, dtype=np.float32)
         else:
