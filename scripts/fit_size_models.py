@@ -17,13 +17,13 @@ from torch import Tensor
 
 from ligandsmith.checkpoints.export import slim
 from ligandsmith.checkpoints.files import load_checkpoint, save_checkpoint
-from ligandsmith.config import SITE_RADIUS, PocketConfig
+from ligandsmith.config import MIN_ATOMS, SITE_RADIUS, PocketConfig
 from ligandsmith.data.dataset import ComplexDataset, Split
 from ligandsmith.data.transforms import mark_pocket
 from ligandsmith.generation.generator import LigandGenerator, load
 from ligandsmith.generation.site import sphere
 from ligandsmith.models.latent_diffusion import SizeModel, size_nats
-from ligandsmith.models.size import CUTS, MIN_ATOMS, FittedSizeModel
+from ligandsmith.models.size import CUTS, FittedSizeModel
 from ligandsmith.records import Complex, Pocket
 
 CENTER_SPREAD = 1.0  # Å per axis, of a centre about that of the ligand

@@ -19,12 +19,13 @@ from ligandsmith.chem.plausibility import PLAUSIBLE, plausibility_score
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.chem.surroundings import PocketAtoms
 from ligandsmith.cli.main import main
+from ligandsmith.config import MIN_ATOMS
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.generation.generator import LigandGenerator, load
 from ligandsmith.generation.options import size_range
 from ligandsmith.generation.output import funnel, generate_to_folder
 from ligandsmith.generation.site import read_pocket
-from ligandsmith.models.size import CLASSES, MIN_ATOMS, FittedSizeModel
+from ligandsmith.models.size import CLASSES, FittedSizeModel
 from ligandsmith.options import GenerationOptions
 from ligandsmith.records import BuildFailure, GeneratedLigand, Pocket
 from ligandsmith.structure.files import read_ligand

@@ -15,7 +15,7 @@ import torch
 from rdkit import Chem
 
 from ligandsmith.data.crossdocked.reader import CrossDockedDataset
-from ligandsmith.data.crossdocked.record import AMINO_ACIDS, complex_from_record
+from ligandsmith.data.crossdocked.record import AMINO_ACID_TYPES, complex_from_record
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure import vocabulary as vocab
@@ -28,7 +28,7 @@ RESIDUES = [
     residue
     for chain in gemmi.read_structure(str(FILES / "protein.pdb.gz"))[0]
     for residue in chain
-    if residue.name in AMINO_ACIDS and min(atom.pos.dist(CENTER) for atom in residue) < 10.0
+    if residue.name in AMINO_ACID_TYPES and min(atom.pos.dist(CENTER) for atom in residue) < 10.0
 ]
 
 
@@ -58,7 +58,7 @@ def published_record(number: int = 0, group: str = "KEAP1_HUMAN_321_609_0", mol:
         "protein_pos": torch.tensor([a.pos.tolist() for _, a in atoms], dtype=torch.float32) + shift,
         "protein_is_backbone": torch.tensor([a.name in ("CA", "C", "N", "O") for _, a in atoms]),
         "protein_atom_name": [a.name for _, a in atoms],
-        "protein_atom_to_aa_type": torch.tensor([AMINO_ACIDS.index(r.name) for r, _ in atoms]),
+        "protein_atom_to_aa_type": torch.tensor([AMINO_ACID_TYPES.index(r.name) for r, _ in atoms]),
         **ligand_fields(mol),
         "protein_filename": f"{group}/7off_A_rec_{number}_pocket10.pdb",
         "ligand_filename": f"{group}/7off_A_rec_7off_vcb_lig_tt_min_{number}.sdf",

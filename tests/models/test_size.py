@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ligandsmith.config import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.models.latent_diffusion import SizeModel, size_classes, smoothed_targets
 from ligandsmith.models.pocket_vae import PocketLatents, null_pocket, pocket_latents
-from ligandsmith.models.size import BINS, CLASSES, MAX_ATOMS, MIN_ATOMS, FittedSizeModel
+from ligandsmith.models.size import BINS, CLASSES, FittedSizeModel
 
 WIDTH = 4
 COUNTS = torch.tensor([20, 60, 120, 260, 330])

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from ligandsmith.config import MAX_ATOMS
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import BuildFailure, DecodedLigand, Ligand, Rejection
 from ligandsmith.structure.files import read_ligand
-from ligandsmith.structure.ligands import BOND_TYPES, MAX_ATOMS, ligand_from_mol
+from ligandsmith.structure.ligands import BOND_TYPES, ligand_from_mol
 from ligandsmith.structure.vocabulary import AROMATIC, BOND_CLASSES, NONE, SINGLE
 
 CHANGED = "fragment changed"

@@ -5,7 +5,7 @@ processes, so that N processes with batch size B/N see what one process with bat
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -156,10 +156,11 @@ class FramedDataset(torch.utils.data.Dataset[Complex]):
 
     def __init__(
         self, base: Any, config: PocketConfig, seed: int | None, fragment_prob: float = 0.0, *,
-        surroundings: bool = False,
+        surroundings: bool = False, pocket_latents: Mapping[str, NDArray[np.float16]] | None = None,
     ) -> None:  # fmt: skip
+        """`pocket_latents` [M, Z] of a frozen encoder, by record id."""
         self.base, self.config, self.seed, self.fragment_prob = base, config, seed, fragment_prob
-        self.surroundings = surroundings
+        self.surroundings, self.pocket_latents = surroundings, pocket_latents
 
     def __len__(self) -> int:
         return len(self.base)
@@ -169,8 +170,10 @@ class FramedDataset(torch.utils.data.Dataset[Complex]):
         epoch, index = key if isinstance(key, tuple) else (0, key)
         rng = None if self.seed is None else np.random.default_rng((self.seed, epoch, index))
         record = self.base[index]
+        if self.pocket_latents is not None and record.pocket is not None:
+            record = replace(record, pocket=replace(record.pocket, latent=self.pocket_latents[record.id]))
         # Stored latents know the surroundings already.
-        whole = self.surroundings and record.pocket is not None and record.pocket.latent is None
+        whole = self.surroundings and self.pocket_latents is None
         record = to_frame(record, self.config, rng, surroundings=whole)
         if rng is None or rng.random() >= self.fragment_prob:
             return record

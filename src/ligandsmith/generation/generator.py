@@ -19,7 +19,7 @@ from ligandsmith.checkpoints.export import TENSORS, load_exported
 from ligandsmith.checkpoints.files import averaged_vae_state, fingerprint, load_checkpoint, load_vae
 from ligandsmith.chem.fragment import Fragment, read_fragment
 from ligandsmith.chem.surroundings import PocketAtoms
-from ligandsmith.config import Config, SamplingConfig, from_dict
+from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, Config, SamplingConfig, from_dict
 from ligandsmith.data.collate import collate_pockets
 from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.data.transforms import frame_origin
@@ -29,7 +29,6 @@ from ligandsmith.generation.options import sampling_config, size_range
 from ligandsmith.generation.sampler import LigandSampler, SamplingTask
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketLatents, cropped_latents
-from ligandsmith.models.size import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.options import GenerationOptions
 from ligandsmith.records import GeneratedLigand, Pocket
 from ligandsmith.structure.vocabulary import Vocabulary

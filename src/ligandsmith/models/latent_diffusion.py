@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ligandsmith.config import Config
+from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, Config
 from ligandsmith.diffusion.process import make_schedule
 from ligandsmith.models.denoiser import Denoiser
 from ligandsmith.models.ligand_vae import LigandVAE
@@ -19,8 +19,6 @@ from ligandsmith.models.size import (
     CLASSES,
     CUTS,
     HIDDEN,
-    MAX_ATOMS,
-    MIN_ATOMS,
     SHELLS,
     FittedSizeModel,
 )

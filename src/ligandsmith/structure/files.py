@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
+from ligandsmith.config import MAX_ATOMS
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Rejection
-from ligandsmith.structure.ligands import MAX_ATOMS, ligand_from_mol
+from ligandsmith.structure.ligands import ligand_from_mol
 from ligandsmith.structure.pocket import RADIUS, pocket_from_ligand
 from ligandsmith.structure.protein import Protein, UnreadableFile, read_protein
 

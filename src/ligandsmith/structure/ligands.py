@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from ligandsmith.config import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.records import Ligand, Rejection
 from ligandsmith.structure import vocabulary as vocab
 
@@ -16,8 +17,6 @@ BOND_TYPES = {
     Chem.BondType.TRIPLE: vocab.TRIPLE,
     Chem.BondType.AROMATIC: vocab.AROMATIC,
 }
-MIN_ATOMS = 5
-MAX_ATOMS = 80
 CLOSEST_CONTACT = 0.8  # Å; no two heavy atoms of a real molecule are closer
 
 

@@ -16,7 +16,7 @@ from ligandsmith.data.dataset import (
     write_manifest,
 )
 from ligandsmith.data.preparation import file_stem, preferred_protein, structure_files
-from ligandsmith.data.pseudo.complexes import CutOptions, Parent, pseudo_complexes
+from ligandsmith.data.pseudo.complexes import CutOptions, pseudo_complexes
 from ligandsmith.data.shards import write_shards
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json
@@ -87,7 +87,7 @@ def _cut_all(
             yield Rejection(id, error.reason, error.detail)
             continue
         tried = False
-        for record in pseudo_complexes(protein, Parent(id, licence), options):
+        for record in pseudo_complexes(protein, id, licence, options):
             tried = True
             if isinstance(record, Complex):
                 sequences[record.id] = site_sequences(protein, record.ligand.x)
