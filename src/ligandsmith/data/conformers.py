@@ -23,15 +23,9 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-from ligandsmith.data.dataset import (
-    Manifest,
-    add_properties,
-    refuse_existing,
-    scratch_folder,
-    shard_paths,
-    write_manifest,
-)
-from ligandsmith.data.shards import ShardReader, write_shards
+from ligandsmith.data.dataset import Manifest, scratch_folder, write_manifest
+from ligandsmith.data.properties import write_properties
+from ligandsmith.data.shards import ShardReader, shard_paths, write_shards
 from ligandsmith.data.splitting import hold_out_groups, scaffold_of
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Rejection
@@ -75,7 +69,6 @@ def embed_conformers(smi_file: Path, out: Path, options: EmbedOptions | None = N
     options, smi_file, out = options or EmbedOptions(), Path(smi_file), Path(out)
     if not smi_file.is_file():
         raise LigandsmithError(f"{smi_file}: no such file; give a file with one SMILES per line")
-    refuse_existing(out)
     with scratch_folder(out) as scratch:
         ids, rejections = write_shards(scratch, "ligands", _embed_all(read_molecules(smi_file), options))
         if not ids:
@@ -87,7 +80,7 @@ def embed_conformers(smi_file: Path, out: Path, options: EmbedOptions | None = N
             "train": [id for id, validation in zip(ids, held, strict=True) if not validation],
             "validation": [id for id, validation in zip(ids, held, strict=True) if validation],
         }
-        add_properties(scratch)
+        write_properties(scratch)
         manifest = write_manifest(scratch, splits, rejections)
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
     return manifest

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ligandsmith.data.properties import read_properties, write_properties
-from ligandsmith.data.shards import FORMAT_VERSION, ShardReader
+from ligandsmith.data.properties import read_properties
+from ligandsmith.data.shards import FORMAT_VERSION, KINDS, DatasetKind, ShardReader, shard_paths
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_hash, write_json
 from ligandsmith.records import Complex, Rejection
@@ -26,8 +26,6 @@ MANIFEST = "manifest.json"
 SPLITS = "splits.json"
 SEQUENCES = "sequences.json"  # id -> sequences of the chains that line its site
 SHIPPED = "crystal"
-DatasetKind = Literal["complexes", "ligands"]
-KINDS: tuple[DatasetKind, ...] = ("complexes", "ligands")
 
 
 class Split(StrEnum):
@@ -91,15 +89,14 @@ def write_manifest(folder: Path, splits: Mapping[str, Sequence[str]], rejections
     return manifest
 
 
-def refuse_existing(out: Path) -> None:
-    """Raise LigandsmithError if the folder that a data set shall be written to is there."""
-    if out.exists():
-        raise LigandsmithError(f"{out}: exists already; name a new folder or remove this one")
-
-
 @contextmanager
 def scratch_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to fill, which takes that name at the end, or goes without a trace if anything fails."""
+    """A folder beside `out` to fill, which takes that name at the end, or goes without a trace if anything fails.
+
+    Raises LigandsmithError if `out` is there already.
+    """
+    if out.exists():
+        raise LigandsmithError(f"{out}: exists already; name a new folder or remove this one")
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -108,11 +105,6 @@ def scratch_folder(out: Path) -> Iterator[Path]:
         scratch.rename(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def add_properties(folder: Path) -> int:
-    """Compute the properties of all ligands of a data set's shards, beside them; returns how many ligands it has."""
-    return write_properties(folder, [path for kind in KINDS for path in shard_paths(folder, kind)])
 
 
 def read_splits(folder: Path) -> dict[str, list[str]]:
@@ -126,11 +118,6 @@ def read_splits(folder: Path) -> dict[str, list[str]]:
                 raise LigandsmithError(f"{Path(folder) / SPLITS}: {id} is {where}; an id belongs to one split, once")
             seen[id] = split
     return splits
-
-
-def shard_paths(folder: Path, kind: DatasetKind) -> list[Path]:
-    """The shards of one kind, in order."""
-    return sorted(Path(folder).glob(f"{kind}-*.parquet"))
 
 
 def open_dataset(path: Path | None = None) -> Path:
@@ -165,20 +152,17 @@ class ComplexDataset:
             )
         self.manifest = Manifest.load(self.folder)
         self._reader = ShardReader(_verified(self.folder, self.manifest, kind))
-        self._rows, self._index = self._select(read_splits(self.folder))
-        self.ids: list[str] = self._index["id"].tolist()
-        self._properties = read_properties(self.folder, np.array(self.ids))
-
-    def _select(self, splits: Mapping[str, Sequence[str]]) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
-        """Rows of the shards that are in the split, and the index columns of those rows."""
         index = self._reader.index()
         row_of = {id: row for row, id in enumerate(index["id"])}
-        rows = np.array([row_of[id] for id in splits.get(self.split, ()) if id in row_of], dtype=np.int64)
-        if not len(rows):
+        ids = read_splits(self.folder).get(self.split, ())
+        self._rows = np.array([row_of[id] for id in ids if id in row_of], dtype=np.int64)
+        if not len(self._rows):
             raise LigandsmithError(
-                f"{self.folder}: no {self.kind} in the split {self.split}; see {SPLITS}, or run `ligandsmith split`"
+                f"{self.folder}: no {kind} in the split {self.split}; see {SPLITS}, or run `ligandsmith split`"
             )
-        return rows, {name: column[rows] for name, column in index.items()}
+        self._sizes = index["num_ligand"][self._rows], index["num_pocket"][self._rows]
+        self.ids: list[str] = index["id"][self._rows].tolist()
+        self._properties = read_properties(self.folder, self.ids)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -192,7 +176,7 @@ class ComplexDataset:
 
     def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Heavy atoms of the ligands [n] and of the pockets [n] (0 without one), without reading the records."""
-        return self._index["num_ligand"], self._index["num_pocket"]
+        return self._sizes
 
 
 def known_split(split: Split | str) -> Split:

@@ -14,15 +14,8 @@ from pathlib import Path
 
 from rdkit import rdBase
 
-from ligandsmith.data.dataset import (
-    SEQUENCES,
-    Manifest,
-    Split,
-    add_properties,
-    refuse_existing,
-    scratch_folder,
-    write_manifest,
-)
+from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, scratch_folder, write_manifest
+from ligandsmith.data.properties import write_properties
 from ligandsmith.data.shards import write_shards
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json
@@ -72,7 +65,6 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> M
     """
     options = options or PrepareOptions()
     source, out = Path(source), Path(out)
-    refuse_existing(out)
     pairs, rejections = find_pairs(source)
     split_of = _read_split_file(source, options)
     with scratch_folder(out) as scratch:
@@ -83,7 +75,7 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> M
             raise LigandsmithError(f"{source}: none of {len(pairs) + len(rejections)} complexes could be used: {why}")
         splits, unsplit = _assign(ids, split_of)
         write_json(scratch / SEQUENCES, {id: sequences[id] for id in ids})
-        add_properties(scratch)
+        write_properties(scratch)
         manifest = write_manifest(scratch, splits, [*rejections, *refused, *unsplit])
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
     return manifest
@@ -100,11 +92,9 @@ def find_pairs(source: Path) -> tuple[list[Pair], list[Rejection]]:
         pairs, rejections = _pairs_of_csv(source)
     elif source.is_dir():
         folders = sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith("."))
-        by_folder = [_pair_of_folder(folder) for folder in folders]
-        by_name = _pairs_of_flat_folder(source)
-        everything = sorted([*by_folder, *by_name], key=lambda found: found.id)
-        pairs = [p for p in everything if isinstance(p, Pair)]
-        rejections = [r for r in everything if isinstance(r, Rejection)]
+        found = [*map(_pair_of_folder, folders), *_pairs_of_flat_folder(source)]
+        pairs = sorted((p for p in found if isinstance(p, Pair)), key=lambda pair: pair.id)
+        rejections = sorted((r for r in found if isinstance(r, Rejection)), key=lambda rejection: rejection.id)
     else:
         raise LigandsmithError(f"{source}: no such folder or CSV file")
     if not pairs and not rejections:
@@ -250,12 +240,8 @@ def _read_split_file(source: Path, options: PrepareOptions) -> dict[str, str] | 
 
 def _assign(ids: Sequence[str], split_of: dict[str, str] | None) -> tuple[dict[str, list[str]], list[Rejection]]:
     """Ids by split; an id that the split file does not name is in no split and is reported."""
-    splits: dict[str, list[str]] = {str(split): [] for split in Split}
-    unsplit = []
-    for id in ids:
-        split = str(Split.TRAIN) if split_of is None else split_of.get(id, "")
-        if split:
-            splits[split].append(id)
-        else:
-            unsplit.append(Rejection(id, "not in the split file", "stored, but in no split"))
+    if split_of is None:
+        return {str(Split.TRAIN): list(ids)}, []
+    splits = {str(split): [id for id in ids if split_of.get(id) == split] for split in Split}
+    unsplit = [Rejection(id, "not in the split file", "stored, but in no split") for id in ids if id not in split_of]
     return splits, unsplit

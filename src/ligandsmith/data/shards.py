@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import lru_cache
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,8 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
 from ligandsmith.records import Complex, Ligand, Pocket, Rejection
 
+DatasetKind = Literal["complexes", "ligands"]
+KINDS: tuple[DatasetKind, ...] = ("complexes", "ligands")
 FORMAT_VERSION = 1
 ROWS_PER_GROUP = 64
 MILLI = 1000.0  # stored units per Å
@@ -53,14 +55,14 @@ POCKET_COLUMNS = {
     "pocket_x": Column("x", "<i2", (-1, 3)),  # mÅ from the origin
     "pocket_center": Column("center", "<f4"),  # Å, where the user gave one
 }
-ORIGIN = Column("origin", "<f4")  # Å
+ORIGIN = "origin"  # float32 [3] Å
 TEXTS = ("id", "source", "licence", "smiles")
 NUMBERS = ("cluster", "num_ligand", "num_pocket")  # num_pocket: 0 in a ligand-only record
 SCHEMA = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in TEXTS),
         *(pa.field(name, pa.int32(), nullable=False) for name in NUMBERS),
-        *(pa.field(name, pa.binary(), nullable=False) for name in ("origin", *LIGAND_COLUMNS)),
+        *(pa.field(name, pa.binary(), nullable=False) for name in (ORIGIN, *LIGAND_COLUMNS)),
         *(pa.field(name, pa.binary()) for name in POCKET_COLUMNS),
         pa.field("pocket_name", pa.string()),
     ],
@@ -90,7 +92,7 @@ def encode(record: Complex) -> dict[str, Any] | Rejection:
         return Rejection(record.id, "too large", f"an atom is {reach:.1f} Å from the centre; {LARGEST / MILLI} Å fit")
     n = ligand.num_atoms
     row = {name: getattr(record, name) for name in (*TEXTS, "cluster")}
-    row |= {"num_ligand": n, "num_pocket": 0, "origin": _to_bytes(origin, ORIGIN)}
+    row |= {"num_ligand": n, "num_pocket": 0, ORIGIN: origin.astype("<f4").tobytes()}
     row |= _arrays_to_bytes(vars(ligand) | {"x": stored[:n]}, LIGAND_COLUMNS)
     if pocket is not None:
         row |= {"num_pocket": pocket.num_atoms, "pocket_name": pocket.name}
@@ -101,7 +103,7 @@ def encode(record: Complex) -> dict[str, Any] | Rejection:
 def decode(columns: dict[str, list[Any]], i: int) -> Complex:
     """Row `i` of decoded columns as a record whose arrays are its own (writable)."""
     row = {name: column[i] for name, column in columns.items()}
-    origin = _from_bytes(row["origin"], ORIGIN).astype(np.float64)
+    origin = np.frombuffer(row[ORIGIN], "<f4").astype(np.float64)
     pocket = None
     if row["pocket_x"] is not None:
         pocket = Pocket(**_arrays_from_bytes(row, POCKET_COLUMNS, origin), name=row["pocket_name"])
@@ -111,33 +113,33 @@ def decode(columns: dict[str, list[Any]], i: int) -> Complex:
 
 def _arrays_to_bytes(arrays: dict[str, Any], columns: dict[str, Column]) -> dict[str, bytes]:
     """The columns of those arrays that are there."""
-    there = {name: column for name, column in columns.items() if arrays[column.field] is not None}
-    return {name: _to_bytes(arrays[column.field], column) for name, column in there.items()}
+    return {
+        name: np.ascontiguousarray(arrays[column.field], dtype=column.dtype).tobytes()
+        for name, column in columns.items()
+        if arrays[column.field] is not None
+    }
 
 
 def _arrays_from_bytes(row: dict[str, Any], columns: dict[str, Column], origin: NDArray[np.float64]) -> dict[str, Any]:
-    """The arrays that a row has in these columns, by field."""
-    arrays = {c.field: _from_bytes(row[name], c) for name, c in columns.items() if row[name] is not None}
+    """The arrays that a row has in these columns, by field, of native byte order and writable."""
+    arrays = {
+        column.field: np.frombuffer(row[name], column.dtype).astype(column.dtype.lstrip("<")).reshape(column.shape)
+        for name, column in columns.items()
+        if row[name] is not None
+    }
     # In double precision, so that the only error besides the 0.001 Å grid is the final rounding to float32.
     return arrays | {"x": (arrays["x"] / MILLI + origin).astype(np.float32)}
 
 
-def _to_bytes(array: NDArray[Any], column: Column) -> bytes:
-    return np.ascontiguousarray(array, dtype=column.dtype).tobytes()
-
-
-def _from_bytes(data: bytes, column: Column) -> NDArray[Any]:
-    native = np.dtype(column.dtype).newbyteorder("=")
-    return np.frombuffer(data, column.dtype).astype(native).reshape(column.shape)
+def shard_paths(folder: Path, kind: DatasetKind) -> list[Path]:
+    """The shards of one kind, in order."""
+    return sorted(Path(folder).glob(f"{kind}-*.parquet"))
 
 
 def write_shards(
-    folder: Path,
-    prefix: str,
-    records: Iterable[Complex | Rejection],
-    rows_per_shard: int = 4096,
+    folder: Path, kind: DatasetKind, records: Iterable[Complex | Rejection], rows_per_shard: int = 4096
 ) -> tuple[list[str], list[Rejection]]:
-    """Write the records to `PREFIX-00000.parquet`, ... of a folder, all of these files or, after an exception, none.
+    """Write the records to `KIND-00000.parquet`, ... of a folder, all of these files or, after an exception, none.
 
     Returns the ids written, in order, and all rejections: those passed in, repeated ids, and what does not fit.
     """
@@ -150,7 +152,7 @@ def write_shards(
             table = pa.Table.from_pylist(list(islice(rows, rows_per_shard)), schema=SCHEMA)
             if not table.num_rows:
                 break
-            part = unfinished.enter_context(atomic_write(Path(folder) / f"{prefix}-{number:05d}.parquet"))
+            part = unfinished.enter_context(atomic_write(Path(folder) / f"{kind}-{number:05d}.parquet"))
             pq.write_table(table, part, row_group_size=ROWS_PER_GROUP, **COMPRESSION)
     return list(ids), rejections
 

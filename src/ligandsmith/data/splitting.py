@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from rdkit import Chem, rdBase
@@ -22,17 +22,9 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ligandsmith.data.dataset import (
-    KINDS,
-    SEQUENCES,
-    Manifest,
-    Split,
-    open_dataset,
-    shard_paths,
-    write_manifest,
-)
+from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, open_dataset, write_manifest
 from ligandsmith.data.homology import related_pairs
-from ligandsmith.data.shards import ShardReader
+from ligandsmith.data.shards import KINDS, ShardReader, shard_paths
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json
 from ligandsmith.records import Complex, Pocket
@@ -40,7 +32,7 @@ from ligandsmith.structure import vocabulary as vocab
 from ligandsmith.structure.ligands import mol_from_ligand
 
 SplitBy = Literal["sequence", "scaffold", "random", "file"]
-METHODS: tuple[SplitBy, ...] = ("sequence", "scaffold", "random", "file")
+METHODS: tuple[SplitBy, ...] = get_args(SplitBy)
 REPORT = "leakage.json"
 ONE_LETTER = "ARNDCQEGHILKMFPSTWYVX"  # in the order of vocabulary.RESIDUES
 SKELETON = 14  # letters of the InChIKey that name the skeleton, without stereo and protonation
@@ -152,11 +144,10 @@ def read_items(folder: Path) -> list[Item]:
 def _item(record: Complex, chains: Sequence[str]) -> Item:
     smiles = record.smiles or Chem.MolToSmiles(mol_from_ligand(record.ligand))
     mol = Chem.MolFromSmiles(smiles) or mol_from_ligand(record.ligand)
+    sequences = (chains or [pocket_sequence(record.pocket)]) if record.pocket else ()
     return Item(
         id=record.id,
-        sequences=tuple(sorted({s for s in (chains or [pocket_sequence(record.pocket)]) if s}))
-        if record.pocket
-        else (),
+        sequences=tuple(sorted(set(sequences) - {""})),
         scaffold=_murcko(mol),
         skeleton=Chem.MolToInchiKey(mol)[:SKELETON],
         has_pocket=record.pocket is not None,

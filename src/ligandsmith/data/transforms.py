@@ -20,11 +20,7 @@ def select_atoms(pocket: Pocket, keep: NDArray[np.bool_]) -> Pocket:
     """The pocket with the atoms marked in `keep` [M] only."""
     return replace(
         pocket,
-        element=pocket.element[keep],
-        residue=pocket.residue[keep],
-        atom_name=pocket.atom_name[keep],
-        residue_index=pocket.residue_index[keep],
-        x=pocket.x[keep],
+        **{name: getattr(pocket, name)[keep] for name in ("element", "residue", "atom_name", "residue_index", "x")},
         latent=None if pocket.latent is None else pocket.latent[keep],
         kept=None,
     )
@@ -39,11 +35,6 @@ def mark_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfi
     """Keep heavy atoms within the config's radius of any point of `around` [P, 3] Å, the C-alphas of the shell beyond,
     and of these the nearest `max_atoms`; the others stay as surroundings."""
     return replace(pocket, kept=_cut(pocket, around, config))
-
-
-def crop_pocket(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> Pocket:
-    """What `mark_pocket` keeps, without the surroundings."""
-    return select_atoms(pocket, _cut(pocket, around, config))
 
 
 def _cut(pocket: Pocket, around: NDArray[np.float32], config: PocketConfig) -> NDArray[np.bool_]:
@@ -81,12 +72,7 @@ def frame_origin(pocket: Pocket) -> NDArray[np.float32]:
 
 def shift(record: Complex, origin: NDArray[np.float32]) -> Complex:
     """The record with `origin` moved to zero."""
-    return _shifted(record, record.pocket, origin)
-
-
-def _shifted(record: Complex, pocket: Pocket | None, origin: NDArray[np.float32]) -> Complex:
-    """The record with another pocket and `origin` moved to zero."""
-    ligand = replace(record.ligand, x=(record.ligand.x - origin).astype(np.float32))
+    ligand, pocket = replace(record.ligand, x=(record.ligand.x - origin).astype(np.float32)), record.pocket
     if pocket is not None:
         pocket = replace(pocket, x=(pocket.x - origin).astype(np.float32), center=None)
     return replace(record, ligand=ligand, pocket=pocket)
@@ -106,7 +92,7 @@ def to_frame(
     origin = frame_origin(pocket)
     if rng is not None:
         origin = origin + rng.normal(0, config.center_jitter, 3).astype(np.float32)
-    return _shifted(record, pocket, origin)
+    return shift(replace(record, pocket=pocket), origin)
 
 
 def _varied_cut(pocket: Pocket, ligand: Ligand, config: PocketConfig, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -16,17 +16,8 @@ from ligandsmith.batches import ComplexBatch
 from ligandsmith.config import Config
 from ligandsmith.data.collate import BucketSampler, FramedDataset, collate
 from ligandsmith.data.crossdocked.reader import CrossDockedDataset
-from ligandsmith.data.dataset import (
-    KINDS,
-    SPLITS,
-    ComplexDataset,
-    DatasetKind,
-    Split,
-    open_dataset,
-    read_splits,
-    shard_paths,
-)
-from ligandsmith.data.shards import ShardReader
+from ligandsmith.data.dataset import SPLITS, ComplexDataset, Split, open_dataset, read_splits
+from ligandsmith.data.shards import KINDS, DatasetKind, ShardReader, shard_paths
 from ligandsmith.data.static_shapes import EvenSampler, collate_to_static_shapes
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.options import DataOptions

@@ -12,11 +12,8 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 from weakref import WeakValueDictionary
@@ -39,7 +36,7 @@ log = logging.getLogger(__name__)
 
 VALIDATION_SHARE = 0.01  # of the training records, in whole protein groups
 INDEX_VERSION = 1
-CHUNK = 256  # records that a process checks at a time
+REPORTED = 10_000  # records between two lines of the log
 
 
 class RecordFile:
@@ -121,23 +118,23 @@ class IndexEntry(NamedTuple):
         return self.protein.split("/", maxsplit=1)[0]
 
 
-def load_index(path: Path, cache_folder: Path | None = None, workers: int = 1) -> list[IndexEntry]:
-    """The index of an LMDB file in the order of its keys, built by `workers` processes and stored where there is none.
+def load_index(path: Path) -> list[IndexEntry]:
+    """The index of an LMDB file in the order of its keys, built and stored where there is none.
 
-    Stored beside the file, or in `cache_folder`, or, where neither can be written, in the user's cache folder. An
-    index is valid for the size and modification time of its LMDB.
+    Stored beside the file or, where that cannot be written, in the user's cache folder. An index is valid for the size
+    and modification time of its LMDB.
     """
     if not path.is_file():
         raise LigandsmithError(f"{path}: no such LMDB file; give the path of the published .lmdb file")
     stat = path.stat()
     stamp = f"{INDEX_VERSION}:{stat.st_size}:{stat.st_mtime_ns}"
-    folders = [cache_folder or path.parent, _user_cache()]
+    folders = [path.parent, _user_cache()]
     name = f"{path.name}.{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}.index.parquet"
     for folder in folders:
         found = _read_index(folder / name, stamp)
         if found is not None:
             return found
-    index = build_index(path, workers)
+    index = build_index(path)
     for folder in folders:
         try:
             _write_index(folder / name, stamp, index)
@@ -148,36 +145,20 @@ def load_index(path: Path, cache_folder: Path | None = None, workers: int = 1) -
     return index
 
 
-def build_index(path: Path, workers: int = 1) -> list[IndexEntry]:
+def build_index(path: Path) -> list[IndexEntry]:
     """Read and check every record of the file once."""
-    keys = RecordFile(path).keys()
+    file = RecordFile(path)
+    keys = file.keys()
     if not keys:
         raise LigandsmithError(f"{path}: an LMDB without records; get the file again")
     log.info("checking the %d records of %s, once", len(keys), path)
-    chunks = [keys[i : i + CHUNK] for i in range(0, len(keys), CHUNK)]
     index: list[IndexEntry] = []
-    for entries in _map(partial(_check, path), chunks, workers):
-        index += entries
-        if len(index) % (40 * CHUNK) == 0:
+    for key in keys:
+        index.append(_entry(file.load(key), key))
+        if len(index) % REPORTED == 0:
             log.info("%d of %d records checked", len(index), len(keys))
     times = Counter(entry.id for entry in index)
     return [e._replace(id=f"{e.id}#{e.key}") if times[e.id] > 1 else e for e in index]
-
-
-def _map(
-    function: Callable[[list[str]], list[IndexEntry]], chunks: list[list[str]], workers: int
-) -> Iterator[list[IndexEntry]]:
-    """The results in the order of the chunks."""
-    if workers <= 1 or len(chunks) == 1:
-        yield from map(function, chunks)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(function, chunks)
-
-
-def _check(path: Path, keys: Sequence[str]) -> list[IndexEntry]:
-    file = RecordFile(path)
-    return [_entry(file.load(key), key) for key in keys]
 
 
 def _entry(raw: object, key: str) -> IndexEntry:
@@ -260,22 +241,15 @@ class CrossDockedDataset:
     """
 
     def __init__(
-        self,
-        lmdb_path: Path | str,
-        split_file: Path | str,
-        split: Split | str = Split.TRAIN,
-        *,
-        allow_test: bool = False,
-        cache_folder: Path | None = None,
-        workers: int = 1,
+        self, lmdb_path: Path | str, split_file: Path | str, split: Split | str = Split.TRAIN, allow_test: bool = False
     ) -> None:
-        """`split`: train, validation or test, the last only with `allow_test`. `workers`: processes of the first check.
+        """`split`: train, validation or test, the last only with `allow_test`.
 
         Raises LigandsmithError for files that cannot be used and for a split without usable records.
         """
         if known_split(split) is Split.TEST and not allow_test:
             raise LigandsmithError("the test split is for the final evaluation; training code cannot open it")
-        index = load_index(Path(lmdb_path), cache_folder, workers)
+        index = load_index(Path(lmdb_path))
         positions, missing = read_split_file(split_file, index)
         _, group_of = np.unique([entry.group for entry in index], return_inverse=True)
         good = {name: [i for i in found if not index[i].reason] for name, found in positions.items()}

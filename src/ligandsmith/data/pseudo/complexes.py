@@ -107,12 +107,6 @@ def _cuts(protein: Protein) -> dict[int, list[_Cut]]:
     return cuts
 
 
-def _rows_of(protein: Protein) -> list[NDArray[np.int64]]:
-    """The atoms of each residue, which lie in a row."""
-    starts = np.flatnonzero(np.diff(protein.residue_of)) + 1
-    return np.split(np.arange(protein.num_atoms), starts)
-
-
 def _in_turn(cuts: dict[int, list[_Cut]], taken: set[int], rng: np.random.Generator) -> Iterator[_Cut]:
     """The pieces in random order, of a random length each time, without those that share a residue with `taken`."""
     waiting = {length: [some[i] for i in rng.permutation(len(some))] for length, some in cuts.items()}
@@ -127,7 +121,9 @@ class _Chain:
 
     def __init__(self, protein: Protein) -> None:
         self.protein = protein
-        self.rows = [{vocab.ATOM_NAMES[protein.atom_name[row]]: int(row) for row in rows} for rows in _rows_of(protein)]
+        # The atoms of a residue lie in a row.
+        atoms = np.split(np.arange(protein.num_atoms), np.flatnonzero(np.diff(protein.residue_of)) + 1)
+        self.rows = [{vocab.ATOM_NAMES[protein.atom_name[row]]: int(row) for row in rows} for rows in atoms]
         self.sizes = np.bincount(protein.residue_of)
         sulphur = np.array([rows["SG"] for rows in self.rows if "SG" in rows], dtype=np.int64)
         pairs = cKDTree(protein.x[sulphur]).query_pairs(DISULFIDE) if len(sulphur) else set()

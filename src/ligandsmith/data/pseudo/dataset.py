@@ -6,16 +6,9 @@ from pathlib import Path
 
 from rdkit import rdBase
 
-from ligandsmith.data.dataset import (
-    SEQUENCES,
-    Manifest,
-    Split,
-    add_properties,
-    refuse_existing,
-    scratch_folder,
-    write_manifest,
-)
+from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, scratch_folder, write_manifest
 from ligandsmith.data.preparation import file_stem, preferred_protein, structure_files
+from ligandsmith.data.properties import write_properties
 from ligandsmith.data.pseudo.complexes import CutOptions, pseudo_complexes
 from ligandsmith.data.shards import write_shards
 from ligandsmith.errors import LigandsmithError
@@ -36,7 +29,6 @@ def write_pseudo_complexes(source: Path, out: Path, options: CutOptions | None =
     nothing behind, if there is no protein, no piece could be used or `out` exists.
     """
     source, out = Path(source), Path(out)
-    refuse_existing(out)
     files, rejections = find_proteins(source)
     with scratch_folder(out) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
@@ -49,7 +41,7 @@ def write_pseudo_complexes(source: Path, out: Path, options: CutOptions | None =
             why = "; ".join(f"{r.id}: {r.reason} ({r.detail})" for r in rejections[:3])
             raise LigandsmithError(f"{source}: nothing could be cut from {len(files)} proteins: {why}")
         write_json(scratch / SEQUENCES, {id: sequences[id] for id in ids})
-        add_properties(scratch)
+        write_properties(scratch)
         manifest = write_manifest(scratch, {str(Split.TRAIN): ids}, rejections)
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
     return manifest
