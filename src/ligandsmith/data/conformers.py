@@ -33,7 +33,7 @@ from ligandsmith.structure.ligands import ligand_from_mol
 
 log = logging.getLogger(__name__)
 
-VALIDATION_SHARE = 0.05  # of the molecules, in whole Murcko scaffolds
+HELD_OUT = 0.05  # fraction of the molecules, in whole Murcko scaffolds
 MINIMISATION_STEPS = 500
 CHUNK = 8  # molecules handed to a process at a time
 WINDOW = 4096  # molecules queued at a time, so that a large file is not held in memory
@@ -75,7 +75,7 @@ def embed_conformers(smi_file: Path, out: Path, options: EmbedOptions | None = N
             why = "; ".join(f"{r.detail}: {r.reason}" for r in rejections[:3]) or "the file has no lines"
             raise LigandsmithError(f"{smi_file}: no molecule could be used ({why})")
         scaffolds = [scaffold_of(record.smiles) for record in ShardReader(shard_paths(scratch, "ligands"))]
-        held = hold_out_groups(scaffolds, VALIDATION_SHARE, options.seed)
+        held = hold_out_groups(scaffolds, HELD_OUT, options.seed)
         splits = {
             "train": [id for id, validation in zip(ids, held, strict=True) if not validation],
             "validation": [id for id, validation in zip(ids, held, strict=True) if validation],

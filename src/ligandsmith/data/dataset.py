@@ -51,10 +51,6 @@ class Manifest:
         """Number of rejections by reason, most frequent first."""
         return dict(Counter(r.reason for r in self.rejections).most_common())
 
-    def save(self, folder: Path) -> None:
-        """Write `manifest.json` atomically."""
-        write_json(folder / MANIFEST, asdict(self) | {"rejection_counts": self.rejection_counts()})
-
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
         """Read `manifest.json`; raises LigandsmithError if it is missing, damaged or of another format."""
@@ -85,7 +81,7 @@ def write_manifest(folder: Path, splits: Mapping[str, Sequence[str]], rejections
     write_json(folder / SPLITS, {str(split): list(splits.get(split, ())) for split in Split})
     files = {p.name: file_hash(p) for kind in KINDS for p in shard_paths(folder, kind)}
     manifest = Manifest(counts, files, tuple(rejections), package_version=metadata.version("ligandsmith"))
-    manifest.save(folder)
+    write_json(folder / MANIFEST, asdict(manifest) | {"rejection_counts": manifest.rejection_counts()})
     return manifest
 
 

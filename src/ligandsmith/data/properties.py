@@ -37,22 +37,18 @@ PROPERTIES = {  # SA is the normalised score, 1 the easiest to make (Ertl and Sc
 
 
 def ligand_properties(mol: Chem.Mol) -> NDArray[np.float32]:
-    """QED, normalised SA score and Crippen logP of a sanitised molecule, [3]; NaN for one that RDKit cannot compute."""
+    """QED, normalised SA score and Crippen logP of a sanitised molecule, [3]. Raises RuntimeError and ValueError."""
     from rdkit.Contrib.SA_Score import sascorer  # noqa: PLC0415 (loads its table of fragments)
 
-    try:
-        sa = (10 - sascorer.calculateScore(mol)) / 9
-        logp, _ = rdMolDescriptors.CalcCrippenDescriptors(mol)
-        return np.array([QED.qed(mol), sa, logp], dtype=np.float32)
-    except (RuntimeError, ValueError):
-        return np.full(len(PROPERTIES), np.nan, dtype=np.float32)
+    logp, _ = rdMolDescriptors.CalcCrippenDescriptors(mol)
+    return np.array([QED.qed(mol), (10 - sascorer.calculateScore(mol)) / 9, logp], dtype=np.float32)
 
 
 def write_properties(folder: Path) -> int:
     """Compute the properties of all ligands of a data set, beside its shards; returns how many ligands it has."""
     reader = ShardReader([path for kind in KINDS for path in shard_paths(folder, kind)])
     with rdBase.BlockLogs():
-        found = [(record.id, _properties(record.ligand)) for record in reader]
+        found = [(record.id, _ligand_properties(record.ligand)) for record in reader]
     columns = np.array([values for _, values in found], dtype=np.float32).reshape(-1, len(PROPERTIES)).T
     table = pa.table({"id": [id for id, _ in found], **dict(zip(PROPERTIES, columns, strict=True))})
     with atomic_write(Path(folder) / FILE) as part:
@@ -60,7 +56,8 @@ def write_properties(folder: Path) -> int:
     return len(found)
 
 
-def _properties(ligand: Ligand) -> NDArray[np.float32]:
+def _ligand_properties(ligand: Ligand) -> NDArray[np.float32]:
+    """Properties [3] of a ligand; NaN for one that RDKit cannot sanitise or compute them of."""
     try:
         return ligand_properties(mol_from_ligand(ligand))
     except (RuntimeError, ValueError):  # RDKit's errors of sanitisation are ValueErrors

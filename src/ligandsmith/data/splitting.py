@@ -1,4 +1,4 @@
-"""Splits of a data set in which no protein, or no scaffold, of one part comes again in another; and what still leaks.
+"""Splits of a data set in which no protein, or no scaffold, of one split comes again in another; and what still leaks.
 
 The sequences of a complex are those of the chains that line its site (`sequences.json` of the data set), or, where they
 are not known, the amino acids of its pocket in chain order. Two complexes are as identical as their most identical
@@ -54,7 +54,7 @@ class Item:
 
 @dataclass(frozen=True)
 class SplitReport:
-    """The parts of a data set and what they have in common. Keys of the dicts are like "train/test"."""
+    """The splits of a data set and what they have in common. Keys of the dicts are like "train/test"."""
 
     by: str
     identity: float  # threshold of `pairs_above`
@@ -70,15 +70,15 @@ class SplitReport:
 
     def lines(self) -> list[str]:
         """The report as lines of text."""
-        parts = ", ".join(f"{name} {n}" for name, n in self.counts.items())
-        text = [f"split by {self.by}, seed {self.seed}: {parts}; {self.groups} groups; {self.unassigned} in no split"]
-        for pair in self.shared_ligands:
-            text.append(
-                f"{pair}: highest sequence identity {self.max_identity[pair]:.2f} ({self.aligner}), "
-                f"{self.pairs_above[pair]} pairs at {self.identity:.2f} or above, "
-                f"{self.shared_scaffolds[pair]} shared scaffolds, {self.shared_ligands[pair]} shared ligands"
-            )
-        return text
+        counts = ", ".join(f"{name} {n}" for name, n in self.counts.items())
+        pairs = [
+            f"{pair}: highest sequence identity {self.max_identity[pair]:.2f} ({self.aligner}), "
+            f"{self.pairs_above[pair]} pairs at {self.identity:.2f} or above, "
+            f"{self.shared_scaffolds[pair]} shared scaffolds, {self.shared_ligands[pair]} shared ligands"
+            for pair in self.shared_ligands
+        ]
+        first = f"split by {self.by}, seed {self.seed}: {counts}; {self.groups} groups; {self.unassigned} in no split"
+        return [first, *pairs]
 
 
 def split_dataset(
@@ -93,7 +93,7 @@ def split_dataset(
 
     `by`: "sequence" keeps together what is at or above `identity` in its sequence, or of one known sequence
     cluster (ligand-only records go by scaffold); "scaffold" keeps Murcko scaffolds together; "random" nothing; "file"
-    takes the parts of `file`, a CSV with the columns id and split or a JSON like splits.json (records that it does not
+    takes the splits of `file`, a CSV with the columns id and split or a JSON like splits.json (records that it does not
     name are in no split).
     `fractions` of train, validation and test are met as nearly as whole groups allow. Uses mmseqs2 where `mmseqs` is
     on the PATH, else parasail. Raises LigandsmithError for wrong options or files.
@@ -210,29 +210,29 @@ def _connected(names: Sequence[Sequence[str]], linked: Sequence[tuple[str, str]]
 
 def assign(items: Sequence[Item], groups: Sequence[int], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
     """Ids of each split. Whole groups, the largest first and equal ones in an order of the seed, each to the split
-    that lacks most of its share; the shares of complexes and of ligand-only records are met separately."""
+    that lacks most records; the fractions of complexes and of ligand-only records are met separately."""
     members: dict[int, list[Item]] = defaultdict(list)
-    for item, group in zip(items, groups, strict=True):
-        members[group].append(item)
+    for item, number in zip(items, groups, strict=True):
+        members[number].append(item)
 
     def precedence(group: list[Item]) -> tuple[int, int, bytes]:
         return -sum(item.has_pocket for item in group), -len(group), _rank(min(item.id for item in group), seed)
 
-    shares = {str(split): share for split, share in zip(Split, fractions, strict=True) if share}
+    wanted = {str(split): fraction for split, fraction in zip(Split, fractions, strict=True) if fraction}
     totals = Counter(item.has_pocket for item in items)
-    lacking = {kind: {split: share * n for split, share in shares.items()} for kind, n in totals.items()}
+    lacking = {kind: {split: fraction * n for split, fraction in wanted.items()} for kind, n in totals.items()}
     split_of: dict[str, str] = {}
-    for together in sorted(members.values(), key=precedence):
-        wanted = lacking[any(item.has_pocket for item in together)]
-        split = max(wanted, key=lambda name: wanted[name])
-        for item in together:
+    for group in sorted(members.values(), key=precedence):
+        missing = lacking[any(item.has_pocket for item in group)]
+        split = max(missing, key=lambda name: missing[name])
+        for item in group:
             lacking[item.has_pocket][split] -= 1
             split_of[item.id] = split
     return {str(split): [item.id for item in items if split_of[item.id] == split] for split in Split}
 
 
-def hold_out_groups(groups: Sequence[str], share: float, seed: int) -> list[bool]:
-    """Which records to hold out: whole groups, about `share` of the records, given the name of each record's group.
+def hold_out_groups(groups: Sequence[str], fraction: float, seed: int) -> list[bool]:
+    """Which records to hold out: whole groups, about `fraction` of the records, given the name of each record's group.
 
     Groups are taken in the order of the hash of (seed, name) while they fit; at least one (the smallest, where all are
     too large), and none where there is only one. So the choice depends on the names and the seed alone.
@@ -242,7 +242,7 @@ def hold_out_groups(groups: Sequence[str], share: float, seed: int) -> list[bool
         return [False] * len(groups)
     order = sorted(sizes, key=lambda name: _rank(name, seed))
     chosen: set[str] = set()
-    room = share * len(groups)
+    room = fraction * len(groups)
     for name in order:
         if sizes[name] <= room:
             chosen.add(name)
@@ -256,7 +256,7 @@ def _rank(name: str, seed: int) -> bytes:
 
 
 def _splits_of_file(path: Path, known: set[str]) -> dict[str, list[str]]:
-    """The parts named in a CSV (id, split) or a JSON file (split -> ids)."""
+    """The splits named in a CSV (id, split) or a JSON file (split -> ids)."""
     splits: dict[str, list[str]] = {str(split): [] for split in Split}
     seen: set[str] = set()
     for id, split in _read_split_file(path):

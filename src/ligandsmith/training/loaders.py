@@ -26,6 +26,7 @@ from ligandsmith.structure.vocabulary import VOCABULARY, Vocabulary
 
 log = logging.getLogger("ligandsmith")
 LISTED = 20  # ids in a warning
+COST = np.array([1000, 1])  # of a ligand atom and of a pocket atom: batches are sorted by ligand, then pocket size
 Population = Literal["ligands", "pockets", "complexes"]
 
 
@@ -101,10 +102,11 @@ def make_loaders(
         replace(options, ligand_only=population == "ligands"), Split.VALIDATION, population
     )
     extra = min(round(always * options.ligands_per_complex), len(train) - always)
+    train_costs, validation_costs = record_sizes(train) @ COST, record_sizes(validation) @ COST
     train_sampler = (EvenSampler if options.static_shapes else BucketSampler)(
-        _costs(train), options.batch_size, seed=options.seed, always=always, extra=extra, ranks=ranks
+        train_costs, options.batch_size, seed=options.seed, always=always, extra=extra, ranks=ranks
     )
-    validation_sampler = BucketSampler(_costs(validation), options.batch_size, seed=None, always=fixed, ranks=ranks)
+    validation_sampler = BucketSampler(validation_costs, options.batch_size, seed=None, always=fixed, ranks=ranks)
     framed = partial(
         FramedDataset, config=config.pocket, surroundings=population == "complexes", pocket_latents=latents
     )
@@ -117,11 +119,6 @@ def make_loaders(
         _loader(framed(validation, seed=None), validation_sampler, replace(options, num_workers=0), pad),
         validation_sampler,
     )
-
-
-def _costs(records: ConcatDataset[Complex]) -> NDArray[np.int64]:
-    """What batches are sorted by: ligand size, then pocket size."""
-    return record_sizes(records) @ np.array([1000, 1])
 
 
 def _loader(

@@ -34,7 +34,7 @@ from ligandsmith.records import Complex, Rejection
 
 log = logging.getLogger(__name__)
 
-VALIDATION_SHARE = 0.01  # of the training records, in whole protein groups
+HELD_OUT = 0.01  # fraction of the training records, in whole protein groups
 INDEX_VERSION = 1
 REPORTED = 10_000  # records between two lines of the log
 
@@ -128,12 +128,12 @@ def load_index(path: Path) -> list[IndexEntry]:
         raise LigandsmithError(f"{path}: no such LMDB file; give the path of the published .lmdb file")
     stat = path.stat()
     stamp = f"{INDEX_VERSION}:{stat.st_size}:{stat.st_mtime_ns}"
-    folders = [path.parent, _user_cache()]
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ligandsmith"
+    folders = [path.parent, user_cache]
     name = f"{path.name}.{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}.index.parquet"
     for folder in folders:
-        found = _read_index(folder / name, stamp)
-        if found is not None:
-            return found
+        if (index := _read_index(folder / name, stamp)) is not None:
+            return index
     index = build_index(path)
     for folder in folders:
         try:
@@ -170,10 +170,6 @@ def _entry(raw: object, key: str) -> IndexEntry:
         return entry._replace(id=record.id, reason=record.reason, detail=record.detail)
     num_pocket = record.pocket.num_atoms if record.pocket else 0
     return entry._replace(id=record.id, num_ligand=record.ligand.num_atoms, num_pocket=num_pocket)
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ligandsmith"
 
 
 def _read_index(path: Path, stamp: str) -> list[IndexEntry] | None:
@@ -255,7 +251,7 @@ class CrossDockedDataset:
         good = {name: [i for i in found if not index[i].reason] for name, found in positions.items()}
         if not good["validation"]:
             train = np.array(good["train"], dtype=np.int64)
-            held = np.array(hold_out_groups([index[i].group for i in train], VALIDATION_SHARE, seed=0), dtype=np.bool_)
+            held = np.array(hold_out_groups([index[i].group for i in train], HELD_OUT, seed=0), dtype=np.bool_)
             good["train"], good["validation"] = train[~held].tolist(), train[held].tolist()
         chosen = [index[i] for i in good[split]]
         if not chosen:
