@@ -23,7 +23,7 @@ from benchmarks.meter import timed
 from ligandsmith.batches import collate
 from ligandsmith.config import preset
 from ligandsmith.data.collate import WINDOW, BucketSampler, FramedDataset
-from ligandsmith.data.shards import ShardReader, ShardWriter
+from ligandsmith.data.shards import ShardReader, write_shards
 from ligandsmith.structure.vocabulary import VOCABULARY
 
 DISTINCT = 32
@@ -32,24 +32,10 @@ DISTINCT = 32
 def shard(folder: Path, rows: int, ligand: int, pocket: int) -> Path:
     """One shard of `rows` records, made of a few distinct ones."""
     distinct = [synthetic_complex(ligand, pocket, i) for i in range(DISTINCT)]
-    with ShardWriter(folder, "complexes", rows_per_shard=rows) as writer:
-        for i in range(rows):
-            refused = writer.add(replace(distinct[i % DISTINCT], id=f"r{i}"))
-            assert refused is None, refused
+    records = (replace(distinct[i % DISTINCT], id=f"r{i}") for i in range(rows))
+    _, refused = write_shards(folder, "complexes", records, rows_per_shard=rows)
+    assert not refused, refused
     return next(folder.glob("complexes-*.parquet"))
-
-
-class Rows:
-    """Records by number, as `FramedDataset` reads them."""
-
-    def __init__(self, reader: ShardReader) -> None:
-        self.reader = reader
-
-    def __getitem__(self, i: int) -> Any:
-        return self.reader.read(i)
-
-    def __len__(self) -> int:
-        return len(self.reader)
 
 
 def rate(work: Callable[[], Any], count: int, repeats: int) -> float:
@@ -63,7 +49,7 @@ def rates(path: Path, records: int, args: argparse.Namespace) -> dict[str, float
     open_s, _ = timed(lambda: opened.append(ShardReader([path] * shards, cached_groups=args.cached_groups)))
     reader = opened[0]
     index_s, _ = timed(reader.index)
-    framed = FramedDataset(Rows(reader), preset("small").pocket, seed=0)
+    framed = FramedDataset(reader, preset("small").pocket, seed=0)
     chosen = np.random.default_rng(0).integers(0, len(reader), args.sample // 8)
     sampler = BucketSampler(np.random.default_rng(0).integers(10, 40, len(reader)), args.batch, seed=0)
     epoch = np.concatenate(sampler.batches())[:WINDOW]
@@ -82,10 +68,10 @@ def rates(path: Path, records: int, args: argparse.Namespace) -> dict[str, float
 
     return {
         "records": len(reader),
-        "in_order": rate(in_order(lambda rows: [reader.read(i) for i in rows]), args.sample, args.repeats),
+        "in_order": rate(in_order(lambda rows: [reader[i] for i in rows]), args.sample, args.repeats),
         "batches": rate(in_order(batches), args.sample, args.repeats),
-        "training": rate(lambda: [reader.read(int(i)) for i in epoch], len(epoch), 1),
-        "random": rate(lambda: [reader.read(int(i)) for i in chosen], len(chosen), 1),
+        "training": rate(lambda: [reader[int(i)] for i in epoch], len(epoch), 1),
+        "random": rate(lambda: [reader[int(i)] for i in chosen], len(chosen), 1),
         "open_s": open_s, "index_s": index_s,
     }  # fmt: skip
 

@@ -16,6 +16,9 @@ from torch import Tensor
 from ligandsmith.records import PROPERTIES, Complex, Ligand, Pocket
 from ligandsmith.structure.vocabulary import Vocabulary
 
+EMPTY = np.zeros(0, np.uint8)
+NO_POCKET = Pocket(EMPTY, EMPTY, EMPTY, np.zeros(0, np.int16), np.zeros((0, 3), np.float32))
+
 
 class TensorRecord:
     """Base of frozen dataclasses of tensors, nested records and None: changes all fields together."""
@@ -105,16 +108,9 @@ def collate_ligands(ligands: Sequence[Ligand], vocabulary: Vocabulary, size: int
         num_h=_padded([np.minimum(m.num_h, vocabulary.max_hydrogens) for m in ligands], size),
         bonds=bonds,
         mask=_mask(lengths, size),
-        fixed=_fixed(ligands, size),
+        fixed=_masks([m.fixed for m in ligands], lengths, False, size),
         properties=_properties(ligands),
     )
-
-
-def _fixed(ligands: Sequence[Ligand], size: int) -> Tensor | None:
-    """Atoms of given fragments [B, size], or None where no ligand has one."""
-    if all(m.fixed is None for m in ligands):
-        return None
-    return _padded([np.zeros(m.num_atoms) if m.fixed is None else m.fixed for m in ligands], size).bool()
 
 
 def _properties(ligands: Sequence[Ligand]) -> Tensor | None:
@@ -127,43 +123,39 @@ def _properties(ligands: Sequence[Ligand]) -> Tensor | None:
 
 def collate_pockets(pockets: Sequence[Pocket | None], vocabulary: Vocabulary) -> PocketBatch | None:
     """Pockets padded to the largest; a missing one is a row without atoms; None if all are missing."""
-    present = [p for p in pockets if p is not None]
-    if not present:
+    if all(p is None for p in pockets):
         return None
-    nothing = np.zeros(0)
-    size = max(p.num_atoms for p in present)
-
-    def stack(read: Callable[[Pocket], NDArray[Any]]) -> Tensor:
-        return _padded([nothing if p is None else read(p) for p in pockets], size)
-
+    found = [NO_POCKET if p is None else p for p in pockets]
+    lengths = [p.num_atoms for p in found]
+    size = max(lengths)
     return PocketBatch(
-        x=_padded([np.zeros((0, 3)) if p is None else p.x for p in pockets], size, torch.float32),
-        element=stack(lambda p: vocabulary.pocket_element_classes(p.element)),
-        residue=stack(lambda p: p.residue),
-        atom_name=stack(lambda p: p.atom_name),
-        residue_index=stack(lambda p: p.residue_index),
-        mask=_mask([0 if p is None else p.num_atoms for p in pockets], size),
+        x=_padded([p.x for p in found], size, torch.float32),
+        element=_padded([vocabulary.pocket_element_classes(p.element) for p in found], size),
+        residue=_padded([p.residue for p in found], size),
+        atom_name=_padded([p.atom_name for p in found], size),
+        residue_index=_padded([p.residue_index for p in found], size),
+        mask=_mask(lengths, size),
         latent=_stored_latents(pockets, size),
-        kept=_kept(pockets, size),
+        kept=_masks([p.kept for p in found], lengths, True, size),
     )
 
 
-def _kept(pockets: Sequence[Pocket | None], size: int) -> Tensor | None:
-    """What is kept of each pocket [B, size], or None where all is."""
-    if all(p is None or p.kept is None for p in pockets):
+def _masks(masks: Sequence[NDArray[Any] | None], lengths: Sequence[int], default: bool, size: int) -> Tensor | None:
+    """Masks [B, size] of the atoms, `default` for a molecule without one; None where none has one."""
+    if all(mask is None for mask in masks):
         return None
-    every = [np.zeros(0) if p is None else np.ones(p.num_atoms) if p.kept is None else p.kept for p in pockets]
+    every = [np.full(n, default) if mask is None else mask for mask, n in zip(masks, lengths, strict=True)]
     return _padded(every, size).bool()
 
 
 def _stored_latents(pockets: Sequence[Pocket | None], size: int) -> Tensor | None:
     """Latents of a frozen encoder, if every pocket that is there brings its own."""
-    found = [p.latent for p in pockets if p is not None and p.latent is not None]
+    latents = [None if p is None else p.latent for p in pockets]
+    found = [latent for latent in latents if latent is not None]
     if len(found) < sum(p is not None for p in pockets):
         return None
     nothing = np.zeros((0, found[0].shape[1]))
-    arrays = [nothing if p is None or p.latent is None else p.latent for p in pockets]
-    return _padded(arrays, size, torch.float32)
+    return _padded([nothing if latent is None else latent for latent in latents], size, torch.float32)
 
 
 def collate(records: Sequence[Complex], vocabulary: Vocabulary) -> ComplexBatch:

@@ -15,7 +15,7 @@ import torch
 from rdkit import Chem
 
 from ligandsmith.data.crossdocked.reader import CrossDockedDataset
-from ligandsmith.data.crossdocked.record import AMINO_ACIDS, complex_from_record
+from ligandsmith.data.crossdocked.record import AMINO_ACID_TYPES, complex_from_record
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure import vocabulary as vocab
@@ -28,7 +28,7 @@ RESIDUES = [
     residue
     for chain in gemmi.read_structure(str(FILES / "protein.pdb.gz"))[0]
     for residue in chain
-    if residue.name in AMINO_ACIDS and min(atom.pos.dist(CENTER) for atom in residue) < 10.0
+    if residue.name in AMINO_ACID_TYPES and min(atom.pos.dist(CENTER) for atom in residue) < 10.0
 ]
 
 
@@ -58,7 +58,7 @@ def published_record(number: int = 0, group: str = "KEAP1_HUMAN_321_609_0", mol:
         "protein_pos": torch.tensor([a.pos.tolist() for _, a in atoms], dtype=torch.float32) + shift,
         "protein_is_backbone": torch.tensor([a.name in ("CA", "C", "N", "O") for _, a in atoms]),
         "protein_atom_name": [a.name for _, a in atoms],
-        "protein_atom_to_aa_type": torch.tensor([AMINO_ACIDS.index(r.name) for r, _ in atoms]),
+        "protein_atom_to_aa_type": torch.tensor([AMINO_ACID_TYPES.index(r.name) for r, _ in atoms]),
         **ligand_fields(mol),
         "protein_filename": f"{group}/7off_A_rec_{number}_pocket10.pdb",
         "ligand_filename": f"{group}/7off_A_rec_7off_vcb_lig_tt_min_{number}.sdf",
@@ -322,13 +322,13 @@ def test_workers_of_a_data_loader_read_the_same_records(published: Path) -> None
 def test_a_changed_file_is_checked_again(tmp_path: Path, published: Path) -> None:
     path, split = tmp_path / "records.lmdb", published / "pose_split.pt"
     shutil.copy(published / "records.lmdb", path)
-    before = CrossDockedDataset(path, split, cache_folder=tmp_path / "cache").ids
+    before = CrossDockedDataset(path, split).ids
     path.unlink()
     write_lmdb(path, [pickled(i, "D_HUMAN" if i % 2 else "E_HUMAN") for i in range(24)])
-    after = CrossDockedDataset(path, split, cache_folder=tmp_path / "cache").ids
+    after = CrossDockedDataset(path, split).ids
     assert {id.split("/")[0] for id in before} <= {"A_HUMAN", "B_HUMAN", "C_HUMAN"}
     assert {id.split("/")[0] for id in after} <= {"D_HUMAN", "E_HUMAN"}
-    assert [file.suffix for file in (tmp_path / "cache").iterdir()] == [".parquet"]
+    assert len(list(tmp_path.glob("*.index.parquet"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -27,15 +27,13 @@ def flat_copy(folder: Path, protein: str = "{}_protein.pdb.gz", ligand: str = "{
 
 
 def test_a_folder_per_complex(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
     options = PrepareOptions(source="tests", licence="CC0-1.0")
-    manifest = prepare(EXAMPLES, tmp_path / "data", options, progress=lambda done, n: seen.append((done, n)))
+    manifest = prepare(EXAMPLES, tmp_path / "data", options)
     data = ComplexDataset(tmp_path / "data", "train")
     assert data.ids == NAMES
     assert (data[0].source, data[0].licence) == ("tests", "CC0-1.0")
     assert manifest.counts == {"complexes": 3, "complexes/train": 3, "ligands": 0}
     assert Manifest.load(tmp_path / "data") == manifest
-    assert seen == [(1, 3), (2, 3), (3, 3)]
     sequences = json.loads((tmp_path / "data" / "sequences.json").read_text())
     assert list(sequences) == NAMES
     assert all(len(chains[0]) > 200 for chains in sequences.values())
@@ -137,10 +135,11 @@ def test_a_source_without_complexes_says_what_was_expected(tmp_path: Path) -> No
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "list.csv"]
 
 
-def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
+def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("ligandsmith.data.preparation.site_sequences", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        prepare(EXAMPLES, tmp_path / "data", progress=interrupt)
+        prepare(EXAMPLES, tmp_path / "data")
     assert list(tmp_path.iterdir()) == []

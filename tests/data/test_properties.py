@@ -28,7 +28,7 @@ def test_the_shipped_data_set_has_the_properties_of_its_ligands() -> None:
 
 
 def test_records_without_a_row_have_unknown_properties() -> None:
-    ids = np.array([*ComplexDataset(None, "train").ids[:2], "nobody"])
+    ids = [*ComplexDataset(None, "train").ids[:2], "nobody"]
     values = read_properties(open_dataset(None), ids)
     assert values is not None
     assert np.isfinite(values[:2]).all()
@@ -37,10 +37,10 @@ def test_records_without_a_row_have_unknown_properties() -> None:
 
 
 def test_a_folder_without_the_file_has_none_and_a_damaged_file_is_one_line(tmp_path: Path) -> None:
-    assert read_properties(tmp_path, np.array(["a"])) is None
+    assert read_properties(tmp_path, ["a"]) is None
     (tmp_path / FILE).write_bytes(b"PAR1 and nothing more")
     with pytest.raises(LigandsmithError, match=r"properties\.parquet: damaged"):
-        read_properties(tmp_path, np.array(["a"]))
+        read_properties(tmp_path, ["a"])
 
 
 def test_the_command_computes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from ligandsmith.cli.main import main
 from ligandsmith.data.dataset import ComplexDataset, Split
 from ligandsmith.data.pseudo import complexes as module
-from ligandsmith.data.pseudo.complexes import CutOptions, Parent, pseudo_complexes
+from ligandsmith.data.pseudo.complexes import CutOptions, pseudo_complexes
 from ligandsmith.data.pseudo.templates import AMINO_ACIDS, Piece, mol_from_pieces, side_chain, template_atoms
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Rejection
@@ -22,7 +22,7 @@ from ligandsmith.structure.protein import Kind, Protein, read_protein
 
 EXAMPLES = Path(__file__).parents[2] / "examples/complexes"
 ZINC = "HETATM    1 ZN    ZN A   1       1.000   2.000   3.000  1.00 10.00          ZN"
-PARENT = Parent("7off", "CC0-1.0", 17)
+LICENCE = "CC0-1.0"
 # The middles of the amino acids as their N-acetyl methyl amides, written down by hand.
 CAPPED = {
     "ALA": "C[C@H]", "ARG": "N=C(N)NCCC[C@H]", "ASN": "NC(=O)C[C@H]", "ASP": "OC(=O)C[C@H]", "CYS": "SC[C@H]",
@@ -41,7 +41,7 @@ def protein() -> Protein:
 
 @pytest.fixture(scope="module")
 def tried(protein: Protein) -> list[Complex | Rejection]:
-    return list(pseudo_complexes(protein, PARENT, CutOptions(per_protein=60)))
+    return list(pseudo_complexes(protein, "7off", LICENCE, CutOptions(per_protein=60)))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_records_name_their_parent_and_share_no_residue(protein: Protein, tried:
     taken: set[int] = set()
     for record in tried:
         if isinstance(record, Complex):
-            assert (record.source, record.licence, record.cluster) == ("pseudo-complex", "CC0-1.0", 17)
+            assert (record.source, record.licence, record.cluster) == ("pseudo-complex", LICENCE, -1)
             own = protein.residue_of[rows_of_ligand(protein, record)]
             whole = {int(i) for i in own if np.bincount(own)[i] > 3 or len(set(own)) == 1}
             assert not whole & taken
@@ -141,25 +141,16 @@ def test_records_name_their_parent_and_share_no_residue(protein: Protein, tried:
 def test_the_same_again_for_a_seed_and_others_for_another(protein: Protein, records: list[Complex]) -> None:
     def smiles(parent: str, seed: int) -> list[str]:
         options = CutOptions(per_protein=8, seed=seed)
-        found = pseudo_complexes(protein, replace(PARENT, id=parent), options)
+        found = pseudo_complexes(protein, parent, LICENCE, options)
         return [record.smiles for record in found if isinstance(record, Complex)]
 
     assert smiles("7off", 0) == [record.smiles for record in records[:8]]
     assert len({tuple(smiles(*key)) for key in (("7off", 0), ("7off", 1), ("other", 0))}) == 3
 
 
-def test_around_a_centre_only(protein: Protein) -> None:
-    center = protein.x.mean(0)
-    options = CutOptions(per_protein=5, center=tuple(center.tolist()), reach=12.0)
-    found = [r for r in pseudo_complexes(protein, PARENT, options) if isinstance(r, Complex)]
-    assert found
-    assert all(np.linalg.norm(r.ligand.x - center, axis=1).min() < 12 for r in found)
-    assert not list(pseudo_complexes(protein, PARENT, replace(options, reach=0.1)))
-
-
 def reasons(protein: Protein, first: int, length: int = 1) -> str:
     chain = module._Chain(protein)
-    record = module._record(chain, module._Cut(first, length), PARENT, "id", 10.0)
+    record = module._record(chain, module._Cut(first, length), "id")
     return record.reason if isinstance(record, Rejection) else ""
 
 
@@ -200,13 +191,7 @@ def test_alternate_locations_are_known_from_the_file(protein: Protein, tmp_path:
     assert read_protein(tmp_path / "a.pdb").without({0}).alternate == {0}
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"per_protein": 0}, {"seed": -1}, {"center": (0.0, 1.0)}, {"center": (0.0, 1.0, float("nan"))}, {"reach": 0.0},
-        {"radius": -1.0},
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("options", [{"per_protein": 0}, {"seed": -1}])
 def test_numbers_that_mean_nothing_are_refused(options: dict) -> None:
     with pytest.raises(LigandsmithError):
         CutOptions(**options)

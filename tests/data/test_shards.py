@@ -1,12 +1,13 @@
 """Shards give back what was written, one record at a time, and refuse what does not fit."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ligandsmith.data.shards import ShardReader, ShardWriter, read_record, write_shards
+from ligandsmith.data.shards import ShardReader, write_shards
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Pocket, Rejection
 from ligandsmith.structure.files import read_complex
@@ -63,25 +64,25 @@ def test_every_field_survives_with_and_without_pocket(records: list[Complex], tm
     ids, rejections = write_shards(tmp_path, "complexes", [full, alone])
     assert (ids, rejections) == ([full.id, alone.id], [])
     path = tmp_path / "complexes-00000.parquet"
-    assert_same(full, read_record(path, 0), TOLERANCE)
-    assert_same(alone, read_record(path, 1), TOLERANCE)
-    assert read_record(path, 1).pocket is None
+    reader = ShardReader([path])
+    assert_same(full, reader[0], TOLERANCE)
+    assert_same(alone, reader[1], TOLERANCE)
+    assert reader[1].pocket is None
 
 
 def test_random_access_numbers_records_through_all_shards(records: list[Complex], tmp_path: Path) -> None:
-    with ShardWriter(tmp_path, "complexes", rows_per_shard=70) as writer:
-        for i in range(200):
-            writer.add(replace(records[i % 3], id=f"r{i}"))
+    many = (replace(records[i % 3], id=f"r{i}") for i in range(200))
+    write_shards(tmp_path, "complexes", many, rows_per_shard=70)
     paths = sorted(tmp_path.glob("*.parquet"))
     assert len(paths) == 3
     reader = ShardReader(paths, cached_groups=1)
     assert len(reader) == 200
     for i in (199, 0, 69, 70, 139, 140, 64):
-        assert_same(replace(records[i % 3], id=f"r{i}"), reader.read(i), TOLERANCE)
+        assert_same(replace(records[i % 3], id=f"r{i}"), reader[i], TOLERANCE)
     assert [record.id for record in reader] == [f"r{i}" for i in range(200)]
     assert reader.index()["num_ligand"][3] == records[0].ligand.num_atoms
     with pytest.raises(IndexError, match="record 200 of 200"):
-        reader.read(200)
+        reader[200]
 
 
 def test_the_same_records_give_the_same_bytes(records: list[Complex], tmp_path: Path) -> None:
@@ -114,22 +115,23 @@ def test_what_cannot_be_stored_is_rejected_with_its_reason(records: list[Complex
 
 
 def test_a_failure_while_writing_leaves_no_file(records: list[Complex], tmp_path: Path) -> None:
-    def failing(writer: ShardWriter) -> None:
+    def failing() -> Iterator[Complex]:
         for i in range(65):
-            writer.add(replace(records[0], id=f"r{i}"))
+            yield replace(records[0], id=f"r{i}")
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), ShardWriter(tmp_path, "complexes") as writer:
-        failing(writer)
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(tmp_path, "complexes", failing(), rows_per_shard=30)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_shard_bears_its_name_before_all_are_written(records: list[Complex], tmp_path: Path) -> None:
-    writer = ShardWriter(tmp_path, "complexes", rows_per_shard=1)
-    writer.add(records[0])
-    writer.add(records[1])
-    assert not list(tmp_path.glob("*.parquet"))
-    assert [p.name for p in writer.close()] == ["complexes-00000.parquet", "complexes-00001.parquet"]
+    def watched() -> Iterator[Complex]:
+        yield from records[:2]
+        assert not list(tmp_path.glob("*.parquet"))
+
+    write_shards(tmp_path, "complexes", watched(), rows_per_shard=1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["complexes-00000.parquet", "complexes-00001.parquet"]
 
 
 def test_a_file_that_is_no_shard_is_named(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_a_file_that_is_no_shard_is_named(tmp_path: Path) -> None:
     with pytest.raises(LigandsmithError, match=r"complexes-00000\.parquet: not a readable Parquet shard"):
         ShardReader([path])
     with pytest.raises(LigandsmithError, match="no such shard"):
-        read_record(tmp_path / "absent.parquet", 0)
+        ShardReader([tmp_path / "absent.parquet"])
 
 
 def test_records_of_one_atom_pockets_keep_their_types(records: list[Complex], tmp_path: Path) -> None:
@@ -151,4 +153,4 @@ def test_records_of_one_atom_pockets_keep_their_types(records: list[Complex], tm
     )
     record = replace(records[0], pocket=pocket)
     write_shards(tmp_path, "complexes", [record])
-    assert_same(record, read_record(tmp_path / "complexes-00000.parquet", 0), TOLERANCE)
+    assert_same(record, ShardReader([tmp_path / "complexes-00000.parquet"])[0], TOLERANCE)

@@ -15,7 +15,6 @@ from ligandsmith.data.splitting import (
     Item,
     assign,
     hold_out_groups,
-    leakage,
     pocket_sequence,
     split_dataset,
 )
@@ -153,7 +152,7 @@ def test_the_report_counts_what_leaks_through_a_random_split(data: Path) -> None
     assert report.unassigned == 7
     assert json.loads((data / "leakage.json").read_text())["pairs_above"] == report.pairs_above
     assert "3 pairs at 0.30 or above" in "\n".join(report.lines())
-    again = leakage(data)
+    again = split_dataset(data, "file", file=data / "splits.json")
     assert again.pairs_above == report.pairs_above
     assert again.counts == report.counts
 
@@ -163,7 +162,7 @@ def test_equal_pockets_and_equal_ligands_in_two_splits_are_counted(tmp_path: Pat
     records.append(record("r3", "[O-]C(=O)c1ccccc1", FAMILIES["lysozyme"]))
     write_shards(tmp_path / "d", "complexes", records)
     write_manifest(tmp_path / "d", {"train": ["r0", "r1"], "test": ["r2", "r3"]}, [])
-    report = leakage(tmp_path / "d")
+    report = split_dataset(tmp_path / "d", "file", file=tmp_path / "d" / "splits.json")
     assert report.max_identity == {"train/test": 1.0}
     assert report.pairs_above == {"train/test": 4}
     assert report.shared_ligands == {"train/test": 1}

@@ -9,7 +9,7 @@ from ligandsmith.config import PocketConfig
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import NO_POCKET_SPREAD, to_frame
 from ligandsmith.records import Complex, Pocket
-from ligandsmith.structure.pocket import crop_mask, frame_origin, kept_atoms, nearest_distance, select_atoms
+from ligandsmith.structure.pocket import frame_origin, kept_atoms, mark_pocket, nearest_distance
 from ligandsmith.structure.vocabulary import CALPHA
 
 CONFIG = PocketConfig()
@@ -38,7 +38,7 @@ def test_distances_are_those_to_the_nearest_point(record: Complex, pocket: Pocke
 @pytest.mark.parametrize("radius", [4.0, 8.0])
 def test_a_cut_holds_what_is_near_and_the_alpha_carbons_around(record: Complex, pocket: Pocket, radius: float) -> None:
     config = PocketConfig(radius=radius, calpha_radius=radius + 2, max_atoms=10_000)
-    cut = select_atoms(pocket, crop_mask(pocket, record.ligand.x, config))
+    cut = kept_atoms(mark_pocket(pocket, record.ligand.x, config))
     distance = nearest_distance(cut.x, record.ligand.x)
     assert (cut.atom_name[distance > radius] == CALPHA).all()
     assert (distance > radius).any()
@@ -48,7 +48,7 @@ def test_a_cut_holds_what_is_near_and_the_alpha_carbons_around(record: Complex, 
 
 
 def test_a_large_pocket_keeps_its_nearest_atoms(record: Complex, pocket: Pocket) -> None:
-    cut = select_atoms(pocket, crop_mask(pocket, record.ligand.x, PocketConfig(max_atoms=50)))
+    cut = kept_atoms(mark_pocket(pocket, record.ligand.x, PocketConfig(max_atoms=50)))
     assert cut.num_atoms == 50
     nearest = np.sort(nearest_distance(pocket.x, record.ligand.x))[:50]
     assert np.allclose(np.sort(nearest_distance(cut.x, record.ligand.x)), nearest)
@@ -69,9 +69,7 @@ def test_validation_is_fixed_and_keeps_the_complex_together(record: Complex) -> 
     assert again.pocket is not None
     assert np.array_equal(framed.ligand.x, again.ligand.x)
     assert np.allclose(framed.pocket.x[framed.pocket.atom_name == CALPHA].mean(0), 0, atol=1e-4)
-    whole: Pocket = record.pocket  # type: ignore[assignment]
-    cut = select_atoms(whole, crop_mask(whole, record.ligand.x, CONFIG))
-    before = nearest_distance(cut.x, record.ligand.x)
+    before = nearest_distance(kept_atoms(mark_pocket(record.pocket, record.ligand.x, CONFIG)).x, record.ligand.x)  # type: ignore[arg-type]
     assert np.allclose(nearest_distance(framed.pocket.x, framed.ligand.x), before, atol=2e-3)
     assert framed.pocket.center is None
 

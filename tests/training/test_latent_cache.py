@@ -1,6 +1,7 @@
 """Stored pocket latents are those of the frozen VAE, and are never taken for another's."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,11 +73,10 @@ def test_stored_latents_are_those_that_training_and_generation_encode(
     """A pocket is encoded with its surroundings and cut afterwards, whoever does it, and whenever."""
     config, anchors = PocketConfig(radius=5.0, calpha_radius=7.0, min_training_radius=4.0), 4
     records, _ = open_records(OPTIONS, split, "complexes")
-    records.latents = None
-    encoded = FramedDataset(records, config, 0 if split == Split.TRAIN else None, surroundings=True)
-    fresh = [encoded[i] for i in range(3)]
-    records.latents = cached_pocket_latents(vae, OPTIONS, VOCABULARY, tmp_path, fabric)
-    stored = [encoded[i] for i in range(3)]
+    latents = cached_pocket_latents(vae, OPTIONS, VOCABULARY, tmp_path, fabric)
+    framed = partial(FramedDataset, records, config, 0 if split == Split.TRAIN else None, surroundings=True)
+    fresh = [framed()[i] for i in range(3)]
+    stored = [framed(pocket_latents=latents)[i] for i in range(3)]
     a, b = (encoded_pocket(vae, collate(found, VOCABULARY), anchors) for found in (fresh, stored))
     assert all(r.pocket is not None and r.pocket.kept is None for r in stored)
     assert torch.equal(a.mask, b.mask)

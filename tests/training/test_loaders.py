@@ -14,7 +14,7 @@ from ligandsmith.data.dataset import SPLITS, ComplexDataset, Split, open_dataset
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.options import DataOptions
 from ligandsmith.structure.vocabulary import ORIGIN_VOCABULARY, VOCABULARY
-from ligandsmith.training.loaders import Loaders, make_loaders, open_records
+from ligandsmith.training.loaders import Loaders, make_loaders, open_records, record_sizes
 
 OPTIONS = DataOptions(batch_size=4, num_workers=0, limit=7)
 
@@ -84,7 +84,7 @@ def test_ligands_with_elements_that_a_vocabulary_lacks_stay_out(caplog: pytest.L
     assert len(some) == always == len(everything) - boron
     assert f"{boron} of {len(everything)} records left out" in caplog.text
     assert not any(5 in some[i].ligand.element for i in range(len(some)))
-    assert len(some.costs()) == len(some)
+    assert len(record_sizes(some)) == len(some)
 
 
 def test_the_ligand_vae_trains_on_conformers_alone(tmp_path: Path) -> None:

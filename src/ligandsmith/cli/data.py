@@ -83,10 +83,10 @@ def properties_flags(parser: argparse.ArgumentParser) -> None:
 
 def properties(args: argparse.Namespace) -> None:
     """Compute QED, SA and logP of a data set's ligands."""
-    from ligandsmith.data.dataset import add_properties, open_dataset
-    from ligandsmith.data.properties import FILE
+    from ligandsmith.data.dataset import open_dataset
+    from ligandsmith.data.properties import FILE, write_properties
 
-    count = add_properties(open_dataset(args.data))
+    count = write_properties(open_dataset(args.data))
     say(f"properties of {count} ligands written to {args.data / FILE}")
 
 

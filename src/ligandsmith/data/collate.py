@@ -5,7 +5,7 @@ processes, so that N processes with batch size B/N see what one process with bat
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,10 +31,11 @@ class FramedDataset(torch.utils.data.Dataset[Complex]):
 
     def __init__(
         self, base: Any, config: PocketConfig, seed: int | None, fragment_prob: float = 0.0, *,
-        surroundings: bool = False,
+        surroundings: bool = False, pocket_latents: Mapping[str, NDArray[np.float16]] | None = None,
     ) -> None:  # fmt: skip
+        """`pocket_latents` [M, Z] of a frozen encoder, by record id."""
         self.base, self.config, self.seed, self.fragment_prob = base, config, seed, fragment_prob
-        self.surroundings = surroundings
+        self.surroundings, self.pocket_latents = surroundings, pocket_latents
 
     def __len__(self) -> int:
         return len(self.base)
@@ -44,8 +45,10 @@ class FramedDataset(torch.utils.data.Dataset[Complex]):
         epoch, index = key if isinstance(key, tuple) else (0, key)
         rng = None if self.seed is None else np.random.default_rng((self.seed, epoch, index))
         record = self.base[index]
+        if self.pocket_latents is not None and record.pocket is not None:
+            record = replace(record, pocket=replace(record.pocket, latent=self.pocket_latents[record.id]))
         # Stored latents know the surroundings already.
-        whole = self.surroundings and record.pocket is not None and record.pocket.latent is None
+        whole = self.surroundings and self.pocket_latents is None
         record = to_frame(record, self.config, rng, surroundings=whole)
         if rng is None or rng.random() >= self.fragment_prob:
             return record
@@ -97,18 +100,20 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
         members = self._members()
         n = len(members)
         if self.seed is None:
-            order = members[np.argsort(self.sizes[members], kind="stable")]
+            order = self._by_size(members)
             return [order[i : i + g] for i in range(0, n, g)]
         rng = np.random.default_rng((self.seed, self.epoch))
         out: list[NDArray[np.int64]] = []
         for window in self._windows(members, rng):
             batches: list[NDArray[np.int64]] = []
             for begin in range(0, len(window), CHUNK * g):
-                chunk = window[begin : begin + CHUNK * g]
-                chunk = chunk[np.argsort(self.sizes[chunk], kind="stable")]
+                chunk = self._by_size(window[begin : begin + CHUNK * g])
                 batches += [chunk[i : i + g] for i in range(0, len(chunk), g)]
             out += [batches[i] for i in rng.permutation(len(batches))]
         return out
+
+    def _by_size(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
+        return members[np.argsort(self.sizes[members], kind="stable")]
 
     def _windows(self, members: NDArray[np.int64], rng: np.random.Generator) -> list[NDArray[np.int64]]:
         """All members in random order: at once, or a window of random blocks at a time where there are too many to stay

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +23,9 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-from ligandsmith.data.dataset import Manifest, add_properties, refuse_existing, scratch_folder, write_manifest
-from ligandsmith.data.shards import ShardWriter
+from ligandsmith.data.dataset import Manifest, scratch_folder, write_manifest
+from ligandsmith.data.properties import write_properties
+from ligandsmith.data.shards import ShardReader, shard_paths, write_shards
 from ligandsmith.data.splitting import hold_out_groups, scaffold_of
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Rejection
@@ -32,7 +33,7 @@ from ligandsmith.structure.ligands import ligand_from_mol
 
 log = logging.getLogger(__name__)
 
-VALIDATION_SHARE = 0.05  # of the molecules, in whole Murcko scaffolds
+HELD_OUT = 0.05  # fraction of the molecules, in whole Murcko scaffolds
 MINIMISATION_STEPS = 500
 CHUNK = 8  # molecules handed to a process at a time
 WINDOW = 4096  # molecules queued at a time, so that a large file is not held in memory
@@ -56,46 +57,30 @@ class EmbedOptions:
     workers: int = 1
 
 
-def embed_conformers(
-    smi_file: Path,
-    out: Path,
-    options: EmbedOptions | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> Manifest:
+def embed_conformers(smi_file: Path, out: Path, options: EmbedOptions | None = None) -> Manifest:
     """Write the data set folder `out` of kind "ligands" from a file with a SMILES and, optionally, a name per line.
 
     The file may be gzipped. Molecules that were there before (by canonical SMILES), cannot be read, cannot be embedded
     in time or cannot be training records are rejections with their line number in `manifest.json`. 5 % of the
-    molecules, by Murcko scaffold, are for validation. `progress` is called with the number of molecules done.
+    molecules, by Murcko scaffold, are for validation.
     Raises LigandsmithError for a file that is missing or no text, an `out` that exists, or if no molecule is left;
     then nothing is left behind.
     """
     options, smi_file, out = options or EmbedOptions(), Path(smi_file), Path(out)
     if not smi_file.is_file():
         raise LigandsmithError(f"{smi_file}: no such file; give a file with one SMILES per line")
-    refuse_existing(out)
-    rejections: list[Rejection] = []
-    ids, scaffolds = [], []
     with scratch_folder(out) as scratch:
-        with ShardWriter(scratch, "ligands") as writer:
-            for done, record in enumerate(_embed_all(read_molecules(smi_file), options), start=1):
-                refused = record if isinstance(record, Rejection) else writer.add(record)
-                if refused is not None:
-                    rejections.append(refused)
-                elif isinstance(record, Complex):
-                    ids.append(record.id)
-                    scaffolds.append(scaffold_of(record.smiles))
-                if progress is not None:
-                    progress(done)
+        ids, rejections = write_shards(scratch, "ligands", _embed_all(read_molecules(smi_file), options))
         if not ids:
             why = "; ".join(f"{r.detail}: {r.reason}" for r in rejections[:3]) or "the file has no lines"
             raise LigandsmithError(f"{smi_file}: no molecule could be used ({why})")
-        held = hold_out_groups(scaffolds, VALIDATION_SHARE, options.seed)
+        scaffolds = [scaffold_of(record.smiles) for record in ShardReader(shard_paths(scratch, "ligands"))]
+        held = hold_out_groups(scaffolds, HELD_OUT, options.seed)
         splits = {
             "train": [id for id, validation in zip(ids, held, strict=True) if not validation],
             "validation": [id for id, validation in zip(ids, held, strict=True) if validation],
         }
-        add_properties(scratch)
+        write_properties(scratch)
         manifest = write_manifest(scratch, splits, rejections)
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
     return manifest

@@ -1,6 +1,5 @@
 """A prepared data set: a folder of shards, `splits.json` and `manifest.json`, read by split with O(1) random access."""
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -11,23 +10,22 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ligandsmith.data.properties import read_properties, write_properties
-from ligandsmith.data.shards import FORMAT_VERSION, ShardReader
+from ligandsmith.data.properties import read_properties
+from ligandsmith.data.shards import FORMAT_VERSION, KINDS, DatasetKind, ShardReader, shard_paths
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write
+from ligandsmith.files import file_hash, write_json
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure import vocabulary as vocab
 
 MANIFEST = "manifest.json"
 SPLITS = "splits.json"
+SEQUENCES = "sequences.json"  # id -> sequences of the chains that line its site
 SHIPPED = "crystal"
-DatasetKind = Literal["complexes", "ligands"]
-KINDS: tuple[DatasetKind, ...] = ("complexes", "ligands")
 
 
 class Split(StrEnum):
@@ -53,11 +51,6 @@ class Manifest:
         """Number of rejections by reason, most frequent first."""
         return dict(Counter(r.reason for r in self.rejections).most_common())
 
-    def save(self, folder: Path) -> None:
-        """Write `manifest.json` atomically."""
-        data = asdict(self) | {"rejection_counts": self.rejection_counts()}
-        write_json(folder / MANIFEST, data)
-
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
         """Read `manifest.json`; raises LigandsmithError if it is missing, damaged or of another format."""
@@ -69,13 +62,9 @@ class Manifest:
                 "prepare the data again"
             )
         try:
-            return cls(
-                counts=data["counts"],
-                files=data["files"],
-                rejections=tuple(Rejection(**r) for r in data["rejections"]),
-                package_version=data["package_version"],
-                vocabulary=data["vocabulary"],
-            )
+            rejections = tuple(Rejection(**r) for r in data["rejections"])
+            own = {name: data[name] for name in ("counts", "files", "package_version", "vocabulary")}
+            return cls(rejections=rejections, **own)
         except (KeyError, TypeError) as error:
             raise LigandsmithError(f"{folder / MANIFEST}: not a manifest ({error}); prepare the data again") from None
 
@@ -85,27 +74,25 @@ def write_manifest(folder: Path, splits: Mapping[str, Sequence[str]], rejections
     counts: dict[str, int] = {}
     split_of = {id: split for split, ids in splits.items() for id in ids}
     for kind in KINDS:
-        paths = shard_paths(folder, kind)
-        ids = ShardReader(paths).index()["id"] if paths else np.array([])
+        ids = ShardReader(shard_paths(folder, kind)).index()["id"]
         counts[kind] = len(ids)
-        by_split = Counter(split_of.get(str(id), "none") for id in ids)
+        by_split = Counter(split_of.get(id, "none") for id in ids)
         counts |= {f"{kind}/{split}": n for split, n in sorted(by_split.items())}
     write_json(folder / SPLITS, {str(split): list(splits.get(split, ())) for split in Split})
     files = {p.name: file_hash(p) for kind in KINDS for p in shard_paths(folder, kind)}
     manifest = Manifest(counts, files, tuple(rejections), package_version=metadata.version("ligandsmith"))
-    manifest.save(folder)
+    write_json(folder / MANIFEST, asdict(manifest) | {"rejection_counts": manifest.rejection_counts()})
     return manifest
-
-
-def refuse_existing(out: Path) -> None:
-    """Raise LigandsmithError if the folder that a data set shall be written to is there."""
-    if out.exists():
-        raise LigandsmithError(f"{out}: exists already; name a new folder or remove this one")
 
 
 @contextmanager
 def scratch_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to fill, which takes that name at the end, or goes without a trace if anything fails."""
+    """A folder beside `out` to fill, which takes that name at the end, or goes without a trace if anything fails.
+
+    Raises LigandsmithError if `out` is there already.
+    """
+    if out.exists():
+        raise LigandsmithError(f"{out}: exists already; name a new folder or remove this one")
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -114,11 +101,6 @@ def scratch_folder(out: Path) -> Iterator[Path]:
         scratch.rename(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def add_properties(folder: Path) -> int:
-    """Compute the properties of all ligands of a data set's shards, beside them; returns how many ligands it has."""
-    return write_properties(folder, [path for kind in KINDS for path in shard_paths(folder, kind)])
 
 
 def read_splits(folder: Path) -> dict[str, list[str]]:
@@ -132,11 +114,6 @@ def read_splits(folder: Path) -> dict[str, list[str]]:
                 raise LigandsmithError(f"{Path(folder) / SPLITS}: {id} is {where}; an id belongs to one split, once")
             seen[id] = split
     return splits
-
-
-def shard_paths(folder: Path, kind: DatasetKind) -> list[Path]:
-    """The shards of one kind, in order."""
-    return sorted(Path(folder).glob(f"{kind}-*.parquet"))
 
 
 def open_dataset(path: Path | None = None) -> Path:
@@ -163,55 +140,47 @@ class ComplexDataset:
         self, path: Path | None, split: Split | str, kind: DatasetKind = "complexes", allow_test: bool = False
     ) -> None:
         self.folder = open_dataset(path)
-        self.split = _known_split(split)
+        self.split = known_split(split)
         self.kind = kind
         if self.split is Split.TEST and not allow_test:
             raise LigandsmithError(
                 "the test split is for the final evaluation; train on `train`, select on `validation`"
             )
         self.manifest = Manifest.load(self.folder)
-        paths = _verified(self.folder, self.manifest, kind)
-        self._reader = ShardReader(paths)
-        self._rows, self._index = self._select(read_splits(self.folder))
-        self.ids: list[str] = [str(id) for id in self._index["id"]]
-        self._properties = read_properties(self.folder, np.array(self.ids))
-
-    def _select(self, splits: Mapping[str, Sequence[str]]) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
-        """Rows of the shards that are in the split, and the index columns of those rows."""
+        self._reader = ShardReader(_verified(self.folder, self.manifest, kind))
         index = self._reader.index()
         row_of = {id: row for row, id in enumerate(index["id"])}
-        rows = np.array([row_of[id] for id in splits.get(self.split, ()) if id in row_of], dtype=np.int64)
-        if not len(rows):
+        ids = read_splits(self.folder).get(self.split, ())
+        self._rows = np.array([row_of[id] for id in ids if id in row_of], dtype=np.int64)
+        if not len(self._rows):
             raise LigandsmithError(
-                f"{self.folder}: no {self.kind} in the split {self.split}; see {SPLITS}, or run `ligandsmith split`"
+                f"{self.folder}: no {kind} in the split {self.split}; see {SPLITS}, or run `ligandsmith split`"
             )
-        return rows, {name: column[rows] for name, column in index.items()}
+        self._sizes = index["num_ligand"][self._rows], index["num_pocket"][self._rows]
+        self.ids: list[str] = index["id"][self._rows].tolist()
+        self._properties = read_properties(self.folder, self.ids)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, i: int) -> Complex:
         """Record number `i` of the split; negative numbers count from the end."""
-        record = self._reader.read(int(self._rows[i]))
+        record = self._reader[int(self._rows[i])]
         if self._properties is None:
             return record
         return replace(record, ligand=replace(record.ligand, properties=self._properties[i]))
 
     def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Heavy atoms of the ligands [n] and of the pockets [n] (0 without one), without reading the records."""
-        return self._index["num_ligand"], self._index["num_pocket"]
-
-    @property
-    def clusters(self) -> NDArray[np.int64]:
-        """Sequence cluster of each record [n]; -1 where it is unknown."""
-        return self._index["cluster"]
+        return self._sizes
 
 
-def _known_split(split: Split | str) -> Split:
+def known_split(split: Split | str) -> Split:
+    """The split of that name. Raises LigandsmithError for another name."""
     try:
         return Split(split)
     except ValueError:
-        raise LigandsmithError(f"no split {split!r}; there are {', '.join(Split)}") from None
+        raise LigandsmithError(f"no split {str(split)!r}; there are {', '.join(Split)}") from None
 
 
 def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]:
@@ -239,18 +208,6 @@ def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]
                 f"{folder / name}: differs from its hash in {MANIFEST}; copy or prepare the data again"
             )
     return [folder / name for name in names]
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file, as hexadecimal digits."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON with a line per entry of the outer two levels' lists, atomically."""
-    with atomic_write(path) as part:
-        part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ GAP_OPEN, GAP_EXTEND = 11, 1  # the usual penalties with BLOSUM62
 KARLIN_K, KARLIN_LAMBDA = 0.041, 0.267  # of BLOSUM62 with these gap penalties
 SIGNIFICANT = 1e-3  # alignments as good by chance
 KMER = 3  # residues of a run
-AMINO_ACIDS = 20
+NUM_AMINO_ACIDS = 20
 
 Pairs = list[tuple[int, int, float]]  # (i, j, identity), i < j
 
@@ -65,7 +65,7 @@ def _sharing_kmer(sequences: Sequence[str]) -> Iterator[NDArray[np.int64]]:
     lengths = np.array([len(s) for s in sequences])
     for i in range(len(sequences)):
         shared = (has @ has[i].T).toarray().ravel()
-        by_chance = lengths[i] * lengths / AMINO_ACIDS**KMER
+        by_chance = lengths[i] * lengths / NUM_AMINO_ACIDS**KMER
         later = np.flatnonzero(shared >= np.maximum(1, by_chance))
         yield later[later > i]
 

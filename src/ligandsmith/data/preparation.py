@@ -6,24 +6,19 @@
 import csv
 import logging
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from rdkit import rdBase
 
-from ligandsmith.data.dataset import (
-    Manifest,
-    Split,
-    add_properties,
-    refuse_existing,
-    scratch_folder,
-    write_json,
-    write_manifest,
-)
+from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, scratch_folder, write_manifest
+from ligandsmith.data.properties import write_properties
 from ligandsmith.data.shards import write_shards
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import write_json
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure.files import PROTEIN_SUFFIXES, complex_from, read_files
 from ligandsmith.structure.ligands import LIGAND_SUFFIXES, suffix
@@ -32,10 +27,9 @@ from ligandsmith.structure.pocket import RADIUS, site_sequences
 log = logging.getLogger(__name__)
 
 SPLIT_FILE = "split.csv"
-SEQUENCES = "sequences.json"
 CHUNK = 16  # complexes handed to a worker at a time
-PROTEIN_ENDINGS = ("_protein", "_pocket", "_receptor", "_rec")
-LIGAND_ENDINGS = ("_ligand", "_lig")
+PROTEIN_ENDING = re.compile(r"_(protein|pocket|receptor|rec)\Z", re.IGNORECASE)
+LIGAND_ENDING = re.compile(r"_(ligand|lig)\Z", re.IGNORECASE)
 PREFERRED_PROTEINS = ("protein", "receptor", "pocket")  # where a folder has several structures
 
 
@@ -62,34 +56,27 @@ class PrepareOptions:
     split_file: Path | None = None  # CSV of id,split; None: `split.csv` in the source folder if there is one
 
 
-def prepare(
-    source: Path,
-    out: Path,
-    options: PrepareOptions | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Manifest:
+def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> Manifest:
     """Read every complex of `source` and write the data set folder `out`.
 
     `source` is a folder with a folder per complex, a folder of files paired by name, or a CSV with the columns id,
     protein and ligand (paths relative to the CSV). All records are for training unless a split file says otherwise.
-    A bad record is a row of the manifest. `progress` is called with (done, all) after each record.
+    A bad record is a row of the manifest.
     Raises LigandsmithError, leaving nothing behind, if nothing could be read, `out` exists or the split file is wrong.
     """
     options = options or PrepareOptions()
     source, out = Path(source), Path(out)
-    refuse_existing(out)
     pairs, rejections = find_pairs(source)
     split_of = _read_split_file(source, options)
     with scratch_folder(out) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
-        records = _watched(_read_all(pairs, options), sequences, len(pairs), progress)
-        ids, refused = write_shards(scratch, "complexes", records)
+        ids, refused = write_shards(scratch, "complexes", _records(_read_all(pairs, options), sequences))
         if not ids:
             why = "; ".join(f"{r.id}: {r.reason} ({r.detail})" for r in [*rejections, *refused][:3])
             raise LigandsmithError(f"{source}: none of {len(pairs) + len(rejections)} complexes could be used: {why}")
         splits, unsplit = _assign(ids, split_of)
         write_json(scratch / SEQUENCES, {id: sequences[id] for id in ids})
-        add_properties(scratch)
+        write_properties(scratch)
         manifest = write_manifest(scratch, splits, [*rejections, *refused, *unsplit])
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
     return manifest
@@ -106,24 +93,21 @@ def find_pairs(source: Path) -> tuple[list[Pair], list[Rejection]]:
         pairs, rejections = _pairs_of_csv(source)
     elif source.is_dir():
         folders = sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith("."))
-        by_folder = [_pair_of_folder(folder) for folder in folders]
-        by_name = _pairs_of_flat_folder(source)
-        everything = sorted([*by_folder, *by_name], key=lambda found: found.id)
-        pairs = [p for p in everything if isinstance(p, Pair)]
-        rejections = [r for r in everything if isinstance(r, Rejection)]
+        found = [*map(_pair_of_folder, folders), *_pairs_of_flat_folder(source)]
+        pairs = sorted((p for p in found if isinstance(p, Pair)), key=lambda pair: pair.id)
+        rejections = sorted((r for r in found if isinstance(r, Rejection)), key=lambda rejection: rejection.id)
     else:
         raise LigandsmithError(f"{source}: no such folder or CSV file")
     if not pairs and not rejections:
         raise LigandsmithError(
             f"{source}: no complexes found; expected ID/*.pdb with ID/*.sdf, x_protein.pdb with x_ligand.sdf, or a CSV"
         )
-    unique: dict[str, Pair] = {}
+    first: dict[str, Pair] = {}
     for pair in pairs:
-        if pair.id in unique:
-            rejections.append(Rejection(pair.id, "duplicate id", f"{pair.ligand}; {unique[pair.id].ligand} was kept"))
-        else:
-            unique[pair.id] = pair
-    return list(unique.values()), rejections
+        kept = first.setdefault(pair.id, pair)
+        if kept is not pair:
+            rejections.append(Rejection(pair.id, "duplicate id", f"{pair.ligand}; {kept.ligand} was kept"))
+    return list(first.values()), rejections
 
 
 def structure_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -163,12 +147,11 @@ def _pair_of_folder(folder: Path) -> Pair | Rejection:
 
 def _pairs_of_flat_folder(folder: Path) -> list[Pair | Rejection]:
     """Files of one folder paired by name: x_protein.pdb with x_ligand.sdf, or x.pdb with x.sdf."""
-    proteins: dict[str, Path] = {}
-    for path in structure_files(folder, PROTEIN_SUFFIXES):
-        proteins.setdefault(_without(file_stem(path), PROTEIN_ENDINGS), path)
-    ligands: dict[str, Path] = {}
-    for path in structure_files(folder, LIGAND_SUFFIXES):
-        ligands.setdefault(_without(file_stem(path), LIGAND_ENDINGS), path)
+    proteins, ligands = (
+        # reversed: of several files of one name the first counts
+        {ending.sub("", file_stem(path)): path for path in reversed(structure_files(folder, suffixes))}
+        for suffixes, ending in ((PROTEIN_SUFFIXES, PROTEIN_ENDING), (LIGAND_SUFFIXES, LIGAND_ENDING))
+    )
     found: list[Pair | Rejection] = []
     for id in sorted({*proteins, *ligands}):
         if id in proteins and id in ligands:
@@ -177,13 +160,6 @@ def _pairs_of_flat_folder(folder: Path) -> list[Pair | Rejection]:
             there, missing = (proteins[id], "ligand") if id in proteins else (ligands[id], "protein")
             found.append(Rejection(id, "missing file", f"{there}: no {missing} of the same name"))
     return found
-
-
-def _without(name: str, endings: Sequence[str]) -> str:
-    for ending in endings:
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return name
 
 
 def _pairs_of_csv(path: Path) -> tuple[list[Pair], list[Rejection]]:
@@ -238,18 +214,11 @@ def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
     return record, site_sequences(files[0], record.ligand.x)
 
 
-def _watched(
-    results: Iterator[_Read],
-    sequences: dict[str, tuple[str, ...]],
-    total: int,
-    progress: Callable[[int, int], None] | None,
-) -> Iterator[Complex | Rejection]:
-    """Passes the records on; notes the sequences by id and reports progress."""
-    for done, (record, found) in enumerate(results, start=1):
+def _records(results: Iterator[_Read], sequences: dict[str, tuple[str, ...]]) -> Iterator[Complex | Rejection]:
+    """The records alone; adds the sequences at their sites to `sequences`, by id."""
+    for record, found in results:
         sequences[record.id] = found
         yield record
-        if progress is not None:
-            progress(done, total)
 
 
 def _read_split_file(source: Path, options: PrepareOptions) -> dict[str, str] | None:
@@ -272,12 +241,8 @@ def _read_split_file(source: Path, options: PrepareOptions) -> dict[str, str] | 
 
 def _assign(ids: Sequence[str], split_of: dict[str, str] | None) -> tuple[dict[str, list[str]], list[Rejection]]:
     """Ids by split; an id that the split file does not name is in no split and is reported."""
-    splits: dict[str, list[str]] = {str(split): [] for split in Split}
-    unsplit = []
-    for id in ids:
-        split = str(Split.TRAIN) if split_of is None else split_of.get(id, "")
-        if split:
-            splits[split].append(id)
-        else:
-            unsplit.append(Rejection(id, "not in the split file", "stored, but in no split"))
+    if split_of is None:
+        return {str(Split.TRAIN): list(ids)}, []
+    splits = {str(split): [id for id in ids if split_of.get(id) == split] for split in Split}
+    unsplit = [Rejection(id, "not in the split file", "stored, but in no split") for id in ids if id not in split_of]
     return splits, unsplit

@@ -1,6 +1,6 @@
 """Properties of ligands that a denoiser can be asked for, kept in one file beside the shards of a data set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,54 +10,44 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import QED, rdMolDescriptors
 
-from ligandsmith.data.shards import ShardReader
+from ligandsmith.data.shards import KINDS, ShardReader, shard_paths
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
-from ligandsmith.records import PROPERTIES
+from ligandsmith.records import PROPERTIES, Ligand
 from ligandsmith.structure.ligands import mol_from_ligand
 
 FILE = "properties.parquet"
 
 
 def ligand_properties(mol: Chem.Mol) -> NDArray[np.float32]:
-    """QED, normalised SA score and Crippen logP of a sanitised molecule, [3]; NaN for one that RDKit cannot compute."""
+    """QED, normalised SA score and Crippen logP of a sanitised molecule, [3]. Raises RuntimeError and ValueError."""
     from rdkit.Contrib.SA_Score import sascorer  # noqa: PLC0415 (loads its table of fragments)
 
+    logp, _ = rdMolDescriptors.CalcCrippenDescriptors(mol)
+    return np.array([QED.qed(mol), (10 - sascorer.calculateScore(mol)) / 9, logp], dtype=np.float32)
+
+
+def write_properties(folder: Path) -> int:
+    """Compute the properties of all ligands of a data set, beside its shards; returns how many ligands it has."""
+    reader = ShardReader([path for kind in KINDS for path in shard_paths(folder, kind)])
+    with rdBase.BlockLogs():
+        found = [(record.id, _ligand_properties(record.ligand)) for record in reader]
+    columns = np.array([values for _, values in found], dtype=np.float32).reshape(-1, len(PROPERTIES)).T
+    table = pa.table({"id": [id for id, _ in found], **dict(zip(PROPERTIES, columns, strict=True))})
+    with atomic_write(Path(folder) / FILE) as part:
+        pq.write_table(table, part)
+    return len(found)
+
+
+def _ligand_properties(ligand: Ligand) -> NDArray[np.float32]:
+    """Properties [3] of a ligand; NaN for one that RDKit cannot sanitise or compute them of."""
     try:
-        sa = (10 - sascorer.calculateScore(mol)) / 9
-        logp, _ = rdMolDescriptors.CalcCrippenDescriptors(mol)
-        return np.array([QED.qed(mol), sa, logp], dtype=np.float32)
-    except (RuntimeError, ValueError):
+        return ligand_properties(mol_from_ligand(ligand))
+    except (RuntimeError, ValueError):  # RDKit's errors of sanitisation are ValueErrors
         return np.full(len(PROPERTIES), np.nan, dtype=np.float32)
 
 
-def write_properties(folder: Path, shards: Sequence[Path]) -> int:
-    """Compute the properties of all ligands of some shards and write them into `folder`; returns how many there are."""
-    ids: list[str] = []
-    values: list[NDArray[np.float32]] = []
-    with rdBase.BlockLogs():
-        for id, row in _computed(shards):
-            ids.append(id)
-            values.append(row)
-    columns = np.stack(values) if values else np.empty((0, len(PROPERTIES)), np.float32)
-    table = pa.table({"id": ids, **{name: columns[:, i] for i, name in enumerate(PROPERTIES)}})
-    with atomic_write(Path(folder) / FILE) as part:
-        pq.write_table(table, part)
-    return len(ids)
-
-
-def _computed(shards: Sequence[Path]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    reader = ShardReader(shards)
-    for i, id in enumerate(reader.index()["id"]):
-        try:
-            mol = mol_from_ligand(reader.read(i).ligand)
-        except (RuntimeError, ValueError):  # RDKit's errors of sanitisation are ValueErrors
-            yield str(id), np.full(len(PROPERTIES), np.nan, dtype=np.float32)
-        else:
-            yield str(id), ligand_properties(mol)
-
-
-def read_properties(folder: Path, ids: NDArray[np.str_]) -> NDArray[np.float32] | None:
+def read_properties(folder: Path, ids: Sequence[str]) -> NDArray[np.float32] | None:
     """Properties [n, 3] of the records with these ids, NaN where unknown; None for a data set without the file.
     Raises LigandsmithError for a damaged file."""
     path = Path(folder) / FILE
@@ -66,14 +56,8 @@ def read_properties(folder: Path, ids: NDArray[np.str_]) -> NDArray[np.float32] 
     try:
         table = pq.read_table(path, columns=["id", *PROPERTIES])
         known = np.stack([table[name].to_numpy() for name in PROPERTIES], 1).astype(np.float32)
-        stored = table["id"].to_numpy(zero_copy_only=False).astype(str)
+        row_of = {id: row for row, id in enumerate(table["id"].to_pylist())}
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise LigandsmithError(f"{path}: damaged ({error}); remove it, or run `ligandsmith properties`") from None
-    values = np.full((len(ids), len(PROPERTIES)), np.nan, dtype=np.float32)
-    if not len(stored):
-        return values
-    order = np.argsort(stored)
-    place = order[np.minimum(np.searchsorted(stored, ids, sorter=order), len(stored) - 1)]
-    found = stored[place] == ids
-    values[found] = known[place[found]]
-    return values
+    unknown = np.full((1, len(PROPERTIES)), np.nan, dtype=np.float32)
+    return np.concatenate([known, unknown])[[row_of.get(id, -1) for id in ids]]

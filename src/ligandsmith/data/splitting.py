@@ -1,4 +1,4 @@
-"""Splits of a data set in which no protein, or no scaffold, of one part comes again in another; and what still leaks.
+"""Splits of a data set in which no protein, or no scaffold, of one split comes again in another; and what still leaks.
 
 The sequences of a complex are those of the chains that line its site (`sequences.json` of the data set), or, where they
 are not known, the amino acids of its pocket in chain order. Two complexes are as identical as their most identical
@@ -11,10 +11,10 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import combinations
+from dataclasses import asdict, dataclass
+from itertools import combinations, product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from rdkit import Chem, rdBase
@@ -22,31 +22,22 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ligandsmith.data.dataset import (
-    KINDS,
-    Manifest,
-    Split,
-    open_dataset,
-    read_splits,
-    shard_paths,
-    write_json,
-    write_manifest,
-)
+from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, open_dataset, write_manifest
 from ligandsmith.data.homology import related_pairs
-from ligandsmith.data.shards import ShardReader
+from ligandsmith.data.shards import KINDS, ShardReader, shard_paths
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import write_json
 from ligandsmith.records import Complex, Pocket
 from ligandsmith.structure import vocabulary as vocab
 from ligandsmith.structure.ligands import mol_from_ligand
 
 SplitBy = Literal["sequence", "scaffold", "random", "file"]
-METHODS: tuple[SplitBy, ...] = ("sequence", "scaffold", "random", "file")
+METHODS: tuple[SplitBy, ...] = get_args(SplitBy)
 REPORT = "leakage.json"
-SEQUENCES = "sequences.json"  # id -> sequences of the chains at the site
 ONE_LETTER = "ARNDCQEGHILKMFPSTWYVX"  # in the order of vocabulary.RESIDUES
 SKELETON = 14  # letters of the InChIKey that name the skeleton, without stereo and protonation
 
-Identities = dict[tuple[str, str], float]  # of two different related sequences
+Identities = dict[tuple[str, str], float]  # of two related sequences, in both orders; of a sequence with itself 1
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,7 @@ class Item:
 
 @dataclass(frozen=True)
 class SplitReport:
-    """The parts of a data set and what they have in common. Keys of the dicts are like "train/test"."""
+    """The splits of a data set and what they have in common. Keys of the dicts are like "train/test"."""
 
     by: str
     identity: float  # threshold of `pairs_above`
@@ -72,22 +63,22 @@ class SplitReport:
     counts: dict[str, int]  # records by split
     groups: int  # that were kept together
     unassigned: int  # records in no split
-    max_identity: dict[str, float] = field(default_factory=dict)  # of related pairs; 0.0 where there is none
-    pairs_above: dict[str, int] = field(default_factory=dict)  # pairs of records at least that identical
-    shared_scaffolds: dict[str, int] = field(default_factory=dict)
-    shared_ligands: dict[str, int] = field(default_factory=dict)  # same skeleton, whatever its stereo and protonation
+    max_identity: dict[str, float]  # of related pairs; 0.0 where there is none
+    pairs_above: dict[str, int]  # pairs of records at least that identical
+    shared_scaffolds: dict[str, int]
+    shared_ligands: dict[str, int]  # same skeleton, whatever its stereo and protonation
 
     def lines(self) -> list[str]:
         """The report as lines of text."""
-        parts = ", ".join(f"{name} {n}" for name, n in self.counts.items())
-        text = [f"split by {self.by}, seed {self.seed}: {parts}; {self.groups} groups; {self.unassigned} in no split"]
-        for pair in self.shared_ligands:
-            text.append(
-                f"{pair}: highest sequence identity {self.max_identity[pair]:.2f} ({self.aligner}), "
-                f"{self.pairs_above[pair]} pairs at {self.identity:.2f} or above, "
-                f"{self.shared_scaffolds[pair]} shared scaffolds, {self.shared_ligands[pair]} shared ligands"
-            )
-        return text
+        counts = ", ".join(f"{name} {n}" for name, n in self.counts.items())
+        pairs = [
+            f"{pair}: highest sequence identity {self.max_identity[pair]:.2f} ({self.aligner}), "
+            f"{self.pairs_above[pair]} pairs at {self.identity:.2f} or above, "
+            f"{self.shared_scaffolds[pair]} shared scaffolds, {self.shared_ligands[pair]} shared ligands"
+            for pair in self.shared_ligands
+        ]
+        first = f"split by {self.by}, seed {self.seed}: {counts}; {self.groups} groups; {self.unassigned} in no split"
+        return [first, *pairs]
 
 
 def split_dataset(
@@ -102,7 +93,7 @@ def split_dataset(
 
     `by`: "sequence" keeps together what is at or above `identity` in its sequence, or of one known sequence
     cluster (ligand-only records go by scaffold); "scaffold" keeps Murcko scaffolds together; "random" nothing; "file"
-    takes the parts of `file`, a CSV with the columns id and split or a JSON like splits.json (records that it does not
+    takes the splits of `file`, a CSV with the columns id and split or a JSON like splits.json (records that it does not
     name are in no split).
     `fractions` of train, validation and test are met as nearly as whole groups allow. Uses mmseqs2 where `mmseqs` is
     on the PATH, else parasail. Raises LigandsmithError for wrong options or files.
@@ -116,20 +107,11 @@ def split_dataset(
     else:
         group_of = _groups(items, by, related, identity)
         splits, groups = assign(items, group_of, fractions, seed), len(set(group_of))
-    report = _report(items, splits, related, SplitReport(by, identity, seed, aligner, {}, groups, 0))
+    leaks = _leaks(items, splits, related, identity)
+    report = SplitReport(by=by, identity=identity, seed=seed, aligner=aligner, groups=groups, **leaks)
     write_json(folder / REPORT, asdict(report))
     write_manifest(folder, splits, Manifest.load(folder).rejections)
     return report
-
-
-def leakage(data: Path, identity: float = 0.3) -> SplitReport:
-    """The report on the splits that a data set has, without changing them."""
-    folder = open_dataset(data)
-    items = read_items(folder)
-    related, aligner = _identities(items)
-    return _report(
-        items, read_splits(folder), related, SplitReport("as it is", identity, 0, aligner, {}, len(items), 0)
-    )
 
 
 def _check_options(by: str, identity: float, fractions: Sequence[float], file: Path | None) -> None:
@@ -162,11 +144,10 @@ def read_items(folder: Path) -> list[Item]:
 def _item(record: Complex, chains: Sequence[str]) -> Item:
     smiles = record.smiles or Chem.MolToSmiles(mol_from_ligand(record.ligand))
     mol = Chem.MolFromSmiles(smiles) or mol_from_ligand(record.ligand)
+    sequences = (chains or [pocket_sequence(record.pocket)]) if record.pocket else ()
     return Item(
         id=record.id,
-        sequences=tuple(sorted({s for s in (chains or [pocket_sequence(record.pocket)]) if s}))
-        if record.pocket
-        else (),
+        sequences=tuple(sorted(set(sequences) - {""})),
         scaffold=_murcko(mol),
         skeleton=Chem.MolToInchiKey(mol)[:SKELETON],
         has_pocket=record.pocket is not None,
@@ -196,7 +177,8 @@ def _identities(items: Sequence[Item]) -> tuple[Identities, str]:
     """Identity of all pairs of related sequences of the records, and the name of the aligner."""
     unique = sorted({s for item in items for s in item.sequences})
     pairs, aligner = related_pairs(unique)
-    return {(unique[i], unique[j]): share for i, j, share in pairs}, aligner
+    related = {(unique[i], unique[j]): identity for i, j, identity in pairs}
+    return {(s, s): 1.0 for s in unique} | related | {(b, a): identity for (a, b), identity in related.items()}, aligner
 
 
 def _groups(items: Sequence[Item], by: SplitBy, related: Identities, identity: float) -> list[int]:
@@ -206,50 +188,51 @@ def _groups(items: Sequence[Item], by: SplitBy, related: Identities, identity: f
     skeletons = [f"skeleton {item.skeleton}" for item in items]
     scaffolds = [f"scaffold {i.scaffold}" if i.scaffold else key for i, key in zip(items, skeletons, strict=True)]
     if by == "scaffold":
-        return _connected(scaffolds, [[name] for name in skeletons], [])
-    # The cluster that a record brings along comes from its whole chain, so it sees homologs whose pockets differ.
-    clusters = [f"cluster {i.cluster}" if i.cluster >= 0 else f"record {i.id}" for i in items]
-    names = [[f"sequence {s}" for s in i.sequences] or [key] for i, key in zip(items, scaffolds, strict=True)]
-    close = [(f"sequence {a}", f"sequence {b}") for (a, b), share in related.items() if share >= identity]
-    return _connected(clusters, names, close)
+        return _connected(list(zip(scaffolds, skeletons, strict=True)), [])
+    names = []
+    for item, scaffold in zip(items, scaffolds, strict=True):
+        sequences = [f"sequence {s}" for s in item.sequences] or [scaffold]
+        # The cluster that a record brings along comes from its whole chain, so it sees homologs whose pockets differ.
+        names.append([*sequences, f"cluster {item.cluster}"] if item.cluster >= 0 else sequences)
+    homologous = [(f"sequence {a}", f"sequence {b}") for (a, b), found in related.items() if found >= identity]
+    return _connected(names, homologous)
 
 
-def _connected(keys: Sequence[str], more: Sequence[Sequence[str]], joined: Sequence[tuple[str, str]]) -> list[int]:
-    """Component of each record: records with a name in common are connected (`keys` has one name for each, `more`
-    further ones), and those whose names are `joined`."""
+def _connected(names: Sequence[Sequence[str]], linked: Sequence[tuple[str, str]]) -> list[int]:
+    """Component of each record. Records are connected by a name in common, and by names that are linked."""
     node: dict[str, int] = {}
-    edges = [(key, name) for key, names in zip(keys, more, strict=True) for name in names]
-    i, j = np.array([[node.setdefault(n, len(node)) for n in edge] for edge in [*edges, *joined]]).reshape(-1, 2).T
+    edges = [(of_record[0], name) for of_record in names for name in of_record]
+    i, j = np.array([[node.setdefault(n, len(node)) for n in edge] for edge in [*edges, *linked]]).reshape(-1, 2).T
     graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(len(node), len(node)))
     component = connected_components(graph, directed=False)[1]
-    return [int(component[node[key]]) for key in keys]
+    return [int(component[node[of_record[0]]]) for of_record in names]
 
 
 def assign(items: Sequence[Item], groups: Sequence[int], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
     """Ids of each split. Whole groups, the largest first and equal ones in an order of the seed, each to the split
-    that lacks most of its share; the shares of complexes and of ligand-only records are met separately."""
+    that lacks most records; the fractions of complexes and of ligand-only records are met separately."""
     members: dict[int, list[Item]] = defaultdict(list)
-    for item, group in zip(items, groups, strict=True):
-        members[group].append(item)
+    for item, number in zip(items, groups, strict=True):
+        members[number].append(item)
 
     def precedence(group: list[Item]) -> tuple[int, int, bytes]:
         return -sum(item.has_pocket for item in group), -len(group), _rank(min(item.id for item in group), seed)
 
-    shares = {str(split): share for split, share in zip(Split, fractions, strict=True) if share}
+    wanted = {str(split): fraction for split, fraction in zip(Split, fractions, strict=True) if fraction}
     totals = Counter(item.has_pocket for item in items)
-    lacking = {kind: {split: share * n for split, share in shares.items()} for kind, n in totals.items()}
+    lacking = {kind: {split: fraction * n for split, fraction in wanted.items()} for kind, n in totals.items()}
     split_of: dict[str, str] = {}
-    for together in sorted(members.values(), key=precedence):
-        wanted = lacking[any(item.has_pocket for item in together)]
-        split = max(wanted, key=lambda name: wanted[name])
-        for item in together:
+    for group in sorted(members.values(), key=precedence):
+        missing = lacking[any(item.has_pocket for item in group)]
+        split = max(missing, key=lambda name: missing[name])
+        for item in group:
             lacking[item.has_pocket][split] -= 1
             split_of[item.id] = split
     return {str(split): [item.id for item in items if split_of[item.id] == split] for split in Split}
 
 
-def hold_out_groups(groups: Sequence[str], share: float, seed: int) -> list[bool]:
-    """Which records to hold out: whole groups, about `share` of the records, given the name of each record's group.
+def hold_out_groups(groups: Sequence[str], fraction: float, seed: int) -> list[bool]:
+    """Which records to hold out: whole groups, about `fraction` of the records, given the name of each record's group.
 
     Groups are taken in the order of the hash of (seed, name) while they fit; at least one (the smallest, where all are
     too large), and none where there is only one. So the choice depends on the names and the seed alone.
@@ -259,7 +242,7 @@ def hold_out_groups(groups: Sequence[str], share: float, seed: int) -> list[bool
         return [False] * len(groups)
     order = sorted(sizes, key=lambda name: _rank(name, seed))
     chosen: set[str] = set()
-    room = share * len(groups)
+    room = fraction * len(groups)
     for name in order:
         if sizes[name] <= room:
             chosen.add(name)
@@ -273,7 +256,7 @@ def _rank(name: str, seed: int) -> bytes:
 
 
 def _splits_of_file(path: Path, known: set[str]) -> dict[str, list[str]]:
-    """The parts named in a CSV (id, split) or a JSON file (split -> ids)."""
+    """The splits named in a CSV (id, split) or a JSON file (split -> ids)."""
     splits: dict[str, list[str]] = {str(split): [] for split in Split}
     seen: set[str] = set()
     for id, split in _read_split_file(path):
@@ -306,48 +289,39 @@ def _read_split_file(path: Path) -> list[tuple[str, str]]:
 # --- what leaks -------------------------------------------------------------------------------------------------------
 
 
-def _report(items: Sequence[Item], splits: dict[str, list[str]], related: Identities, base: SplitReport) -> SplitReport:
-    """`base` with everything that depends on who is in which split."""
+def _leaks(items: Sequence[Item], splits: dict[str, list[str]], related: Identities, identity: float) -> dict[str, Any]:
+    """What a `SplitReport` says of who is in which split."""
     split_of = {id: split for split, ids in splits.items() for id in ids}
-    parts: dict[str, list[Item]] = {str(split): [] for split in Split}
-    for item in items:
-        if item.id in split_of:
-            parts[split_of[item.id]].append(item)
-    names = {f"{a}/{b}": (a, b) for a, b in combinations([s for s in parts if parts[s]], 2)}
-    cross = _cross_identities(items, split_of, related)
-    by_name = {
-        name: [share for (a, b), share in cross.items() if {split_of[a], split_of[b]} == set(names[name])]
-        for name in names
+    members = {str(s): [item for item in items if split_of.get(item.id) == s] for s in Split}
+    pairs = {f"{a}/{b}": (members[a], members[b]) for a, b in combinations([s for s in members if members[s]], 2)}
+    highest = {name: _highest_identities(one, two, related) for name, (one, two) in pairs.items()}
+    return {
+        "counts": {split: len(found) for split, found in members.items()},
+        "unassigned": len(items) - len(split_of),
+        "max_identity": {name: max(found, default=0.0) for name, found in highest.items()},
+        "pairs_above": {name: sum(x >= identity for x in found) for name, found in highest.items()},
+        "shared_scaffolds": {name: _shared(one, two, "scaffold") for name, (one, two) in pairs.items()},
+        "shared_ligands": {name: _shared(one, two, "skeleton") for name, (one, two) in pairs.items()},
     }
-    return replace(
-        base,
-        counts={s: len(parts[s]) for s in parts},
-        unassigned=len(items) - len(split_of),
-        max_identity={name: max(shares, default=0.0) for name, shares in by_name.items()},
-        pairs_above={name: sum(share >= base.identity for share in shares) for name, shares in by_name.items()},
-        shared_scaffolds={n: _shared(parts[a], parts[b], "scaffold") for n, (a, b) in names.items()},
-        shared_ligands={n: _shared(parts[a], parts[b], "skeleton") for n, (a, b) in names.items()},
-    )
-
-
-def _cross_identities(
-    items: Sequence[Item], split_of: dict[str, str], related: Identities
-) -> dict[tuple[str, str], float]:
-    """Highest identity of each pair of records that are in different splits and have related sequences."""
-    having: dict[str, list[str]] = defaultdict(list)
-    for item in items:
-        if item.id in split_of:
-            for sequence in item.sequences:
-                having[sequence].append(item.id)
-    highest: dict[tuple[str, str], float] = {}
-    for (one, two), share in [*(((s, s), 1.0) for s in list(having)), *related.items()]:
-        for a in having.get(one, ()):
-            for b in having.get(two, ()):
-                if split_of[a] != split_of[b]:
-                    pair = (min(a, b), max(a, b))
-                    highest[pair] = max(highest.get(pair, 0.0), share)
-    return highest
 
 
 def _shared(one: Sequence[Item], two: Sequence[Item], what: str) -> int:
     return len(({getattr(i, what) for i in one} & {getattr(i, what) for i in two}) - {""})
+
+
+def _highest_identities(one: Sequence[Item], two: Sequence[Item], related: Identities) -> list[float]:
+    """Highest identity of each pair of records of two splits that have related sequences."""
+    first, second = _ids_by_sequence(one), _ids_by_sequence(two)
+    highest: dict[tuple[str, str], float] = {}
+    for (a, b), identity in related.items():
+        for pair in product(first[a], second[b]) if a in first and b in second else ():
+            highest[pair] = max(highest.get(pair, 0.0), identity)
+    return list(highest.values())
+
+
+def _ids_by_sequence(items: Sequence[Item]) -> dict[str, list[str]]:
+    ids: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        for sequence in item.sequences:
+            ids[sequence].append(item.id)
+    return ids

@@ -37,9 +37,6 @@ class EvenSampler(BucketSampler):
             out += [made[i] for i in rng.permutation(len(made))]
         return out
 
-    def _by_size(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
-        return members[np.argsort(self.sizes[members], kind="stable")]
-
 
 def collate_to_static_shapes(records: Sequence[Complex], vocabulary: Vocabulary) -> ComplexBatch:
     """As `collate`, those with a pocket first, and padded further."""

@@ -18,12 +18,7 @@ NO_POCKET_SPREAD = 2.0  # Å per axis, s.d. of the ligand's centre around the or
 
 def shift(record: Complex, origin: NDArray[np.float32]) -> Complex:
     """The record with `origin` moved to zero."""
-    return _shifted(record, record.pocket, origin)
-
-
-def _shifted(record: Complex, pocket: Pocket | None, origin: NDArray[np.float32]) -> Complex:
-    """The record with another pocket and `origin` moved to zero."""
-    ligand = replace(record.ligand, x=(record.ligand.x - origin).astype(np.float32))
+    ligand, pocket = replace(record.ligand, x=(record.ligand.x - origin).astype(np.float32)), record.pocket
     if pocket is not None:
         pocket = replace(pocket, x=(pocket.x - origin).astype(np.float32), center=None)
     return replace(record, ligand=ligand, pocket=pocket)
@@ -43,7 +38,7 @@ def to_frame(
     origin = frame_origin(pocket)
     if rng is not None:
         origin = origin + rng.normal(0, config.center_jitter, 3).astype(np.float32)
-    return _shifted(record, pocket, origin)
+    return shift(replace(record, pocket=pocket), origin)
 
 
 def _random_crop_mask(

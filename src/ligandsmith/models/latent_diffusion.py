@@ -13,7 +13,15 @@ from ligandsmith.diffusion.process import make_schedule
 from ligandsmith.models.denoiser import Denoiser
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.models.pocket_vae import PocketLatents, PocketVAE
-from ligandsmith.models.size import BIN_WIDTH, BINS, CLASSES, CUTS, HIDDEN, SHELLS, FittedSizeModel
+from ligandsmith.models.size import (
+    BIN_WIDTH,
+    BINS,
+    CLASSES,
+    CUTS,
+    HIDDEN,
+    SHELLS,
+    FittedSizeModel,
+)
 from ligandsmith.structure.vocabulary import Vocabulary
 
 MOMENTUM = 0.05  # of the running statistics in joint training

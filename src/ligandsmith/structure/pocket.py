@@ -246,11 +246,7 @@ def select_atoms(pocket: Pocket, keep: NDArray[np.bool_]) -> Pocket:
     """The pocket with the atoms marked in `keep` [M] only."""
     return replace(
         pocket,
-        element=pocket.element[keep],
-        residue=pocket.residue[keep],
-        atom_name=pocket.atom_name[keep],
-        residue_index=pocket.residue_index[keep],
-        x=pocket.x[keep],
+        **{name: getattr(pocket, name)[keep] for name in ("element", "residue", "atom_name", "residue_index", "x")},
         latent=None if pocket.latent is None else pocket.latent[keep],
         kept=None,
     )

@@ -20,7 +20,7 @@ from ligandsmith.models.pocket_vae import PocketVAE
 from ligandsmith.options import DataOptions
 from ligandsmith.structure.pocket import frame_origin
 from ligandsmith.structure.vocabulary import Vocabulary
-from ligandsmith.training.loaders import open_records
+from ligandsmith.training.loaders import open_records, record_sizes
 
 log = logging.getLogger("ligandsmith")
 BATCH = 4
@@ -64,7 +64,7 @@ def _encode(
     vae: PocketVAE, options: DataOptions, split: Split, vocabulary: Vocabulary, device: torch.device
 ) -> dict[str, NDArray[np.float16]]:
     records, _ = open_records(options, split, "pockets", vocabulary)
-    order = np.argsort(np.concatenate([part.sizes()[1] for part in records.parts]), kind="stable")
+    order = np.argsort(record_sizes(records)[:, 1], kind="stable")
     out: dict[str, NDArray[np.float16]] = {}
     for begin in range(0, len(order), BATCH):
         chunk = [records[int(i)] for i in order[begin : begin + BATCH]]

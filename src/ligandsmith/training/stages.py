@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ligandsmith.checkpoints.files import VAE_KINDS, LoadedVAE, fingerprint, load_vae
 from ligandsmith.config import Config, differences
-from ligandsmith.data.dataset import write_json
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import write_json
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes, moments
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.structure.vocabulary import ORIGIN_VOCABULARY, VOCABULARY, Vocabulary

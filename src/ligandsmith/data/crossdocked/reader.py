@@ -12,13 +12,10 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
-from multiprocessing import get_context
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from weakref import WeakValueDictionary
 
 import lmdb
@@ -29,7 +26,7 @@ from numpy.typing import NDArray
 
 from ligandsmith.data.crossdocked.record import complex_from_record
 from ligandsmith.data.crossdocked.safe_pickle import restricted_loads, restricted_torch_load
-from ligandsmith.data.dataset import Split
+from ligandsmith.data.dataset import Split, known_split
 from ligandsmith.data.splitting import hold_out_groups
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
@@ -37,10 +34,9 @@ from ligandsmith.records import Complex, Rejection
 
 log = logging.getLogger(__name__)
 
-VALIDATION_SHARE = 0.01  # of the training records, in whole protein groups
+HELD_OUT = 0.01  # fraction of the training records, in whole protein groups
 INDEX_VERSION = 1
-CHUNK = 256  # records that a process checks at a time
-_Row = tuple[str, str, str, int, int, str, str]  # the columns of RecordIndex after the key
+REPORTED = 10_000  # records between two lines of the log
 
 
 class RecordFile:
@@ -54,11 +50,6 @@ class RecordFile:
         self._environment: lmdb.Environment | None = None
         self._pid = -1
 
-    def get(self, key: str) -> bytes | None:
-        """The pickled record of a key, None where there is none."""
-        with self._env().begin() as transaction:
-            return transaction.get(key.encode())
-
     def keys(self) -> list[str]:
         """All keys in the order of the file, which is that of their bytes."""
         with self._env().begin() as transaction:
@@ -67,7 +58,8 @@ class RecordFile:
     def load(self, key: str) -> object:
         """One record as it was pickled, or a Rejection. Nothing in it is executed."""
         try:
-            data = self.get(key)
+            with self._env().begin() as transaction:
+                data = transaction.get(key.encode())
             if data is None:
                 return Rejection(key, "missing record", f"no key {key} in {self.path.name}")
             return restricted_loads(data)
@@ -82,12 +74,10 @@ class RecordFile:
     def _env(self) -> lmdb.Environment:
         if self._environment is None or self._pid != os.getpid():
             place = (str(self.path.resolve()), os.getpid())
-            environment = self._open.get(place)
-            if environment is None:
+            self._environment, self._pid = self._open.get(place), os.getpid()
+            if self._environment is None:
                 self._close_inherited()
-                environment = self._connect()
-                self._open[place] = environment
-            self._environment, self._pid = environment, os.getpid()
+                self._environment = self._open[place] = self._connect()
         return self._environment
 
     @classmethod
@@ -99,8 +89,6 @@ class RecordFile:
                 del cls._open[place]
 
     def _connect(self) -> lmdb.Environment:
-        if not self.path.is_file():
-            raise LigandsmithError(f"{self.path}: no such LMDB file; give the path of the published .lmdb file")
         try:
             return lmdb.open(
                 str(self.path), subdir=False, readonly=True, lock=False, readahead=False, meminit=False, max_readers=1
@@ -108,49 +96,45 @@ class RecordFile:
         except lmdb.Error as error:
             raise LigandsmithError(f"{self.path}: not a readable LMDB file ({error}); get the file again") from None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_environment": None, "_pid": -1}
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RecordFile, (self.path,)
 
 
-@dataclass(frozen=True)
-class RecordIndex:
-    """What is known of every record of the file, in the order of its keys. `reason` is empty for a good record."""
+class IndexEntry(NamedTuple):
+    """What the index knows of one record of the file. `reason` is empty for a good record."""
 
-    key: list[str]
-    id: list[str]  # unique
-    protein: list[str]  # protein_filename, "" where unreadable
-    ligand: list[str]  # ligand_filename, "" where unreadable
-    num_ligand: list[int]
-    num_pocket: list[int]
-    reason: list[str]
-    detail: list[str]
+    key: str
+    id: str  # unique
+    protein: str  # protein_filename, "" where unreadable
+    ligand: str  # ligand_filename, "" where unreadable
+    num_ligand: int = 0
+    num_pocket: int = 0
+    reason: str = ""
+    detail: str = ""
 
-    def groups(self) -> NDArray[np.int64]:
-        """Number of the protein group of each record: the folder of its protein file."""
-        return np.unique(np.array([_group(p) for p in self.protein]), return_inverse=True)[1]
-
-
-def _group(protein: str) -> str:
-    return protein.split("/", maxsplit=1)[0]
+    @property
+    def group(self) -> str:
+        """The protein group of the record: the folder of its protein file."""
+        return self.protein.split("/", maxsplit=1)[0]
 
 
-def load_index(path: Path, cache_folder: Path | None = None, workers: int = 1) -> RecordIndex:
-    """The index of an LMDB file, built (in `workers` processes) and stored where no valid one is found.
+def load_index(path: Path) -> list[IndexEntry]:
+    """The index of an LMDB file in the order of its keys, built and stored where there is none.
 
-    Stored beside the file, or in `cache_folder`, or, where neither can be written, in the user's cache folder. An
-    index is valid for the size and modification time of its LMDB.
+    Stored beside the file or, where that cannot be written, in the user's cache folder. An index is valid for the size
+    and modification time of its LMDB.
     """
     if not path.is_file():
         raise LigandsmithError(f"{path}: no such LMDB file; give the path of the published .lmdb file")
     stat = path.stat()
     stamp = f"{INDEX_VERSION}:{stat.st_size}:{stat.st_mtime_ns}"
-    folders = [cache_folder or path.parent, _user_cache()]
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ligandsmith"
+    folders = [path.parent, user_cache]
     name = f"{path.name}.{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}.index.parquet"
     for folder in folders:
-        found = _read_index(folder / name, stamp)
-        if found is not None:
-            return found
-    index = build_index(path, workers)
+        if (index := _read_index(folder / name, stamp)) is not None:
+            return index
+    index = build_index(path)
     for folder in folders:
         try:
             _write_index(folder / name, stamp, index)
@@ -161,96 +145,77 @@ def load_index(path: Path, cache_folder: Path | None = None, workers: int = 1) -
     return index
 
 
-def build_index(path: Path, workers: int = 1) -> RecordIndex:
+def build_index(path: Path) -> list[IndexEntry]:
     """Read and check every record of the file once."""
-    keys = RecordFile(path).keys()
+    file = RecordFile(path)
+    keys = file.keys()
     if not keys:
         raise LigandsmithError(f"{path}: an LMDB without records; get the file again")
     log.info("checking the %d records of %s, once", len(keys), path)
-    chunks = [keys[i : i + CHUNK] for i in range(0, len(keys), CHUNK)]
-    rows: list[_Row] = []
-    for part in _map(partial(_check, path), chunks, workers):
-        rows += part
-        if len(rows) % (40 * CHUNK) == 0:
-            log.info("%d of %d records checked", len(rows), len(keys))
-    identifiers, *columns = (list(column) for column in zip(*rows, strict=True))
-    times = Counter(identifiers)
-    unique = [f"{name}#{key}" if times[name] > 1 else name for name, key in zip(identifiers, keys, strict=True)]
-    return RecordIndex(keys, unique, *columns)
-
-
-def _map(function: Callable[[list[str]], list[_Row]], chunks: list[list[str]], workers: int) -> Iterator[list[_Row]]:
-    """The results in the order of the chunks."""
-    if workers <= 1 or len(chunks) == 1:
-        yield from map(function, chunks)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(function, chunks)
-
-
-def _check(path: Path, keys: Sequence[str]) -> list[_Row]:
-    file = RecordFile(path)
-    rows: list[_Row] = []
+    index: list[IndexEntry] = []
     for key in keys:
-        raw = file.load(key)
-        fields = raw if isinstance(raw, dict) else {}
-        names = [n if isinstance(n, str) else "" for n in map(fields.get, ("protein_filename", "ligand_filename"))]
-        record = raw if isinstance(raw, Rejection) else complex_from_record(raw, key)
-        if isinstance(record, Rejection):
-            rows.append((record.id, names[0], names[1], 0, 0, record.reason, record.detail))
-        else:
-            pocket = record.pocket.num_atoms if record.pocket else 0
-            rows.append((record.id, names[0], names[1], record.ligand.num_atoms, pocket, "", ""))
-    return rows
+        index.append(_entry(file.load(key), key))
+        if len(index) % REPORTED == 0:
+            log.info("%d of %d records checked", len(index), len(keys))
+    times = Counter(entry.id for entry in index)
+    return [e._replace(id=f"{e.id}#{e.key}") if times[e.id] > 1 else e for e in index]
 
 
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ligandsmith"
+def _entry(raw: object, key: str) -> IndexEntry:
+    fields = raw if isinstance(raw, dict) else {}
+    protein, ligand = (fields.get(name) for name in ("protein_filename", "ligand_filename"))
+    entry = IndexEntry(key, key, protein if isinstance(protein, str) else "", ligand if isinstance(ligand, str) else "")
+    record = raw if isinstance(raw, Rejection) else complex_from_record(raw, key)
+    if isinstance(record, Rejection):
+        return entry._replace(id=record.id, reason=record.reason, detail=record.detail)
+    num_pocket = record.pocket.num_atoms if record.pocket else 0
+    return entry._replace(id=record.id, num_ligand=record.ligand.num_atoms, num_pocket=num_pocket)
 
 
-def _read_index(path: Path, stamp: str) -> RecordIndex | None:
+def _read_index(path: Path, stamp: str) -> list[IndexEntry] | None:
     try:
         table = pq.read_table(path)
         if (table.schema.metadata or {}).get(b"stamp", b"").decode() != stamp:
             return None
-        return RecordIndex(**{name: table[name].to_pylist() for name in RecordIndex.__dataclass_fields__})
+        return [IndexEntry(**row) for row in table.select(IndexEntry._fields).to_pylist()]
     except (OSError, pa.ArrowException, KeyError):
         return None
 
 
-def _write_index(path: Path, stamp: str, index: RecordIndex) -> None:
+def _write_index(path: Path, stamp: str, index: Sequence[IndexEntry]) -> None:
     """Write whole or not at all: a reader never sees half an index."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist([entry._asdict() for entry in index])
     with atomic_write(path) as part:
-        pq.write_table(pa.table(index.__dict__).replace_schema_metadata({"stamp": stamp}), part, compression="zstd")
+        pq.write_table(table.replace_schema_metadata({"stamp": stamp}), part, compression="zstd")
 
 
-def read_split_file(path: Path | str, index: RecordIndex) -> tuple[dict[str, list[int]], list[Rejection]]:
+def read_split_file(path: Path | str, index: Sequence[IndexEntry]) -> tuple[dict[str, list[int]], list[Rejection]]:
     """Split name -> positions in the index, of either published format, and the pairs that the LMDB does not have.
 
-    The parts `train` and `test` are required, `val` is optional. Raises LigandsmithError for any other content, for
-    positions that the LMDB does not have, and for a record that is in two parts.
+    The splits `train` and `test` are required, `val` is optional. Raises LigandsmithError for any other content, for
+    positions that the LMDB does not have, and for a record that is in two splits.
     """
     content = restricted_torch_load(path)
     if not isinstance(content, Mapping) or not {"train", "test"} <= set(content):
         raise LigandsmithError(f"{path}: not a split file; a dict with the lists 'train' and 'test' is expected")
     entries = {"train": content["train"], "validation": content.get("val", []), "test": content["test"]}
     missing: list[Rejection] = []
-    by_name = {pair: i for i, pair in enumerate(zip(index.protein, index.ligand, strict=True))}
-    positions = {name: _positions(path, part, by_name, missing) for name, part in entries.items()}
-    flat = [i for part in positions.values() for i in part]
-    if flat and not 0 <= min(flat) <= max(flat) < len(index.key):
-        raise LigandsmithError(
-            f"{path}: names record {max(flat)}, the LMDB has {len(index.key)}; use files of one version"
-        )
+    by_name = {(entry.protein, entry.ligand): i for i, entry in enumerate(index)}
+    positions = {split: _positions(path, listed, by_name, missing) for split, listed in entries.items()}
+    flat = [i for found in positions.values() for i in found]
+    if flat and not 0 <= min(flat) <= max(flat) < len(index):
+        raise LigandsmithError(f"{path}: names record {max(flat)}, the LMDB has {len(index)}; use files of one version")
     if len(set(flat)) < len(flat):
         twice = next(i for i, times in Counter(flat).items() if times > 1)
-        raise LigandsmithError(f"{path}: record {index.id[twice]} is listed twice; a record belongs to one split, once")
+        raise LigandsmithError(f"{path}: record {index[twice].id} is listed twice; a record belongs to one split, once")
     return positions, missing
 
 
-def _positions(path: Path | str, part: Any, by_name: dict[tuple[str, str], int], missing: list[Rejection]) -> list[int]:
-    entries = part.tolist() if hasattr(part, "tolist") else list(part)
+def _positions(
+    path: Path | str, listed: Any, by_name: dict[tuple[str, str], int], missing: list[Rejection]
+) -> list[int]:
+    entries = listed.tolist() if hasattr(listed, "tolist") else list(listed)
     if all(isinstance(e, int) for e in entries):
         return entries
     if not all(isinstance(e, tuple | list) and len(e) >= 2 and isinstance(e[0], str) for e in entries):
@@ -263,57 +228,40 @@ def _positions(path: Path | str, part: Any, by_name: dict[tuple[str, str], int],
     return [i for i in found if i is not None]
 
 
-def hold_out(train: list[int], proteins: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Training positions -> (training, validation): whole protein groups, about `VALIDATION_SHARE` of the records.
-
-    The choice depends on the names of the protein files alone; nothing is held out of a single group.
-    """
-    held = hold_out_groups([_group(proteins[i]) for i in train], VALIDATION_SHARE, seed=0)
-    pairs = list(zip(train, held, strict=True))
-    return [i for i, out in pairs if not out], [i for i, out in pairs if out]
-
-
 class CrossDockedDataset:
     """Random access to one split of the published files, as `Complex` records (pocket: residues within 10 Å).
 
     `rejections` lists every record of the split that could not be used; `ids` and `len` count the others. Where the
-    split file has no validation part, one is held out of `train` (see `hold_out`). Can be handed to worker processes.
+    split file has no validation part, about 1 % of `train` is held out in whole protein groups, which are chosen by the
+    names of the protein files alone; of a single group nothing is. Can be handed to worker processes.
     """
 
     def __init__(
-        self,
-        lmdb_path: Path | str,
-        split_file: Path | str,
-        split: Split | str = Split.TRAIN,
-        *,
-        allow_test: bool = False,
-        cache_folder: Path | None = None,
-        workers: int = 1,
+        self, lmdb_path: Path | str, split_file: Path | str, split: Split | str = Split.TRAIN, allow_test: bool = False
     ) -> None:
-        """`split`: train, validation or test, the last only with `allow_test`. `workers`: processes of the first check.
+        """`split`: train, validation or test, the last only with `allow_test`.
 
         Raises LigandsmithError for files that cannot be used and for a split without usable records.
         """
-        if split not in tuple(Split):
-            raise LigandsmithError(f"no split {str(split)!r}; there are {', '.join(Split)}")
-        if split == Split.TEST and not allow_test:
+        if known_split(split) is Split.TEST and not allow_test:
             raise LigandsmithError("the test split is for the final evaluation; training code cannot open it")
-        index = load_index(Path(lmdb_path), cache_folder, workers)
-        parts, missing = read_split_file(split_file, index)
-        groups = index.groups()
-        good = {name: [i for i in part if not index.reason[i]] for name, part in parts.items()}
-        refused = [i for i in parts[split] if index.reason[i]]
+        index = load_index(Path(lmdb_path))
+        positions, missing = read_split_file(split_file, index)
+        _, group_of = np.unique([entry.group for entry in index], return_inverse=True)
+        good = {name: [i for i in found if not index[i].reason] for name, found in positions.items()}
         if not good["validation"]:
-            good["train"], good["validation"] = hold_out(good["train"], index.protein)
-        chosen = good[split]
+            train = np.array(good["train"], dtype=np.int64)
+            held = np.array(hold_out_groups([index[i].group for i in train], HELD_OUT, seed=0), dtype=np.bool_)
+            good["train"], good["validation"] = train[~held].tolist(), train[held].tolist()
+        chosen = [index[i] for i in good[split]]
         if not chosen:
             raise LigandsmithError(f"{split_file}: the {split} split of {lmdb_path} has no usable record")
-        self.rejections = [Rejection(index.id[i], index.reason[i], index.detail[i]) for i in refused] + missing
-        self.ids = [index.id[i] for i in chosen]
-        self.clusters = groups[chosen]  # [len] number of the protein group
-        self._keys = [index.key[i] for i in chosen]
-        self._num_ligand = np.array([index.num_ligand[i] for i in chosen], dtype=np.int64)
-        self._num_pocket = np.array([index.num_pocket[i] for i in chosen], dtype=np.int64)
+        refused = [index[i] for i in positions[split] if index[i].reason]
+        self.rejections = [Rejection(entry.id, entry.reason, entry.detail) for entry in refused] + missing
+        self.ids = [entry.id for entry in chosen]
+        self.clusters = group_of[good[split]]  # [len] number of the protein group
+        self._keys = [entry.key for entry in chosen]
+        self._sizes = np.array([(entry.num_ligand, entry.num_pocket) for entry in chosen], dtype=np.int64)
         self._file = RecordFile(lmdb_path)
 
     def __len__(self) -> int:
@@ -328,4 +276,4 @@ class CrossDockedDataset:
 
     def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Heavy atoms of the ligands [n] and of the pockets [n], without reading the records."""
-        return self._num_ligand, self._num_pocket
+        return self._sizes[:, 0], self._sizes[:, 1]

@@ -3,8 +3,8 @@
 The records hold elements and bond types, but no formal charges, hydrogens or residue numbers: these are derived here.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations
+from collections.abc import Sequence
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from ligandsmith.records import Complex, Ligand, Pocket, Rejection
 from ligandsmith.structure import vocabulary as vocab
 from ligandsmith.structure.ligands import BOND_TYPES, conformer, ligand_from_mol
 
-# The amino acids of `protein_atom_to_aa_type`, in the order of their one-letter codes.
-AMINO_ACIDS = (
+# The types of `protein_atom_to_aa_type`, in the order of their one-letter codes.
+AMINO_ACID_TYPES = (
     "ALA", "CYS", "ASP", "GLU", "PHE", "GLY", "HIS", "ILE", "LYS", "LEU",
     "MET", "ASN", "PRO", "GLN", "ARG", "SER", "THR", "VAL", "TRP", "TYR",
 )  # fmt: skip
@@ -90,12 +90,12 @@ def _pocket(record: dict[str, Any], ligand: Ligand, name: str) -> Pocket:
     gap = np.linalg.norm(x[heavy][:, None] - ligand.x[None], axis=-1).min()
     if gap > FURTHEST_LIGAND:
         raise _Refused("ligand far from the pocket", f"{gap:.1f} Å from the nearest pocket atom")
-    residues = np.array([vocab.RESIDUES.index(r) for r in AMINO_ACIDS] + [vocab.OTHER_RESIDUE], dtype=np.uint8)
-    known = (amino_acid >= 0) & (amino_acid < len(AMINO_ACIDS))
+    residues = np.array([vocab.RESIDUES.index(r) for r in AMINO_ACID_TYPES] + [vocab.OTHER_RESIDUE], dtype=np.uint8)
+    known = (amino_acid >= 0) & (amino_acid < len(AMINO_ACID_TYPES))
     classes = {n: i for i, n in enumerate(vocab.ATOM_NAMES)}
     return Pocket(
         element=element[heavy].astype(np.uint8),
-        residue=residues[np.where(known, amino_acid, len(AMINO_ACIDS))][heavy],
+        residue=residues[np.where(known, amino_acid, len(AMINO_ACID_TYPES))][heavy],
         atom_name=np.array([classes.get(n, vocab.OTHER_ATOM) for n in names], dtype=np.uint8)[heavy],
         residue_index=_residue_index(amino_acid, names)[heavy],
         x=x[heavy],
@@ -214,14 +214,12 @@ def _with_derived_charges(mol: Chem.RWMol) -> Chem.RWMol:
 
 
 def _aromatic_systems(mol: Chem.RWMol) -> list[frozenset[int]]:
-    """Atoms joined by aromatic bonds, for each group of them."""
-    groups: dict[int, frozenset[int]] = {}
+    """Atoms connected by aromatic bonds, for each such group of atoms."""
+    aromatic = Chem.RWMol(mol)
     for bond in mol.GetBonds():
-        if bond.GetIsAromatic():
-            ends = {bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()}
-            joined = frozenset(ends).union(*(groups.get(i, frozenset()) for i in ends))
-            groups.update(dict.fromkeys(joined, joined))
-    return sorted(set(groups.values()), key=min)
+        if not bond.GetIsAromatic():
+            aromatic.RemoveBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
+    return [frozenset(atoms) for atoms in Chem.GetMolFrags(aromatic) if len(atoms) > 1]
 
 
 def _kekulisable(mol: Chem.RWMol, system: frozenset[int]) -> Chem.RWMol:
@@ -229,7 +227,7 @@ def _kekulisable(mol: Chem.RWMol, system: frozenset[int]) -> Chem.RWMol:
     one that leaves the whole system aromatic is preferred."""
     nitrogens = [i for i in sorted(system) if mol.GetAtomWithIdx(i).GetAtomicNum() == 7]
     second_best = None
-    for chosen in _few(nitrogens):
+    for chosen in chain.from_iterable(combinations(nitrogens, count) for count in range(MAX_REPAIRS + 1)):
         copy = Chem.RWMol(mol)
         for i in chosen:
             atom = copy.GetAtomWithIdx(i)
@@ -251,12 +249,6 @@ def _kekulisable(mol: Chem.RWMol, system: frozenset[int]) -> Chem.RWMol:
 def _stays_aromatic(mol: Chem.RWMol, system: frozenset[int]) -> bool:
     copy = Chem.RWMol(mol)
     return _sanitises(copy) and all(copy.GetAtomWithIdx(i).GetIsAromatic() for i in system)
-
-
-def _few(items: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Nothing, then each item, then pairs, ... up to MAX_REPAIRS items."""
-    for count in range(MAX_REPAIRS + 1):
-        yield from combinations(items, count)
 
 
 def _make_cation(nitrogen: Chem.Atom) -> None:

@@ -8,14 +8,14 @@ caps come from, and the neighbours that are bonded to those and too near for ano
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 from scipy.spatial import cKDTree
 
-from ligandsmith.config import MIN_ATOMS
+from ligandsmith.config import MIN_ATOMS, Checked, setting
 from ligandsmith.data.pseudo.templates import (
     AMINO_ACIDS,
     Piece,
@@ -33,7 +33,7 @@ from ligandsmith.structure.protein import Kind, Protein
 
 SOURCE = "pseudo-complex"
 LENGTHS = (0, 1, 2, 3, 4)  # residues of a piece; 0: a side chain
-MAX_ATOMS = 40  # heavy atoms of a ligand
+LARGEST_LIGAND = 40  # heavy atoms
 ATTEMPTS = 10  # pieces tried for each one that is asked for
 CONTACT = 4.5  # Å
 # 95 % of the crystal and docked ligands of the training set (800 looked at) have at least these, in 10 Å pockets.
@@ -48,33 +48,11 @@ BOND_LENGTHS = (1.1, 2.0)  # Å, between heavy atoms of amino acids
 
 
 @dataclass(frozen=True)
-class Parent:
-    """What the records take over from the complex or protein that they are cut from."""
+class CutOptions(Checked):
+    """How many pieces to cut, and which."""
 
-    id: str
-    licence: str = ""
-    cluster: int = -1
-
-
-@dataclass(frozen=True)
-class CutOptions:
-    """What to cut. Raises LigandsmithError for numbers that mean nothing."""
-
-    per_protein: int = 50  # at most this many records
-    seed: int = 0
-    center: tuple[float, float, float] | None = None  # Å; None: anywhere
-    reach: float = 10.0  # Å; the middle of every residue of a piece is this close to the centre
-    radius: float = RADIUS  # Å; whole residues with an atom this close to the ligand are the pocket
-
-    def __post_init__(self) -> None:
-        if self.per_protein < 1:
-            raise LigandsmithError(f"per_protein must be at least 1, not {self.per_protein}")
-        if self.seed < 0:
-            raise LigandsmithError(f"seed must be 0 or more, not {self.seed}")
-        if self.center is not None and (np.shape(self.center) != (3,) or not np.isfinite(self.center).all()):
-            raise LigandsmithError(f"the centre must be three numbers in Å, not {self.center!r}")
-        if not (self.reach > 0 and self.radius > 0):
-            raise LigandsmithError(f"reach and radius must be above 0 Å, not {self.reach} and {self.radius}")
+    per_protein: int = setting(50, "maximum number of records per protein", 1, 10**9)
+    seed: int = setting(0, "random seed", 0, 2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -91,9 +69,9 @@ class _Cut:
 
 
 def pseudo_complexes(
-    protein: Protein, parent: Parent, options: CutOptions | None = None
+    protein: Protein, parent: str, licence: str = "", options: CutOptions | None = None
 ) -> Iterator[Complex | Rejection]:
-    """Records with the id `pseudo-<parent id>-<attempt>`, and a rejection for every attempt that gave none.
+    """Records with the id `pseudo-<parent>-<attempt>`, and a rejection for every attempt that gave none.
 
     No two share a residue of their ligands. All lengths, side chains included, are tried equally often. The result
     depends on the protein, the parent's id and the options alone. It ends with `per_protein` records, after ten times
@@ -101,42 +79,32 @@ def pseudo_complexes(
     """
     options = options or CutOptions()
     chain = _Chain(protein)
-    rng = np.random.default_rng([options.seed, zlib.crc32(parent.id.encode())])
+    rng = np.random.default_rng([options.seed, zlib.crc32(parent.encode())])
     taken: set[int] = set()
     made = 0
-    for attempt, cut in enumerate(_in_turn(_cuts(protein, options), taken, rng)):
+    for attempt, cut in enumerate(_in_turn(_cuts(protein), taken, rng)):
         if made == options.per_protein or attempt == ATTEMPTS * options.per_protein:
             return
-        record = _record(chain, cut, parent, f"pseudo-{parent.id}-{attempt}", options.radius)
+        record = _record(chain, cut, f"pseudo-{parent}-{attempt}")
         if isinstance(record, Complex):
             made += 1
             taken.update(cut.residues)
+            record = replace(record, licence=licence)
         yield record
 
 
-def _cuts(protein: Protein, options: CutOptions) -> dict[int, list[_Cut]]:
-    """All pieces of amino acids by length, near the centre if there is one."""
+def _cuts(protein: Protein) -> dict[int, list[_Cut]]:
+    """All pieces of amino acids by length."""
     amino = [r.name in AMINO_ACIDS for r in protein.residues]
-    middle = np.stack([protein.x[rows].mean(0) for rows in _rows_of(protein)])
     cuts: dict[int, list[_Cut]] = {length: [] for length in LENGTHS}
-    for first, is_amino in enumerate(amino):
-        for anchor in ("CA", "CB") if is_amino else ():
+    for first in np.flatnonzero(amino).tolist():
+        for anchor in ("CA", "CB"):
             if len(side_chain(protein.residues[first].name, anchor)) >= MIN_ATOMS:
                 cuts[0].append(_Cut(first, 0, anchor))
         for length in LENGTHS[1:]:
             if first + length <= len(amino) and all(amino[first : first + length]):
                 cuts[length].append(_Cut(first, length))
-    if options.center is None:
-        return cuts
-    center = np.asarray(options.center)
-    near = np.linalg.norm(middle - center, axis=1) <= options.reach
-    return {length: [c for c in some if near[list(c.residues)].all()] for length, some in cuts.items()}
-
-
-def _rows_of(protein: Protein) -> list[NDArray[np.int64]]:
-    """The atoms of each residue, which lie in a row."""
-    starts = np.flatnonzero(np.diff(protein.residue_of)) + 1
-    return np.split(np.arange(protein.num_atoms), starts)
+    return cuts
 
 
 def _in_turn(cuts: dict[int, list[_Cut]], taken: set[int], rng: np.random.Generator) -> Iterator[_Cut]:
@@ -153,7 +121,9 @@ class _Chain:
 
     def __init__(self, protein: Protein) -> None:
         self.protein = protein
-        self.rows = [{vocab.ATOM_NAMES[protein.atom_name[row]]: int(row) for row in rows} for rows in _rows_of(protein)]
+        # The atoms of a residue lie in a row.
+        atoms = np.split(np.arange(protein.num_atoms), np.flatnonzero(np.diff(protein.residue_of)) + 1)
+        self.rows = [{vocab.ATOM_NAMES[protein.atom_name[row]]: int(row) for row in rows} for rows in atoms]
         self.sizes = np.bincount(protein.residue_of)
         sulphur = np.array([rows["SG"] for rows in self.rows if "SG" in rows], dtype=np.int64)
         pairs = cKDTree(protein.x[sulphur]).query_pairs(DISULFIDE) if len(sulphur) else set()
@@ -190,31 +160,27 @@ class _Chain:
         return Piece(name, names) if sound else None
 
 
-class _Refused(Exception):
-    """Why an attempt gives no record."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.detail = detail
+class _Refused(ValueError):
+    """An attempt gives no record; args are the reason and, if there is more to say, the detail."""
 
 
-def _record(chain: _Chain, cut: _Cut, parent: Parent, id: str, radius: float) -> Complex | Rejection:
+def _record(chain: _Chain, cut: _Cut, id: str) -> Complex | Rejection:
     """One attempt."""
     where = f"{chain.protein.residues[cut.first].het_label}, {cut.length or f'side chain from {cut.anchor}'}"
     try:
         pieces = _pieces(chain, cut)
         x = _points(chain, pieces)
-        pocket = _pocket(chain, set(pieces), x, radius)
+        pocket = _pocket(chain, set(pieces), x)
         mol = mol_from_pieces(list(pieces.values()), x)
     except _Refused as refused:
-        return Rejection(id, refused.reason, f"{where}: {refused.detail}" if refused.detail else where)
+        reason, *detail = refused.args
+        return Rejection(id, reason, ": ".join([where, *detail]))
     except Chem.MolSanitizeException as error:
         return Rejection(id, "RDKit rejects the ligand", f"{where}: {error}")
     ligand = ligand_from_mol(mol, id)
     if isinstance(ligand, Rejection):
         return ligand
-    return Complex(id, ligand, pocket, Chem.MolToSmiles(mol), SOURCE, parent.licence, parent.cluster)
+    return Complex(id, ligand, pocket, Chem.MolToSmiles(mol), SOURCE)
 
 
 def _pieces(chain: _Chain, cut: _Cut) -> dict[int, Piece]:
@@ -239,8 +205,8 @@ def _pieces(chain: _Chain, cut: _Cut) -> dict[int, Piece]:
 def _points(chain: _Chain, pieces: dict[int, Piece]) -> NDArray[np.float32]:
     """Coordinates [N, 3] Å of the pieces' atoms. Raises _Refused for too many atoms or an impossible bond."""
     rows = [chain.rows[i][name] for i, piece in pieces.items() for name in piece.atoms]
-    if len(rows) > MAX_ATOMS:
-        raise _Refused("ligand size", f"{len(rows)} heavy atoms; at most {MAX_ATOMS} are accepted")
+    if len(rows) > LARGEST_LIGAND:
+        raise _Refused("ligand size", f"{len(rows)} heavy atoms; at most {LARGEST_LIGAND} are accepted")
     x: NDArray[np.float32] = chain.protein.x[rows]
     for i, j, _ in piece_bonds(list(pieces.values())):
         length = float(np.linalg.norm(x[i] - x[j]))
@@ -249,7 +215,7 @@ def _points(chain: _Chain, pieces: dict[int, Piece]) -> NDArray[np.float32]:
     return x
 
 
-def _pocket(chain: _Chain, gone: set[int], x: NDArray[np.float32], radius: float) -> Pocket:
+def _pocket(chain: _Chain, gone: set[int], x: NDArray[np.float32]) -> Pocket:
     """The surroundings of a ligand [N, 3] Å without the residues that it comes from. Raises _Refused."""
     protein = chain.protein
     bonded = {i + 1 for i in gone if chain.follows(i)} | {i - 1 for i in gone if chain.follows(i - 1)}
@@ -263,7 +229,7 @@ def _pocket(chain: _Chain, gone: set[int], x: NDArray[np.float32], radius: float
     if (distance[rest.kind == Kind.METAL] < METAL).any():
         raise _Refused("bound to a metal")
     try:
-        pocket, _ = pocket_from_ligand(rest, x, radius)
+        pocket, _ = pocket_from_ligand(rest, x, RADIUS)
     except LigandsmithError:
         raise _Refused("empty pocket") from None
     contacts = cKDTree(pocket.x).query_ball_point(x, CONTACT, return_length=True)

@@ -2,24 +2,17 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from rdkit import rdBase
 
-from ligandsmith.data.dataset import (
-    Manifest,
-    Split,
-    add_properties,
-    refuse_existing,
-    scratch_folder,
-    write_json,
-    write_manifest,
-)
-from ligandsmith.data.preparation import SEQUENCES, file_stem, preferred_protein, structure_files
-from ligandsmith.data.pseudo.complexes import CutOptions, Parent, pseudo_complexes
+from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, scratch_folder, write_manifest
+from ligandsmith.data.preparation import file_stem, preferred_protein, structure_files
+from ligandsmith.data.properties import write_properties
+from ligandsmith.data.pseudo.complexes import CutOptions, pseudo_complexes
 from ligandsmith.data.shards import write_shards
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import write_json
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure.files import PROTEIN_SUFFIXES
 from ligandsmith.structure.ligands import suffix
@@ -27,14 +20,6 @@ from ligandsmith.structure.pocket import site_sequences
 from ligandsmith.structure.protein import UnreadableFile, read_protein
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ProteinFile:
-    """A protein and the id that its records are named after."""
-
-    id: str
-    path: Path
 
 
 def write_pseudo_complexes(source: Path, out: Path, options: CutOptions | None = None, licence: str = "") -> Manifest:
@@ -45,7 +30,6 @@ def write_pseudo_complexes(source: Path, out: Path, options: CutOptions | None =
     nothing behind, if there is no protein, no piece could be used or `out` exists.
     """
     source, out = Path(source), Path(out)
-    refuse_existing(out)
     files, rejections = find_proteins(source)
     with scratch_folder(out) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
@@ -58,48 +42,48 @@ def write_pseudo_complexes(source: Path, out: Path, options: CutOptions | None =
             why = "; ".join(f"{r.id}: {r.reason} ({r.detail})" for r in rejections[:3])
             raise LigandsmithError(f"{source}: nothing could be cut from {len(files)} proteins: {why}")
         write_json(scratch / SEQUENCES, {id: sequences[id] for id in ids})
-        add_properties(scratch)
+        write_properties(scratch)
         manifest = write_manifest(scratch, {str(Split.TRAIN): ids}, rejections)
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
     return manifest
 
 
-def find_proteins(source: Path) -> tuple[list[ProteinFile], list[Rejection]]:
-    """The proteins of a source by id, and those that repeat an id. Raises LigandsmithError if there is none."""
+def find_proteins(source: Path) -> tuple[dict[str, Path], list[Rejection]]:
+    """The files of proteins by id, and those that repeat an id. Raises LigandsmithError if there is none."""
     if source.is_file() and suffix(source) in PROTEIN_SUFFIXES:
-        return [ProteinFile(file_stem(source), source)], []
+        return {file_stem(source): source}, []
     if not source.is_dir():
         raise LigandsmithError(f"{source}: no such folder or protein file ({', '.join(PROTEIN_SUFFIXES)}, .gz)")
-    found = [ProteinFile(file_stem(path), path) for path in structure_files(source, PROTEIN_SUFFIXES)]
+    found = [(file_stem(path), path) for path in structure_files(source, PROTEIN_SUFFIXES)]
     for folder in sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".")):
         if paths := structure_files(folder, PROTEIN_SUFFIXES):
-            found.append(ProteinFile(folder.name, preferred_protein(paths)))
+            found.append((folder.name, preferred_protein(paths)))
     if not found:
         raise LigandsmithError(f"{source}: no proteins found; expected *.pdb, *.cif or ID/*.pdb, also gzipped")
-    unique: dict[str, ProteinFile] = {}
+    first: dict[str, Path] = {}
     rejections = []
-    for file in sorted(found, key=lambda file: (file.id, file.path)):
-        kept = unique.setdefault(file.id, file)
-        if kept is not file:
-            rejections.append(Rejection(file.id, "duplicate id", f"{file.path}; {kept.path} was kept"))
-    return list(unique.values()), rejections
+    for id, path in sorted(found):
+        kept = first.setdefault(id, path)
+        if kept is not path:
+            rejections.append(Rejection(id, "duplicate id", f"{path}; {kept} was kept"))
+    return first, rejections
 
 
 def _cut_all(
-    files: list[ProteinFile], options: CutOptions, licence: str, sequences: dict[str, tuple[str, ...]]
+    files: dict[str, Path], options: CutOptions, licence: str, sequences: dict[str, tuple[str, ...]]
 ) -> Iterator[Complex | Rejection]:
-    """The records of all proteins; notes the sequences at each site by id."""
-    for file in files:
+    """The records of all proteins; adds the sequences at their sites to `sequences`, by id."""
+    for id, path in files.items():
         try:
-            protein = read_protein(file.path)
+            protein = read_protein(path)
         except UnreadableFile as error:
-            yield Rejection(file.id, error.reason, error.detail)
+            yield Rejection(id, error.reason, error.detail)
             continue
         tried = False
-        for record in pseudo_complexes(protein, Parent(file.id, licence), options):
+        for record in pseudo_complexes(protein, id, licence, options):
             tried = True
             if isinstance(record, Complex):
                 sequences[record.id] = site_sequences(protein, record.ligand.x)
             yield record
         if not tried:
-            yield Rejection(file.id, "nothing to cut", f"{file.path}: no standard amino acids")
+            yield Rejection(id, "nothing to cut", f"{path}: no standard amino acids")
