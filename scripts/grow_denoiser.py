@@ -13,7 +13,7 @@ variance): the validation loss of `small` rises from 0.337 to 0.340 before train
 
 import argparse
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ligandsmith.checkpoints.export import slim
 from ligandsmith.checkpoints.files import load_checkpoint, save_checkpoint
-from ligandsmith.config import Config, DenoiserConfig, from_dict, preset, to_dict
+from ligandsmith.config import Config, DenoiserConfig, from_dict, preset
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.latent_diffusion import DiffusionModel
 from ligandsmith.models.layers import RADIAL_SIZE
@@ -206,14 +206,14 @@ def grown(content: dict[str, Any], **changes: Any) -> dict[str, Any]:
     for option, name in INPUTS.items():
         if getattr(new, option) and not getattr(old, option):
             state[name] = torch.zeros_like(state[name])
-    return {**content, "config": to_dict(config), "diffusion_state": state}
+    return {**content, "config": asdict(config), "diffusion_state": state}
 
 
 def flags(config: Config) -> str:
     """The flags of train_denoiser.py for a denoiser of this shape."""
     base, given = preset(config.preset), []
     for section in ("denoiser", "pocket"):
-        shape, usual = (to_dict(getattr(c, section)) for c in (config, base))
+        shape, usual = (asdict(getattr(c, section)) for c in (config, base))
         given += [f"--set {section}.{name}={str(v).lower()}" for name, v in shape.items() if v != usual[name]]
     return " ".join([f"--preset {config.preset}", *given])
 

@@ -1,6 +1,6 @@
 """Stored pocket latents are those of the frozen VAE, and are never taken for another's."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from ligandsmith.config import Config, PocketConfig, PocketVAEConfig, to_dict
+from ligandsmith.config import Config, PocketConfig, PocketVAEConfig
 from ligandsmith.data.collate import FramedDataset, collate, collate_pockets
 from ligandsmith.data.dataset import Split
 from ligandsmith.data.transforms import frame_origin, kept_part, mark_pocket
@@ -94,7 +94,7 @@ def test_generation_encodes_as_training_does(vae: PocketVAE) -> None:
     config = replace(Config(), pocket_vae=vae.config)
     vaes = build_vaes(config, VOCABULARY)
     content = {
-        "kind": "denoiser", "config": to_dict(config), "vocabulary": VOCABULARY.to_dict(),
+        "kind": "denoiser", "config": asdict(config), "vocabulary": VOCABULARY.to_dict(),
         "diffusion_state": DiffusionModel(config).state_dict(),
         "vae_state": {f"{name}.{k}": v for name, vae in vaes.items() for k, v in vae.state_dict().items()},
     }  # fmt: skip

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ligandsmith.config import BlockConfig, DenoiserConfig
+from ligandsmith.config import DenoiserConfig
 from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.diffusion.process import Conditioning, Layout, NoisyLigand
-from ligandsmith.models.backbones import BLOCKS
+from ligandsmith.models.backbones import make_block
 from ligandsmith.models.layers import (
     Edges,
     KeyValue,
@@ -86,8 +86,9 @@ class Denoiser(nn.Module):
         triangles = [config.triangles] * config.self_layers
         if triangles and not config.bonds:
             triangles[-1] = 0  # nothing reads the last edge state
-        self.self_blocks = nn.ModuleList(map(self._block, triangles))
-        self.cross_blocks = nn.ModuleList(self._block() for _ in range(config.cross_layers))
+        shape = {"condition_width": d, "max_move": config.max_move}
+        self.self_blocks = nn.ModuleList(make_block(config, triangles=n, **shape) for n in triangles)
+        self.cross_blocks = nn.ModuleList(make_block(config, **shape) for _ in range(config.cross_layers))
         self.head = nn.Sequential(nn.LayerNorm(d), last := nn.Linear(d, latent_width))
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -103,15 +104,6 @@ class Denoiser(nn.Module):
         if config.properties:
             self.property_embedding = nn.Linear(2 * len(PROPERTIES), d, bias=False)
             nn.init.zeros_(self.property_embedding.weight)
-
-    def _block(self, triangles: int = 0) -> nn.Module:
-        c = self.config
-        return BLOCKS[c.backbone](
-            BlockConfig(
-                c.width, c.edge_width, c.heads, c.channels, condition_width=c.width, max_move=c.max_move,
-                triangles=triangles,
-            )
-        )  # fmt: skip
 
     def _layers(self) -> list[tuple[nn.Module, int | None]]:
         """Each self block with the number of the cross block after it, or None. Cross blocks are spread evenly."""
@@ -224,13 +216,9 @@ class Denoiser(nn.Module):
         return [dense_edges(noisy.scale_x * noisy.previous[..., :3].float(), noisy.mask, self.basis).radial]
 
     def _cross(
-        self,
-        number: int,
-        s: Tensor,
-        x: Tensor,
-        rows: tuple[Tensor, Tensor, Tensor, PocketKV],
+        self, number: int, s: Tensor, x: Tensor, rows: tuple[Tensor, Tensor, Tensor, PocketKV],
         inputs: tuple[Tensor, Tensor],
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """One cross block at ligand coordinates x [B, N, 3] Å; `inputs` are the condition and the atom mask."""
         with_pocket, without, order, kv = rows
         condition, mask = inputs

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ligandsmith.batches import PocketBatch, TensorRecord
-from ligandsmith.config import BlockConfig, PocketVAEConfig
+from ligandsmith.config import PocketVAEConfig
 from ligandsmith.diffusion import rng
-from ligandsmith.models.backbones import BLOCKS
+from ligandsmith.models.backbones import make_block
 from ligandsmith.models.layers import Edges, RadialBasis, RadialLinear, gathered_edges, nearest
 from ligandsmith.predictions import PocketPrediction, Posterior
 from ligandsmith.structure.vocabulary import BACKBONE_NAMES, CALPHA, OTHER_RESIDUE, Vocabulary
 
 LOGVAR_RANGE = (-8.0, 2.0)
+DECODER_MAX_MOVE = 10.0  # Å, from a C-alpha to the centroid of its side chain
 GLYCINE = 7  # index in vocabulary.RESIDUES; it has no side chain to mask
 
 
@@ -101,20 +102,15 @@ class PocketVAE(nn.Module):
         self.residue = nn.Embedding(len(vocabulary.residues) + 1, d)
         self.atom_name = nn.Embedding(len(vocabulary.atom_names), d)
         self.pair_embedding = RadialLinear(e)
-        self.encoder = nn.ModuleList(self._block(moves=False) for _ in range(config.layers))
+        self.encoder = nn.ModuleList(make_block(config, moves=False) for _ in range(config.layers))
         self.posterior = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 2 * z))
         self.latent_embedding = nn.Linear(z, d)
         self.decoder_pair = RadialLinear(e)
-        self.decoder = self._block(moves=True)
+        self.decoder = make_block(config, max_move=DECODER_MAX_MOVE)
         self.heads = nn.Linear(d, len(vocabulary.residues) + len(vocabulary.atom_names))
         self.basis = RadialBasis()
         backbone = torch.tensor([name in BACKBONE_NAMES for name in vocabulary.atom_names])
         self.register_buffer("backbone", backbone, persistent=False)
-
-    def _block(self, moves: bool) -> nn.Module:
-        c = self.config
-        shape = BlockConfig(c.width, c.edge_width, c.heads, c.channels, moves=moves, chiral=True, max_move=10.0)
-        return BLOCKS[c.backbone](shape)
 
     def edges(self, pocket: PocketBatch) -> Edges:
         """The nearest neighbours of every atom, itself left out."""

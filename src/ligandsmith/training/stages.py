@@ -12,10 +12,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ligandsmith.checkpoints.files import VAE_KINDS, LoadedVAE, fingerprint, load_vae
+from ligandsmith.checkpoints.files import SECTIONS, VAE_KINDS, LoadedVAE, fingerprint, load_vae
 from ligandsmith.config import Config, differences
-from ligandsmith.data.dataset import write_json
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import write_json
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes, moments
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.structure.vocabulary import ORIGIN_VOCABULARY, VOCABULARY, Vocabulary
@@ -34,7 +34,6 @@ from ligandsmith.training.vae_losses import VAE_LOSSES, VAETraining
 log = logging.getLogger("ligandsmith")
 REPORT_CARD_BATCHES = 16
 STATISTICS_RECORDS = 4096  # records from which the latent statistics and the size histogram are computed
-SECTIONS = {"ligand": "ligand_vae", "protein": "pocket_vae"}  # of the configuration
 
 
 class VAEStage:

@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from ligandsmith.checkpoints.files import load_checkpoint, save_checkpoint
 from ligandsmith.config import Config, OptimizerConfig, from_dict
-from ligandsmith.data.dataset import write_json
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import write_json
 from ligandsmith.options import TrainOptions
 from ligandsmith.predictions import LossReport
 from ligandsmith.training.interruption import Interrupted, StopWish
