@@ -7,8 +7,7 @@ does not change: new blocks are spread evenly between the old ones, and everythi
 `--width 128 --edge_width 64 --triangles 32` widens every block. New scalars of an atom are zero at first and are read
 by random weights; new hidden units have random weights and are not read. More edge and triangle channels change
 nothing. With more scalars, layer norms see a vector with more zeros, which a gain corrects but for its mean (1 % of
-its
-variance): the validation loss of `small` rises from 0.337 to 0.340 before training on.
+its variance): the validation loss of `small` rises from 0.337 to 0.340 before training on.
 """
 
 import argparse
@@ -130,7 +129,7 @@ class Widening:
         return wide
 
     def _triangles(self, part: str, kind: str, value: Tensor) -> Tensor:
-        """Every sum over third atoms several times, of which the mean is read, with differences at random."""
+        """Every channel of the triangle update several times, read as their mean, with random differences."""
         n = self.times
         if n == 1:
             return value

@@ -1,7 +1,7 @@
 """Configuration: frozen dataclasses, named presets, YAML/JSON files and `a.b=c` overrides.
 
 Help text, unit and range of a value stand with its field. A value outside its range, an unknown key or a wrong type is
-an error of one line, wherever it comes from: a flag, a file, an override or a checkpoint. The whole configuration is
+an error of one line, wherever it comes from: a flag, a file, an override or a checkpoint. The configuration is
 stored in every checkpoint.
 """
 
@@ -256,21 +256,16 @@ class Config:
 
 
 def _sized(name: str, width: int, edge: int, layers: tuple[int, int], channels: int) -> Config:
-    common = {"width": width, "edge_width": edge, "channels": channels}
+    common: dict[str, Any] = {"width": width, "edge_width": edge, "channels": channels}
     return Config(
         preset=name,
-        ligand_vae=LigandVAEConfig(**common),  # type: ignore[arg-type]
-        pocket_vae=PocketVAEConfig(**common),  # type: ignore[arg-type]
+        ligand_vae=LigandVAEConfig(**common),
+        pocket_vae=PocketVAEConfig(**common),
         denoiser=DenoiserConfig(
-            self_layers=layers[0],
-            cross_layers=layers[1],
-            triangles=16,
-            bonds=True,
-            fragments=True,
-            properties=True,
-            **common,  # type: ignore[arg-type]
+            self_layers=layers[0], cross_layers=layers[1], triangles=16, bonds=True, fragments=True, properties=True,
+            **common,
         ),
-    )
+    )  # fmt: skip
 
 
 def _origin() -> Config:

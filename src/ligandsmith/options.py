@@ -1,4 +1,4 @@
-"""Options of a run that are not part of the model, as plain dataclasses. The command line makes its flags from them."""
+"""Options of a run that are not part of the model, as dataclasses. The command line makes its flags from them."""
 
 from dataclasses import dataclass
 from pathlib import Path

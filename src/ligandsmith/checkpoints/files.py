@@ -1,6 +1,6 @@
 """Checkpoints: one file of plain tensors, numbers, strings, lists and dicts. Reading one never runs its code.
 
-A file is written beside its place, flushed and renamed, so an interrupted save leaves the previous one whole.
+A file is written beside its place, flushed and renamed, so an interrupted save leaves the previous one intact.
 """
 
 import errno
@@ -142,8 +142,7 @@ def averaged_vae_state(content: dict[str, Any], name: str) -> dict[str, Tensor]:
 
 
 def _average(content: dict[str, Any]) -> dict[str, Tensor]:
-    values: dict[str, Tensor] = content.get("ema_state", {}).get("values", {})
-    return values
+    return content.get("ema_state", {}).get("values", {})
 
 
 def entries_under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Which part of a made ligand to keep, so that only what is wrong with it is made anew."""
+"""Which part of a generated ligand to keep, so that only its defects are generated again."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -44,7 +44,7 @@ def kept_part(mol: Chem.Mol, defective: NDArray[np.bool_], always: int = 0, seed
 def _left_out(
     mol: Chem.Mol, defective: NDArray[np.bool_], always: int, rng: np.random.Generator
 ) -> NDArray[np.bool_] | None:
-    """Atoms [N] to be made anew; None where they would be too few."""
+    """Atoms [N] to be generated again; None where they would be too few."""
     n = mol.GetNumAtoms()
     unit, near, free = _units(mol), Chem.GetAdjacencyMatrix(mol).astype(bool), np.arange(n) >= always
     start = unit[defective] if defective.any() else unit[rng.integers(n, size=1)]

@@ -16,7 +16,7 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
 from ligandsmith.chem.surroundings import PocketAtoms, clashes_per_atom, tight_contacts
 from ligandsmith.records import GeneratedLigand
 
-PLAUSIBLE = 1.0  # crystal ligands have 0.7 in the mean
+PLAUSIBLE = 1.0  # crystal ligands have 0.7 on average
 WORST = 1000.0  # of a ligand that was not built
 PIECES = 100.0  # of one in several fragments
 BOND_TOLERANCE = 0.25  # of the bounds, of bonded and 1-3 pairs

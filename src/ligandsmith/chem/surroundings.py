@@ -91,7 +91,7 @@ def tight_contacts(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:
     """For each heavy atom of a ligand the number of pocket atoms with which it makes no hydrogen bond and that are
     nearer than the sum of the van der Waals radii less 0.2 Å.
 
-    Heavier atoms apart: the hydrogens on them touch. Crystal ligands have 1.3 in all, in the mean.
+    Heavier atoms apart: the hydrogens on them touch. Crystal ligands have 1.3 in total, on average.
     """
     found = []
     for element, near, distance in _neighbours(mol, pocket, 2 * LARGEST_VDW_RADIUS - TIGHT):

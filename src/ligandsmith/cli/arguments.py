@@ -64,7 +64,7 @@ def _kind(hint: Any) -> Any:
 def _add_flag(parser: Any, name: str, limits: Setting, kind: Any, default: tuple[Any, Callable[[str], str]]) -> None:
     value, word = default
     notes = [limits.allowed()] if limits.allowed() and not limits.choices else []
-    notes += [f"default: {word(_plain(value))}"] if value not in (None, "", Path()) and kind is not bool else []
+    notes += [f"default: {word(_text(value))}"] if value not in (None, "", Path()) and kind is not bool else []
     text = (limits.help + (f" ({'; '.join(notes)})" if notes else "")).replace("%", "%%")
     flag, add = f"--{name}", partial(parser.add_argument, default=argparse.SUPPRESS)
     if kind is bool and value:
@@ -78,7 +78,7 @@ def _add_flag(parser: Any, name: str, limits: Setting, kind: Any, default: tuple
         add(flag, type=checked(kind, limits), help=text, metavar=metavar)
 
 
-def _plain(value: Any) -> str:
+def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -117,7 +117,7 @@ def boolean(text: str) -> bool:
 
 
 positive = checked(int, Setting("", 1, UNLIMITED))
-whole = checked(int, Setting("", 0, 2**63 - 1))
+non_negative = checked(int, Setting("", 0, 2**63 - 1))
 above_zero = checked(float, Setting("", 0, None, open_low=True))
 probability = checked(float, Setting("", 0, 1))
 
@@ -143,7 +143,7 @@ def add_engine(parser: Any, ray: str) -> None:
 
 def add_seed(parser: Any) -> None:
     """The flag `--seed`."""
-    add_number(parser, "--seed", whole, 0, "random seed")
+    add_number(parser, "--seed", non_negative, 0, "random seed")
 
 
 def number_or_any(limits: Setting) -> Callable[[str], float]:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ligandsmith.cli.arguments import add_engine, positive, say, whole
+from ligandsmith.cli.arguments import add_engine, non_negative, positive, say
 from ligandsmith.errors import LigandsmithError
 
 
@@ -30,7 +30,7 @@ def evaluate_flags(parser: argparse.ArgumentParser) -> None:
     add("--no-posebusters", dest="no_posebusters", action="store_true", help="do not run PoseBusters")
     add("--dock", action="store_true", help="also dock with Vina, whatever the protocol is")
     add("--exhaustiveness", type=positive, metavar="N", help="of docking (default: the protocol's)")
-    add("--seed", type=whole, metavar="N", help="random seed of docking (default: the protocol's)")
+    add("--seed", type=non_negative, metavar="N", help="random seed of docking (default: the protocol's)")
     add_engine(parser.add_argument_group("scale"), "a Ray task per pocket")
 
 

@@ -74,7 +74,7 @@ def file_hash(path: Path) -> str:
 
 
 class Asked(NamedTuple):
-    """What is asked of the ligands, complete."""
+    """The request, complete."""
 
     sampling: SamplingConfig
     sizes: tuple[int, int] | None  # range of heavy atoms; None: the size model
@@ -142,7 +142,7 @@ class LigandGenerator:
             yield [replace(ligand, index=begin + row) for row, ligand in enumerate(ligands)]
 
     def asked(self, options: GenerationOptions, pocket: Pocket) -> Asked:
-        """What `options` ask for, once it is clear that these weights can give it. Raises LigandsmithError."""
+        """The request of `options`. Raises LigandsmithError if these weights cannot serve it."""
         sampling, sizes = sampling_config(options, self.config.sampling), size_range(options)
         wanted = [name for name in PROPERTIES if getattr(sampling, name) is not None]
         if wanted and not self.config.denoiser.properties:
@@ -184,7 +184,7 @@ class LigandGenerator:
         batch = batch.to(self.device)
         h = self.vaes["protein"].encode(batch).mean_h  # type: ignore[operator]
         latents = cropped_latents(batch.x, h, batch.mask & batch.kept, self.config.denoiser.anchors)
-        if self.device.type == "cuda":  # told, not asked of the device
+        if self.device.type == "cuda":  # known here, so that nothing waits for the device
             latents = replace(latents, num_with_pocket=1)
         return latents, origin
 

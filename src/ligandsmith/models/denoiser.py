@@ -161,8 +161,7 @@ class Denoiser(nn.Module):
 
     def _embedded_bonds(self, z: Tensor, previous: Tensor) -> Tensor:
         """Edge state [B, N, N, E] of the bonds in noisy latents and in an earlier estimate."""
-        embedded: Tensor = self.bond_embedding(torch.cat([self.layout.bonds(z), self.layout.bonds(previous)], -1))
-        return embedded
+        return self.bond_embedding(torch.cat([self.layout.bonds(z), self.layout.bonds(previous)], -1))
 
     def _bond_target(self, noisy: NoisyLigand, s: Tensor, pair: Tensor, edges: Edges) -> Tensor:
         """The target [B, N, ·] whose clean bond orders are the probabilities that the network predicts."""
@@ -198,16 +197,14 @@ class Denoiser(nn.Module):
         known = ~properties.isnan()
         scaled = [(p - mean) / sd for p, (mean, sd) in zip(properties.unbind(-1), SCALES, strict=True)]
         values = torch.stack(scaled, -1).where(known, 0.0)
-        embedded: Tensor = self.property_embedding(torch.cat([values, known.float()], -1))
-        return embedded
+        return self.property_embedding(torch.cat([values, known.float()], -1))
 
     def _embedded_fragment(self, conditioning: Conditioning) -> Tensor | float:
         """Which atoms are fixed, and their latents, [B, N, D]; 0 if there are none."""
         fixed, fragment = conditioning.fixed, conditioning.fragment
         if fixed is None or fragment is None:
             return 0.0
-        embedded: Tensor = self.fixed_embedding(torch.cat([fragment, fixed.unsqueeze(-1).float()], -1))
-        return embedded
+        return self.fixed_embedding(torch.cat([fragment, fixed.unsqueeze(-1).float()], -1))
 
     def _previous_radial(self, noisy: NoisyLigand) -> list[Radial]:
         """Radial basis of the distances in an earlier estimate, if there is one."""

@@ -214,7 +214,7 @@ def _measure(model: DiffusionModel, vaes: nn.ModuleDict, loaders: Loaders, devic
         sums = sums + moments(batch.ligand.x, mean_h, batch.ligand.mask)
     model.size.fit_histogram(torch.tensor(pocket_atoms, dtype=torch.long), torch.tensor(ligand_atoms, dtype=torch.long))
     if isinstance(sums, Tensor):
-        model.stats.to(device).fit(sums)
+        model.stats.to(device).update(sums, momentum=1.0)
         log.info(
             "Latent statistics: s.d. of z_x %.3f Å, of z_h %s", float(model.stats.scale_x), _rounded(model.stats.std_h)
         )

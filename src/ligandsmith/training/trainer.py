@@ -24,7 +24,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json
 from ligandsmith.options import TrainOptions
 from ligandsmith.predictions import LossReport
-from ligandsmith.training.interruption import Interrupted, StopWish
+from ligandsmith.training.interruption import Interrupted, StopRequest
 from ligandsmith.training.loaders import Loaders
 from ligandsmith.training.losses import LEVEL, noise_level_means
 from ligandsmith.training.microbatch import LossInputs, MicroBatches
@@ -61,7 +61,7 @@ class Trainer:
         per_epoch = math.ceil(len(loaders.train_sampler) / options.accumulate)
         self.total_steps = options.max_steps or per_epoch * options.num_epochs
         self.started = self.saved = time.monotonic()
-        self.stop = StopWish()
+        self.stop = StopRequest()
         self.writer: SummaryWriter | None = None
         if options.init_from is not None:
             stage.load_state_dict(load_checkpoint(options.init_from, (stage.kind,)))
@@ -84,7 +84,7 @@ class Trainer:
             with self.stop:
                 ended = p.epoch > self.options.num_epochs or self._decisions()[1]
                 while not ended:
-                    ended = self._finish_epoch(whole=self._train_epoch())
+                    ended = self._finish_epoch(completed=self._train_epoch())
         except Interrupted:
             self._save_last()
             raise KeyboardInterrupt(
@@ -148,7 +148,7 @@ class Trainer:
         return reduced
 
     def _draw_number(self) -> int:
-        """Number of the batch in the whole run: the source of its noise."""
+        """Number of the batch in the run: the source of its noise."""
         return self.progress.epoch * 1_000_000 + self.progress.batch
 
     def _rate(self) -> float:
@@ -220,10 +220,10 @@ class Trainer:
                 sums[name] = sums.get(name, torch.zeros_like(value)) + size / records * self._mean(value)
         return noise_level_means({name: float(value) for name, value in sums.items()})
 
-    def _finish_epoch(self, whole: bool) -> bool:
-        """Validate, log, save; True if the run ends here. With `whole=False` the position has been saved already."""
+    def _finish_epoch(self, completed: bool) -> bool:
+        """Validate, log, save; True if the run ends here. Unless `completed`, the position has been saved already."""
         p, o = self.progress, self.options
-        if whole and p.epoch % o.validation_interval and p.epoch < o.num_epochs and not self._decisions()[1]:
+        if completed and p.epoch % o.validation_interval and p.epoch < o.num_epochs and not self._decisions()[1]:
             self._next_epoch()
             return False
         terms = self.validate()
@@ -237,10 +237,10 @@ class Trainer:
         if better:
             p.best, p.best_epoch = val_loss, p.epoch
         number = p.epoch
-        if whole:
+        if completed:
             self._next_epoch()
-        ended = not whole or p.epoch > self.options.num_epochs or self._decisions()[1] or self._out_of_patience()
-        if whole:
+        ended = not completed or p.epoch > self.options.num_epochs or self._decisions()[1] or self._out_of_patience()
+        if completed:
             self._save_last()
         if better:
             self._save(self.options.run_dir / f"best_{self.stage.best_name}.pt", number)
@@ -330,7 +330,7 @@ class Trainer:
         """Continue from a checkpoint of this stage; `auto` is the last one of the run, or a fresh start."""
         path = self.last_path() if self.options.resume == "auto" else Path(self.options.resume)
         if self.options.resume == "auto" and not path.exists():
-            log.info("--resume auto: no %s; starting afresh", path)
+            log.info("--resume auto: no %s; starting from the beginning", path)
             return
         content = load_checkpoint(path, (self.stage.kind,))
         saved = from_dict(Config, content["config"], str(path))  # fields that came later have their defaults

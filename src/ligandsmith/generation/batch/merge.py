@@ -48,7 +48,7 @@ class Joining:
 
 @dataclass
 class Counts:
-    """What came of a pocket. `requested` is smaller than what was asked for where the pocket stopped."""
+    """What came of a pocket. `requested` is smaller than the request where the pocket stopped early."""
 
     requested: int = 0
     molecules: int = 0
