@@ -129,6 +129,11 @@ def add_number(
     parser.add_argument(flag, type=kind, default=default, metavar=metavar, help=f"{help} (default: %(default)s)")
 
 
+def add_path(parser: Any, flag: str, help: str, metavar: str = "PATH", **more: Any) -> None:
+    """A flag for a file or folder; `more` is passed on to argparse."""
+    parser.add_argument(flag, type=Path, metavar=metavar, help=help, **more)
+
+
 def add_workers(parser: Any, help: str = "processes") -> None:
     """The flag `--workers`."""
     add_number(parser, "--workers", positive, 1, help)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ligandsmith.cli.arguments import add_number, add_seed, add_workers, positive, probability, say
+from ligandsmith.cli.arguments import add_number, add_path, add_seed, add_workers, positive, probability, say
 
 
 def _say_counts(manifest: Any, kind: str, what: str) -> None:
@@ -21,7 +21,7 @@ def prepare_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="folder of complexes, or a CSV with id, protein, ligand")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
     add_workers(parser)
-    parser.add_argument("--split_file", type=Path, metavar="PATH", help="CSV with id, split")
+    add_path(parser, "--split_file", "CSV with id, split")
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -40,7 +40,7 @@ def split_flags(parser: argparse.ArgumentParser) -> None:
     add("--by", choices=["sequence", "scaffold", "random", "file"], default="sequence", help=text)
     add_number(parser, "--identity", probability, 0.3, "maximum sequence identity between splits, 0 to 1", "X")
     add_seed(parser)
-    add("--file", type=Path, metavar="PATH", help="CSV with id, split, for --by file")
+    add_path(parser, "--file", "CSV with id, split, for --by file")
 
 
 def split(args: argparse.Namespace) -> None:

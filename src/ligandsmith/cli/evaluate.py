@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ligandsmith.cli.arguments import add_engine, non_negative, positive, say
+from ligandsmith.cli.arguments import add_engine, add_path, non_negative, positive, say
 from ligandsmith.errors import LigandsmithError
 
 
@@ -14,14 +14,12 @@ def evaluate_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `evaluate`."""
     add = parser.add_argument
     add("ligands", type=Path, help="SDF, folder with an SDF per pocket, manifest .csv, or result file .pt")
-    text = "PDB or mmCIF; for several pockets a folder with a file per pocket"
-    add("--protein", type=Path, metavar="PATH", help=text)
-    add("--ligand", type=Path, metavar="PATH", help="reference ligand (SDF); for several pockets a folder")
+    add_path(parser, "--protein", "PDB or mmCIF; for several pockets a folder with a file per pocket")
+    add_path(parser, "--ligand", "reference ligand (SDF); for several pockets a folder")
     text = "number of requested molecules per pocket (default: samples.json)"
     add("--requested", type=positive, metavar="N", help=text)
-    add("--known", type=Path, metavar="PATH", help="SMILES or SDF of known molecules, for novelty")
-    text = "folder of the results (default: that of the SDF, or FOLDER/evaluation)"
-    add("--out", type=Path, metavar="PATH", help=text)
+    add_path(parser, "--known", "SMILES or SDF of known molecules, for novelty")
+    add_path(parser, "--out", "folder of the results (default: that of the SDF, or FOLDER/evaluation)")
     add = parser.add_argument_group("tools").add_argument
     text = "quick, crossdocked-v1, or none: only metrics without slow tools (default: %(default)s)"
     add("--protocol", default="quick", help=text)
@@ -69,7 +67,7 @@ def export_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `export`."""
     parser.add_argument("checkpoint", type=Path, help="best_denoiser.pt, best_model.pt or a VAE's")
     parser.add_argument("--out", type=Path, required=True, help="folder of model.safetensors, config.json, README.md")
-    parser.add_argument("--card", type=Path, metavar="PATH", help="model card (default: made from the checkpoint)")
+    add_path(parser, "--card", "model card (default: made from the checkpoint)")
 
 
 def export(args: argparse.Namespace) -> None:

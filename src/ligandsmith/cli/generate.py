@@ -4,7 +4,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ligandsmith.cli.arguments import (
@@ -12,6 +11,7 @@ from ligandsmith.cli.arguments import (
     add_engine,
     add_number,
     add_options,
+    add_path,
     number_or_any,
     numbers,
     positive,
@@ -40,13 +40,13 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `generate`, in groups; the five that most people need come first."""
     first = parser.add_argument_group("most used")
     where = first.add_mutually_exclusive_group(required=True)
-    where.add_argument("--protein", type=Path, metavar="PATH", help="protein: PDB or mmCIF, also .gz")
-    text = "many pockets instead: CSV with pocket, protein and the site of each"
-    where.add_argument("--manifest", type=Path, metavar="CSV", help=text)
-    first.add_argument("--ligand", type=Path, metavar="PATH", help="reference ligand in the site: SDF or MOL2")
+    add_path(where, "--protein", "protein: PDB or mmCIF, also .gz")
+    add_path(where, "--manifest", "many pockets instead: CSV with pocket, protein and the site of each", "CSV")
+    add_path(first, "--ligand", "reference ligand in the site: SDF or MOL2")
     add_options(first, GenerationOptions, ["num", "seed"])
-    text = "folder of ligands.sdf and samples.json; an interrupted run continues there"
-    first.add_argument("--out", type=Path, required=True, metavar="PATH", help=text)
+    add_path(
+        first, "--out", "folder of ligands.sdf and samples.json; an interrupted run continues there", required=True
+    )
     add = parser.add_argument_group("site", "Instead of --ligand; give exactly one.").add_argument
     add("--residues", nargs="+", metavar="CHAIN:NUMBER", help="residues of the site")
     add("--center", type=numbers, metavar="X,Y,Z", help="centre of the site, Å; see --radius")
@@ -55,22 +55,23 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     add("--radius", type=above_zero, default=SITE_RADIUS, metavar="X", help=text)
     what = parser.add_argument_group("what to make")
     add_options(what, GenerationOptions, ["num_atoms"])
-    text, missing = "write hydrogens, with plausible, not optimised positions", argparse.SUPPRESS
-    what.add_argument("--add-hs", dest="add_hs", action="store_true", default=missing, help=text)
-    add = parser.add_argument_group("constraints").add_argument
+    hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
+    hydrogens.help = "write hydrogens, with plausible, not optimised positions"
+    constraints = parser.add_argument_group("constraints")
     text = "fragment that every ligand contains, in the protein's coordinates, Å"
-    add("--fix", type=Path, metavar="SDF", default=missing, help=text)
+    add_path(constraints, "--fix", text, "SDF", default=argparse.SUPPRESS)
     for name in PROPERTIES:
         limits = setting_of(SamplingConfig.__dataclass_fields__[name])
-        text = f"{limits.help} ({limits.allowed()}, or any; default: any)"
-        add(f"--{name}", type=number_or_any(limits), metavar="X", default=missing, help=text)
+        flag = constraints.add_argument(f"--{name}", type=number_or_any(limits), metavar="X", default=argparse.SUPPRESS)
+        flag.help = f"{limits.help} ({limits.allowed()}, or any; default: any)"
     sampling = parser.add_argument_group("sampling", "Defaults are those of the checkpoint; in brackets: of `small`.")
     text = "shipped weights (small, tiny), a .pt file, or an exported folder (default: %(default)s)"
     sampling.add_argument("--checkpoint", default="small", metavar="NAME|PATH", help=text)
     add_options(sampling, SamplingConfig, SAMPLING, SMALL, "the checkpoint's [{}]".format)
     for name in ("ligand", "protein"):
-        text = f"check that this is the {name} VAE of the checkpoint, and refuse another"
-        sampling.add_argument(f"--{name}_vae_path", type=Path, metavar="PATH", help=text)
+        add_path(
+            sampling, f"--{name}_vae_path", f"check that this is the {name} VAE of the checkpoint, and refuse another"
+        )
     scale = parser.add_argument_group("scale")
     add_options(scale, GenerationOptions, ["batch_size"])
     add_options(scale, Hardware, ["device"])

@@ -5,16 +5,16 @@
 import argparse
 from pathlib import Path
 
-from ligandsmith.cli.arguments import add_number, add_workers, positive, say
+from ligandsmith.cli.arguments import add_number, add_path, add_workers, positive, say
 
 
 def relax_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `relax`."""
     add = parser.add_argument
     add("sdf", type=Path, help="ligands in their pocket; the file is not changed")
-    add("--protein", type=Path, required=True, metavar="PATH", help="PDB or mmCIF, also .gz")
-    add("--ligand", type=Path, metavar="PATH", help="reference ligand, whose copy in the protein file is removed")
-    add("--out", type=Path, metavar="PATH", help="folder of relaxed.sdf and relax.json (default: that of the SDF)")
+    add_path(parser, "--protein", "PDB or mmCIF, also .gz", required=True)
+    add_path(parser, "--ligand", "reference ligand, whose copy in the protein file is removed")
+    add_path(parser, "--out", "folder of relaxed.sdf and relax.json (default: that of the SDF)")
     add_workers(parser)
 
 

@@ -148,6 +148,6 @@ class PocketVAE(nn.Module):
         seen = replace(
             pocket,
             mask=pocket.mask & ~(lost & ~backbone),
-            residue=torch.where(lost, torch.full_like(pocket.residue, self.unknown), pocket.residue),
+            residue=pocket.residue.masked_fill(lost, self.unknown),
         )
         return seen, at, centroid - pocket.x

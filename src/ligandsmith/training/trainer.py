@@ -51,6 +51,8 @@ class Trainer:
         self.progress = Progress(is_main=fabric.is_global_zero)
         self.optimizer_config: OptimizerConfig = stage.config.optimizer
         self.module = stage.module.to(fabric.device)
+        if options.init_from is not None:
+            stage.load_state_dict(load_checkpoint(options.init_from, (stage.kind,)))
         optimizer = make_optimizer(self.module, self.optimizer_config, options.learning_rate)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.average = moving_average(self.module, self.optimizer_config.ema_decay)
@@ -63,9 +65,6 @@ class Trainer:
         self.started = self.saved = time.monotonic()
         self.stop = StopRequest()
         self.writer: SummaryWriter | None = None
-        if options.init_from is not None:
-            stage.load_state_dict(load_checkpoint(options.init_from, (stage.kind,)))
-            self.average = moving_average(self.module, self.optimizer_config.ema_decay)
         if options.resume:
             self._resume()
 
@@ -129,9 +128,7 @@ class Trainer:
     def _batch(self, batch: Any, weight: Tensor, size: int, step_now: bool) -> None:
         """Gradients of one batch, and with `step_now` an optimizer step. `size` is that of the global batch."""
         p = self.progress
-        batch = batch.to(self.fabric.device, non_blocking=True)
-        seeds = rng.step_seeds(self.options.seed, self._draw_number(), len(batch.ids), self.ranks, self.fabric.device)
-        inputs = LossInputs(batch, *seeds, weight.to(self.fabric.device))
+        inputs = self._inputs(batch, weight, self.options.seed, self._draw_number())
         place = f"epoch {p.epoch}, batch {p.batch}"
         report = self.micro_batches.backward(inputs, step_now, self.options.accumulate, place)
         total = float(self._mean(report.total))
@@ -141,10 +138,16 @@ class Trainer:
         if step_now:
             self._step(report)
 
-    def _mean(self, value: torch.Tensor) -> torch.Tensor:
+    def _inputs(self, batch: Any, weight: Tensor, seed: int, number: int) -> LossInputs:
+        """A batch on the device, with the seeds of its molecules."""
+        device = self.fabric.device
+        batch = batch.to(device, non_blocking=True)
+        return LossInputs(batch, *rng.step_seeds(seed, number, len(batch.ids), self.ranks, device), weight.to(device))
+
+    def _mean(self, value: Tensor) -> Tensor:
         """Mean of a tensor over the processes."""
         reduced = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
-        assert isinstance(reduced, torch.Tensor)
+        assert isinstance(reduced, Tensor)
         return reduced
 
     def _draw_number(self) -> int:
@@ -213,9 +216,7 @@ class Trainer:
         for number, (batch, (weight, size)) in enumerate(zip(self.loaders.validation, sampler.weights(), strict=True)):
             if self._decisions()[0]:
                 raise Interrupted
-            batch = batch.to(self.fabric.device, non_blocking=True)  # noqa: PLW2901
-            seeds = rng.step_seeds(VALIDATION_SEED, number, len(batch.ids), self.ranks, self.fabric.device)
-            report = self.micro_batches.report(averaged, LossInputs(batch, *seeds, weight.to(self.fabric.device)))
+            report = self.micro_batches.report(averaged, self._inputs(batch, weight, VALIDATION_SEED, number))
             for name, value in {**report.terms, "total": report.total}.items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + size / records * self._mean(value)
         return noise_level_means({name: float(value) for name, value in sums.items()})
@@ -277,7 +278,7 @@ class Trainer:
         if self.writer is not None:
             for name, value in values.items():
                 if value is not None:
-                    number = float(value.detach() if isinstance(value, torch.Tensor) else value)
+                    number = float(value.detach() if isinstance(value, Tensor) else value)
                     self.writer.add_scalar(f"{part}/{name}", number, self.progress.step)
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
