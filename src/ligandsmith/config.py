@@ -109,6 +109,10 @@ class NetworkConfig(Checked):
         if self.width % self.heads:
             raise LigandsmithError(f"heads: {self.heads} does not divide the width {self.width}; choose one that does")
 
+    def block(self, **shape: Any) -> BlockConfig:
+        """Sizes of one block; `shape`: further fields of BlockConfig."""
+        return BlockConfig(self.width, self.edge_width, self.heads, self.channels, **shape)
+
 
 @dataclass(frozen=True)
 class LigandVAEConfig(NetworkConfig):

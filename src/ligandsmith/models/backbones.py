@@ -1,11 +1,9 @@
 """The backbones that `backbone` in the configuration chooses from: EGNN here, equivariant attention in `layers`."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from ligandsmith.config import BlockConfig, NetworkConfig
+from ligandsmith.config import BlockConfig
 from ligandsmith.models.layers import (
     AdaptiveNorm,
     Edges,
@@ -66,8 +64,3 @@ class EGNNBlock(nn.Module):
 
 
 BLOCKS: dict[str, type[EqAttnBlock] | type[EGNNBlock]] = {"eqattn": EqAttnBlock, "egnn": EGNNBlock}
-
-
-def make_block(config: NetworkConfig, **shape: Any) -> nn.Module:
-    """A block of a network's backbone and sizes; `shape`: further fields of BlockConfig."""
-    return BLOCKS[config.backbone](BlockConfig(config.width, config.edge_width, config.heads, config.channels, **shape))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ligandsmith.config import DenoiserConfig
 from ligandsmith.data.properties import PROPERTIES
 from ligandsmith.diffusion.process import Conditioning, Layout, NoisyLigand
-from ligandsmith.models.backbones import make_block
+from ligandsmith.models.backbones import BLOCKS
 from ligandsmith.models.layers import (
     Edges,
     KeyValue,
@@ -86,9 +86,9 @@ class Denoiser(nn.Module):
         triangles = [config.triangles] * config.self_layers
         if triangles and not config.bonds:
             triangles[-1] = 0  # nothing reads the last edge state
-        shape = {"condition_width": d, "max_move": config.max_move}
-        self.self_blocks = nn.ModuleList(make_block(config, triangles=n, **shape) for n in triangles)
-        self.cross_blocks = nn.ModuleList(make_block(config, **shape) for _ in range(config.cross_layers))
+        block, shape = BLOCKS[config.backbone], {"condition_width": d, "max_move": config.max_move}
+        self.self_blocks = nn.ModuleList(block(config.block(triangles=n, **shape)) for n in triangles)
+        self.cross_blocks = nn.ModuleList(block(config.block(**shape)) for _ in range(config.cross_layers))
         self.head = nn.Sequential(nn.LayerNorm(d), last := nn.Linear(d, latent_width))
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ligandsmith.batches import LigandBatch
 from ligandsmith.config import LigandVAEConfig
-from ligandsmith.models.backbones import make_block
+from ligandsmith.models.backbones import BLOCKS
 from ligandsmith.models.layers import Edges, RadialBasis, RadialLinear, dense_edges
 from ligandsmith.predictions import LigandPrediction, Posterior
 from ligandsmith.structure.vocabulary import AROMATIC, Vocabulary
@@ -39,17 +39,18 @@ class LigandVAE(nn.Module):
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
         d, e, z = config.width, config.edge_width, config.latent_width
+        block = BLOCKS[config.backbone]
         self.sizes = (len(vocabulary.ligand_elements), len(vocabulary.charges), 2, vocabulary.max_hydrogens + 1)
         self.atom_embedding = nn.Linear(sum(self.sizes), d)
         self.bond_embedding = nn.Embedding(len(vocabulary.bonds), e)
         self.encoder = nn.ModuleList(
-            make_block(config, moves=False, chiral=False) for _ in range(config.encoder_layers)
+            block(config.block(moves=False, chiral=False)) for _ in range(config.encoder_layers)
         )
         self.posterior = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 2 * z))
         self.latent_embedding = nn.Linear(z + 1, d)
         self.pair_embedding = RadialLinear(e)
         self.decoder = nn.ModuleList(
-            make_block(config, max_move=DECODER_MAX_MOVE) for _ in range(config.decoder_layers)
+            block(config.block(max_move=DECODER_MAX_MOVE)) for _ in range(config.decoder_layers)
         )
         self.atom_head = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d), nn.SiLU(), nn.Linear(d, sum(self.sizes) - 1))
         self.bond_atom = nn.Linear(d, e)

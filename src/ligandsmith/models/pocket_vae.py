@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ligandsmith.batches import PocketBatch, TensorRecord
 from ligandsmith.config import PocketVAEConfig
 from ligandsmith.diffusion import rng
-from ligandsmith.models.backbones import make_block
+from ligandsmith.models.backbones import BLOCKS
 from ligandsmith.models.layers import Edges, RadialBasis, RadialLinear, gathered_edges, nearest
 from ligandsmith.predictions import PocketPrediction, Posterior
 from ligandsmith.structure.vocabulary import BACKBONE_NAMES, CALPHA, OTHER_RESIDUE, Vocabulary
@@ -97,16 +97,17 @@ class PocketVAE(nn.Module):
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
         d, e, z = config.width, config.edge_width, config.latent_width
+        block = BLOCKS[config.backbone]
         self.unknown = len(vocabulary.residues)  # residue class of a masked residue
         self.element = nn.Embedding(len(vocabulary.pocket_elements), d)
         self.residue = nn.Embedding(len(vocabulary.residues) + 1, d)
         self.atom_name = nn.Embedding(len(vocabulary.atom_names), d)
         self.pair_embedding = RadialLinear(e)
-        self.encoder = nn.ModuleList(make_block(config, moves=False) for _ in range(config.layers))
+        self.encoder = nn.ModuleList(block(config.block(moves=False)) for _ in range(config.layers))
         self.posterior = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 2 * z))
         self.latent_embedding = nn.Linear(z, d)
         self.decoder_pair = RadialLinear(e)
-        self.decoder = make_block(config, max_move=DECODER_MAX_MOVE)
+        self.decoder = block(config.block(max_move=DECODER_MAX_MOVE))
         self.heads = nn.Linear(d, len(vocabulary.residues) + len(vocabulary.atom_names))
         self.basis = RadialBasis()
         backbone = torch.tensor([name in BACKBONE_NAMES for name in vocabulary.atom_names])
