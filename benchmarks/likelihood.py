@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from benchmarks.measure import report
+from benchmarks.nll import ligand_nll
 from ligandsmith.batches import collate
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.transforms import to_frame
 from ligandsmith.diffusion import rng
 from ligandsmith.generation.generator import load
 from ligandsmith.records import Complex
-from ligandsmith.training.nll import ligand_nll
 
 
 def exchanged(records: list[Complex]) -> list[Complex]:

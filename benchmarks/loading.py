@@ -2,7 +2,7 @@
 
 `python -m benchmarks loading --records 1000 100000 1000000`
 A data set of any size is simulated by naming one shard of synthetic complexes as often as needed; each naming is opened
-on its own, and its row groups are read and decoded anew. Rates: `in_order` reads the records one after the other,
+on its own, and its row groups are read and decoded again. Rates: `in_order` reads the records one after the other,
 `random` reads uniformly drawn ones (each costs a row group unless that is in memory), `training` reads in the order
 of a training epoch, from its start, `batches` are in order, cut, centred and collated. `open_s` is the time to open
 all shards, `index_s` that of reading the sizes of all records.

@@ -3,7 +3,7 @@
 `python -m benchmarks processes --compute_ms 60 --bandwidth 20 --processes 2`
 
 Step of P processes = compute of one process + exchange, which comes after the backward pass, so that a process that
-runs out of memory can do its batch anew. A ring all-reduce moves 2 (P - 1) / P times the gradients through every link.
+runs out of memory can do its batch again. A ring all-reduce moves 2 (P - 1) / P times the gradients through every link.
 Compute time and bandwidth (GB/s of the slowest link, all directions together) are yours to give; measure the first
 with `ligandsmith doctor` on the machine in question.
 """

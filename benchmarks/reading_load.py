@@ -121,25 +121,39 @@ def undocumented(source: str, module: str) -> tuple[int, list[str]]:
     return len(found), [name for name, node in found if ast.get_docstring(node) is None]
 
 
+def package_sources() -> dict[str, str]:
+    """Source by dotted name below `ligandsmith`; a package's `__init__` has the name of the package."""
+    return {
+        ".".join(p.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").strip("."): p.read_text("utf-8")
+        for p in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+def imported_modules(source: str, module: str) -> set[str]:
+    """Dotted names below `ligandsmith` that a module imports anywhere, in functions and under TYPE_CHECKING, too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parent = ["ligandsmith", *module.split(".")[: -node.level]] if node.level else []
+            base = ".".join([*parent, *(node.module or "").split(".")]).strip(".")
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("ligandsmith.") for name in found if name.startswith("ligandsmith.")}
+
+
 def import_graph(sources: dict[str, str]) -> dict[str, set[str]]:
-    """Module -> modules of the package that it imports anywhere, under TYPE_CHECKING too."""
+    """Module -> modules of the package that it imports. `from package import name` counts for the module or package."""
 
     def known(name: str) -> str:
         while name and name not in sources:
             name = name.rpartition(".")[0]
         return name
 
-    graph: dict[str, set[str]] = {}
-    for module, source in sources.items():
-        names = set()
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Import):
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names |= {f"{node.module}.{alias.name}" for alias in node.names}
-        ours = (n.removeprefix("ligandsmith.") for n in names if n.startswith("ligandsmith."))
-        graph[module] = {known(name) for name in ours} - {"", module}
-    return graph
+    return {
+        module: {known(name) for name in imported_modules(source, module)} - {"", module}
+        for module, source in sources.items()
+    }
 
 
 def circular(graph: dict[str, set[str]]) -> list[str]:
@@ -156,11 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="also list the files, classes and undocumented names")
     args = parser.parse_args()
-    texts = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
-    sources = {
-        ".".join(p.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").strip("."): t
-        for p, t in texts.items()
-    }
+    sources = package_sources()
     traces: dict[str, Callable[[], set[str]]] = {"training step": training_step, "PDB to SDF": ligand}
     result: dict[str, Any] = {"benchmark": "reading_load"}
     for name, trace in traces.items():

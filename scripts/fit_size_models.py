@@ -58,7 +58,7 @@ def summary(logits: Tensor, atoms: Tensor) -> str:
     """Loss, and how far the mean of the predicted sizes is from the true one."""
     mean = logits.softmax(-1) @ torch.arange(MIN_ATOMS, MIN_ATOMS + logits.shape[-1], dtype=torch.float32)
     error = mean - atoms
-    return f"{float(size_nats(logits, atoms).mean()):.3f} nats, {float(error.mean()):+.1f} atoms in the mean, " \
+    return f"{float(size_nats(logits, atoms).mean()):.3f} nats, {float(error.mean()):+.1f} atoms on average, " \
         f"{float(error.abs().mean()):.1f} off"  # fmt: skip
 
 

@@ -7,13 +7,12 @@ does not change: new blocks are spread evenly between the old ones, and everythi
 `--width 128 --edge_width 64 --triangles 32` widens every block. New scalars of an atom are zero at first and are read
 by random weights; new hidden units have random weights and are not read. More edge and triangle channels change
 nothing. With more scalars, layer norms see a vector with more zeros, which a gain corrects but for its mean (1 % of
-its
-variance): the validation loss of `small` rises from 0.337 to 0.340 before training on.
+its variance): the validation loss of `small` rises from 0.337 to 0.340 before training on.
 """
 
 import argparse
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from ligandsmith.checkpoints.export import slim
 from ligandsmith.checkpoints.files import load_checkpoint, save_checkpoint
-from ligandsmith.config import Config, DenoiserConfig, from_dict, preset, to_dict
+from ligandsmith.config import Config, DenoiserConfig, from_dict, preset
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.latent_diffusion import DiffusionModel
 from ligandsmith.models.layers import RADIAL_SIZE
@@ -130,7 +129,7 @@ class Widening:
         return wide
 
     def _triangles(self, part: str, kind: str, value: Tensor) -> Tensor:
-        """Every sum over third atoms several times, of which the mean is read, with differences at random."""
+        """Every channel of the triangle update several times, read as their mean, with random differences."""
         n = self.times
         if n == 1:
             return value
@@ -206,14 +205,14 @@ def grown(content: dict[str, Any], **changes: Any) -> dict[str, Any]:
     for option, name in INPUTS.items():
         if getattr(new, option) and not getattr(old, option):
             state[name] = torch.zeros_like(state[name])
-    return {**content, "config": to_dict(config), "diffusion_state": state}
+    return {**content, "config": asdict(config), "diffusion_state": state}
 
 
 def flags(config: Config) -> str:
     """The flags of train_denoiser.py for a denoiser of this shape."""
     base, given = preset(config.preset), []
     for section in ("denoiser", "pocket"):
-        shape, usual = (to_dict(getattr(c, section)) for c in (config, base))
+        shape, usual = (asdict(getattr(c, section)) for c in (config, base))
         given += [f"--set {section}.{name}={str(v).lower()}" for name, v in shape.items() if v != usual[name]]
     return " ".join([f"--preset {config.preset}", *given])
 

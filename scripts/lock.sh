@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Resolve pyproject.toml anew into requirements/lock.txt, for every supported Python and platform.
+# Resolve pyproject.toml again into requirements/lock.txt, for every supported Python and platform.
 #
 # torch is pinned in requirements/torch.txt and installed first, so that the choice of its build (CUDA, CPU) stays with
 # the user; what only its CUDA build needs comes along with it and is left out here.

@@ -5,7 +5,7 @@
 #
 # Chosen for 12 minutes of one NVIDIA H100 or H200. On a CPU it starts, too, for a test: --steps 2 --batch_size 4 --limit 4.
 # The learning rate falls by a cosine over --minutes of training, or over --steps. The position is saved every two minutes,
-# and the same command goes on from there; --stop ends a stretch after so many minutes. --from is the checkpoint to start
+# and the same command goes on from there; --stop ends a stretch after that number of minutes. --from is the checkpoint to start
 # from. Any other flag goes to train_denoiser.py. RUN/best_denoiser.pt is the best state by validation loss.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,14 +1,14 @@
 """Configurations: presets, files, overrides, and one line for every mistake."""
 
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ligandsmith.config import PRESETS, Config, differences, from_dict, load_config, override, preset, to_dict
+from ligandsmith.config import PRESETS, Config, differences, from_dict, load_config, override, preset
 from ligandsmith.errors import LigandsmithError
 
 
@@ -16,7 +16,7 @@ from ligandsmith.errors import LigandsmithError
 def test_a_preset_survives_the_checkpoint(name: str) -> None:
     config = preset(name)
     assert config.preset == name
-    plain = json.loads(json.dumps(to_dict(config)))
+    plain = json.loads(json.dumps(asdict(config)))
     assert from_dict(Config, plain) == config
 
 

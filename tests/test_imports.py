@@ -1,14 +1,15 @@
 """Imports run one way: each package imports only the packages below it, without a circle, type checking included."""
 
-import ast
 import subprocess
 import sys
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "src/ligandsmith"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.reading_load import circular, import_graph, imported_modules, package_sources
+
 GROUND = {"errors", "files", "config", "options", "records"}
 TENSORS = GROUND | {"batches", "predictions"}
 ALLOWED: dict[str, set[str]] = {
@@ -34,38 +35,6 @@ ALLOWED["cli"] = set(ALLOWED)
 PUBLIC = {"", "__main__"}  # `ligandsmith` itself hands out names on first use
 
 
-def modules() -> dict[str, str]:
-    """Source by dotted name below `ligandsmith`; a package's `__init__` has the name of the package."""
-    paths = sorted(PACKAGE.rglob("*.py"))
-    return {".".join(p.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").strip("."): p.read_text()
-            for p in paths}  # fmt: skip
-
-
-def imported_modules(source: str, module: str) -> set[str]:
-    """Dotted names below `ligandsmith` that a module imports anywhere, in functions and under TYPE_CHECKING, too."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            parent = ["ligandsmith", *module.split(".")[: -node.level]] if node.level else []
-            base = ".".join([*parent, *(node.module or "").split(".")]).strip(".")
-            found |= {f"{base}.{alias.name}" for alias in node.names}
-    return {name.removeprefix("ligandsmith.") for name in found if name.startswith("ligandsmith.")}
-
-
-def import_graph(sources: dict[str, str]) -> dict[str, set[str]]:
-    """Module -> modules of the package that it imports. `from package import name` counts for the module or package."""
-
-    def known(name: str) -> str:
-        while name not in sources and name:
-            name = name.rpartition(".")[0]
-        return name
-
-    return {module: {known(name) for name in imported_modules(source, module)} - {"", module}
-            for module, source in sources.items()}  # fmt: skip
-
-
 def violations(module: str, imports: set[str]) -> list[str]:
     package = module.split(".", maxsplit=1)[0]
     if package in PUBLIC:
@@ -76,23 +45,14 @@ def violations(module: str, imports: set[str]) -> list[str]:
             if (other := name.split(".")[0]) != package and other not in ALLOWED[package]]  # fmt: skip
 
 
-def circle(graph: dict[str, set[str]]) -> list[str]:
-    """Modules that import each other in a ring, or none."""
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return list(error.args[1])
-    return []
-
-
 def test_imports_run_one_way() -> None:
-    graph = import_graph(modules())
+    graph = import_graph(package_sources())
     assert len(graph) > 100
     assert [v for module, imports in graph.items() for v in violations(module, imports)] == []
 
 
 def test_no_modules_import_each_other() -> None:
-    assert circle(import_graph(modules())) == []
+    assert circular(import_graph(package_sources())) == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +77,7 @@ def test_a_wrong_way_import_is_seen(module: str, source: str) -> None:
 
 def test_a_circle_is_seen() -> None:
     sources = {"chem.a": "from ligandsmith.chem import b", "chem.b": "import ligandsmith.chem.a"}
-    assert set(circle(import_graph(sources))) == {"chem.a", "chem.b"}
+    assert set(circular(import_graph(sources))) == {"chem.a", "chem.b"}
 
 
 def test_evaluation_leaves_torch_alone() -> None:

@@ -96,12 +96,14 @@ def test_a_batch_scores_the_mean_of_its_molecules(records: list[Complex], report
     assert together.per_molecule.tolist() == pytest.approx([s.total.item() for s in singles], rel=1e-5)
 
 
-@pytest.mark.parametrize("report", REPORTS)
-def test_the_total_is_the_weighted_sum_of_the_terms(records: list[Complex], report: Callable[..., LossReport]) -> None:
+@pytest.mark.parametrize(("report", "weights"), zip(REPORTS, [VAE_WEIGHTS, POCKET_WEIGHTS], strict=True))
+def test_the_total_is_the_weighted_sum_of_the_terms(
+    records: list[Complex], report: Callable[..., LossReport], weights: dict[str, float]
+) -> None:
     found = report(collate(records, VOCABULARY))
-    expected = sum(found.weights[name] * value.item() for name, value in found.terms.items())
+    expected = sum(weights[name] * value.item() for name, value in found.terms.items())
     assert found.total.item() == pytest.approx(expected, rel=1e-5)
-    assert set(found.terms) == set(found.weights)
+    assert set(found.terms) == set(weights)
 
 
 def test_a_perfect_prediction_costs_nothing_but_the_kl(records: list[Complex]) -> None:

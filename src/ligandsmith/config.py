@@ -1,14 +1,14 @@
 """Configuration: frozen dataclasses, named presets, YAML/JSON files and `a.b=c` overrides.
 
 Help text, unit and range of a value stand with its field. A value outside its range, an unknown key or a wrong type is
-an error of one line, wherever it comes from: a flag, a file, an override or a checkpoint. The whole configuration is
+an error of one line, wherever it comes from: a flag, a file, an override or a checkpoint. The configuration is
 stored in every checkpoint.
 """
 
 import json
 import math
 from contextlib import suppress
-from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
@@ -21,7 +21,7 @@ T = TypeVar("T")
 SITE_RADIUS = 10.0  # Å, of a site around a centre
 MIN_ATOMS, MAX_ATOMS = 5, 80  # heavy atoms of a ligand
 BACKBONES = ("eqattn", "egnn")
-UNLIMITED = 1e9  # a limit from here on only guards against nonsense and is not worth telling
+UNLIMITED = 10**9  # a limit from here on only guards against nonsense and is not shown
 
 
 class Setting(NamedTuple):
@@ -95,19 +95,34 @@ class BlockConfig:
 
 
 @dataclass(frozen=True)
-class LigandVAEConfig(Checked):
-    """Ligand VAE."""
+class NetworkConfig(Checked):
+    """What the networks have in common: the kind of their blocks and its sizes."""
 
     backbone: str = setting("eqattn", "equivariant block", choices=BACKBONES)
     width: int = setting(128, "width of the atom features", 1, 4096)
     edge_width: int = setting(64, "width of the edge features", 1, 4096)
+    heads: int = setting(4, "attention heads", 1, 64)
+    channels: int = setting(8, "vector channels of a block", 3, 512)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.heads:
+            raise LigandsmithError(f"heads: {self.heads} does not divide the width {self.width}; choose one that does")
+
+    def block(self, **shape: Any) -> BlockConfig:
+        """Sizes of one block; `shape`: further fields of BlockConfig."""
+        return BlockConfig(self.width, self.edge_width, self.heads, self.channels, **shape)
+
+
+@dataclass(frozen=True)
+class LigandVAEConfig(NetworkConfig):
+    """Ligand VAE."""
+
     # Each layer reaches one bond further: the latents of an atom depend on two bonds around it.
     encoder_layers: int = setting(2, "blocks of the encoder", 1, 64)
     decoder_layers: int = setting(4, "blocks of the decoder", 1, 64)
     # Of eight channels, four collapsed onto the prior and cost the denoiser half of its loss.
     latent_width: int = setting(4, "latent features per atom", 1, 512)
-    heads: int = setting(4, "attention heads", 1, 64)
-    channels: int = setting(8, "vector channels of a block", 3, 512)
     sigma_x: float = setting(0.1, "s.d. of the posterior of the coordinates, Å", 0, 2, open_low=True)
     kl_weight: float = setting(1e-2, "weight of the KL divergence", 0, 100)
     noise_x: float = setting(0.2, "largest training noise on the coordinates, Å", 0, 5)
@@ -117,32 +132,22 @@ class LigandVAEConfig(Checked):
 
 
 @dataclass(frozen=True)
-class PocketVAEConfig(Checked):
+class PocketVAEConfig(NetworkConfig):
     """Pocket VAE."""
 
-    backbone: str = setting("eqattn", "equivariant block", choices=BACKBONES)
-    width: int = setting(128, "width of the atom features", 1, 4096)
-    edge_width: int = setting(64, "width of the edge features", 1, 4096)
     layers: int = setting(3, "blocks of the encoder", 1, 64)
     latent_width: int = setting(16, "latent features per pocket atom", 1, 512)
-    heads: int = setting(4, "attention heads", 1, 64)
-    channels: int = setting(8, "vector channels of a block", 3, 512)
     neighbors: int = setting(24, "neighbours of each pocket atom", 1, 1000)
     kl_weight: float = setting(1e-4, "weight of the KL divergence", 0, 100)
     mask_fraction: float = setting(0.15, "share of the residues whose side chain is masked in training", 0, 1)
 
 
 @dataclass(frozen=True)
-class DenoiserConfig(Checked):
+class DenoiserConfig(NetworkConfig):
     """Denoiser of the latent diffusion model."""
 
-    backbone: str = setting("eqattn", "equivariant block", choices=BACKBONES)
-    width: int = setting(128, "width of the atom features", 1, 4096)
-    edge_width: int = setting(64, "width of the edge features", 1, 4096)
     self_layers: int = setting(6, "ligand blocks", 1, 256)
     cross_layers: int = setting(3, "blocks from ligand to pocket", 0, 256)
-    heads: int = setting(4, "attention heads", 1, 64)
-    channels: int = setting(8, "vector channels of a block", 3, 512)
     cross_neighbors: int = setting(32, "nearest pocket atoms of each ligand atom", 1, 1000)
     anchors: int = setting(16, "global tokens: pocket atoms that every ligand atom attends to", 0, 1000)
     cutoff: float = setting(0.0, "cut-off of ligand-pocket edges, Å; 0: none", 0, 100)
@@ -199,7 +204,7 @@ class OptimizerConfig(Checked):
     beta1: float = setting(0.9, "first moment's decay", 0, 0.99999)
     beta2: float = setting(0.99, "second moment's decay", 0, 0.9999999)
     clip_norm: float = setting(1.0, "largest norm of the gradient", 0, 1e6, open_low=True)
-    warmup_steps: int = setting(100, "steps of linear warm-up", 0, 10**9)
+    warmup_steps: int = setting(100, "steps of linear warm-up", 0, UNLIMITED)
     final_lr_fraction: float = setting(0.02, "final learning rate relative to the peak", 0, 1)
     ema_decay: float = setting(0.999, "decay of the moving average of the weights", 0, 0.9999999)
 
@@ -227,8 +232,12 @@ class SamplingConfig(Checked):
     min_time: float = setting(0.005, "last time of the grid", 0, 0.5, open_low=True)
     power: float = setting(2.0, "spacing of the time grid, denser towards 0", 0, 20, open_low=True)
     candidates: int = setting(1, "maximum number of candidates per ligand; the most plausible is kept", 1, 10_000)
-    refine_time: float = setting(0.3, "time of partial noising of the best candidate (SDEdit); 0: start anew", 0, 1)
-    regrow_time: float = setting(0.55, "time of inpainting the defects of the best candidate; 0: start anew", 0, 1)
+    refine_time: float = setting(
+        0.3, "time of partial noising of the best candidate (SDEdit); 0: start from noise", 0, 1
+    )
+    regrow_time: float = setting(
+        0.55, "time of inpainting the defects of the best candidate; 0: start from noise", 0, 1
+    )
     repulsion: float = setting(0.0, "steric guidance: share of a clash with the pocket removed at each step", 0, 1)
     repulsion_time: float = setting(0.6, "highest time of steric guidance", 0, 1)
     qed: float | None = setting(None, "requested QED (drug-likeness)", 0, 1)
@@ -238,7 +247,7 @@ class SamplingConfig(Checked):
 
 @dataclass(frozen=True)
 class Config:
-    """The whole configuration of a model and its training."""
+    """The configuration of a model and its training."""
 
     preset: str = "small"
     ligand_vae: LigandVAEConfig = field(default_factory=LigandVAEConfig)
@@ -249,31 +258,18 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
-    def __post_init__(self) -> None:
-        for name in ("ligand_vae", "pocket_vae", "denoiser"):
-            section = getattr(self, name)
-            if section.width % section.heads:
-                raise LigandsmithError(
-                    f"{name}.heads: {section.heads} does not divide the width {section.width}; choose one that does"
-                )
-
 
 def _sized(name: str, width: int, edge: int, layers: tuple[int, int], channels: int) -> Config:
-    common = {"width": width, "edge_width": edge, "channels": channels}
+    common: dict[str, Any] = {"width": width, "edge_width": edge, "channels": channels}
     return Config(
         preset=name,
-        ligand_vae=LigandVAEConfig(**common),  # type: ignore[arg-type]
-        pocket_vae=PocketVAEConfig(**common),  # type: ignore[arg-type]
+        ligand_vae=LigandVAEConfig(**common),
+        pocket_vae=PocketVAEConfig(**common),
         denoiser=DenoiserConfig(
-            self_layers=layers[0],
-            cross_layers=layers[1],
-            triangles=16,
-            bonds=True,
-            fragments=True,
-            properties=True,
-            **common,  # type: ignore[arg-type]
+            self_layers=layers[0], cross_layers=layers[1], triangles=16, bonds=True, fragments=True, properties=True,
+            **common,
         ),
-    )
+    )  # fmt: skip
 
 
 def _origin() -> Config:
@@ -321,11 +317,6 @@ def preset(name: str) -> Config:
     if name not in PRESETS:
         raise LigandsmithError(f"unknown preset '{name}'; choose one of: {', '.join(PRESETS)}")
     return PRESETS[name]
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Plain nested dict of numbers and strings."""
-    return asdict(config)
 
 
 def from_dict(cls: type[T], data: dict[str, Any], where: str = "config") -> T:

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, and the hash of a file."""
+"""Writing files atomically, and their hashes."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8) whole or not at all; raises LigandsmithError if it cannot be written."""
+    """Write a text file (UTF-8) atomically; raises LigandsmithError if it cannot be written."""
     try:
         with atomic_write(path) as part:
             part.write_text(text, encoding="utf-8", errors="replace")

@@ -1,12 +1,10 @@
-"""Options of a run that are not part of the model, as plain dataclasses. The command line makes its flags from them."""
+"""Options of a run that are not part of the model, as dataclasses. The command line makes its flags from them."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ligandsmith.config import SAMPLER_NAMES, Checked, setting
-
-BILLION = 10**9
+from ligandsmith.config import SAMPLER_NAMES, UNLIMITED, Checked, setting
 
 
 @dataclass(frozen=True)
@@ -15,11 +13,11 @@ class DataOptions(Checked):
 
     data: Path | None = setting(None, "data set folder, or a CrossDocked2020 .lmdb (default: the shipped data set)")
     split_file: Path | None = setting(None, "split file of a CrossDocked2020 .lmdb")
-    batch_size: int = setting(16, "complexes per process and step", 1, BILLION)
+    batch_size: int = setting(16, "complexes per process and step", 1, UNLIMITED)
     num_workers: int = setting(4, "data loading workers", 0, 4096)
     seed: int = setting(0, "random seed", 0, 2**63 - 1)
     ligand_only: bool = setting(True, "also train on ligands without a pocket")
-    limit: int = setting(0, "use only the first N complexes of each split; 0: all", 0, BILLION)
+    limit: int = setting(0, "use only the first N complexes of each split; 0: all", 0, UNLIMITED)
     ligands_per_complex: float = setting(
         1.0, "ligands without a pocket per complex and epoch, if the data set has them", 0, 1e6, open_low=True
     )
@@ -32,21 +30,23 @@ class TrainOptions(Checked):
 
     run_dir: Path = setting(Path(), "folder of everything that is written (default: the current folder)")
     learning_rate: float = setting(1e-4, "peak learning rate", 0, 1e3, open_low=True)
-    num_epochs: int = setting(100, "maximum number of epochs", 1, BILLION)
-    save_interval: int = setting(10, "epochs between numbered checkpoints", 1, BILLION)
+    num_epochs: int = setting(100, "maximum number of epochs", 1, UNLIMITED)
+    save_interval: int = setting(10, "epochs between numbered checkpoints", 1, UNLIMITED)
     seed: int = setting(0, "random seed", 0, 2**63 - 1)
-    max_steps: int = setting(0, "stop after N optimizer steps; 0: no limit", 0, BILLION)
-    max_minutes: float = setting(0.0, "stop after N minutes and save the position; 0: no limit", 0, 1e9)
+    max_steps: int = setting(0, "stop after N optimizer steps; 0: no limit", 0, UNLIMITED)
+    max_minutes: float = setting(0.0, "stop after N minutes and save the position; 0: no limit", 0, UNLIMITED)
     schedule_minutes: float = setting(
-        0.0, "training time that the learning-rate schedule spans, minutes; 0: it follows the steps", 0, 1e9
+        0.0, "training time that the learning-rate schedule spans, minutes; 0: it follows the steps", 0, UNLIMITED
     )
-    save_minutes: float = setting(5.0, "minutes between saves of the position within an epoch", 0, 1e9, open_low=True)
-    accumulate: int = setting(1, "batches per optimizer step", 1, BILLION)
+    save_minutes: float = setting(
+        5.0, "minutes between saves of the position within an epoch", 0, UNLIMITED, open_low=True
+    )
+    accumulate: int = setting(1, "batches per optimizer step", 1, UNLIMITED)
     pair_budget: int = setting(
         0, "maximum number of atom pairs at a time; larger batches run in micro-batches; 0: no limit", 0, 2**62
     )
-    patience: int = setting(0, "stop after N epochs without a better test loss; 0: never", 0, BILLION)
-    validation_interval: int = setting(1, "epochs between validations", 1, BILLION)
+    patience: int = setting(0, "stop after N epochs without a better test loss; 0: never", 0, UNLIMITED)
+    validation_interval: int = setting(1, "epochs between validations", 1, UNLIMITED)
     resume: str = setting("", "checkpoint to continue exactly, or auto: the last one of the run folder")
     init_from: Path | None = setting(None, "checkpoint whose weights a new run starts from (fine-tuning)")
 
@@ -68,7 +68,7 @@ class Hardware(Checked):
 class GenerationOptions(Checked):
     """What to generate. None means the checkpoint's own setting; their limits are those of `SamplingConfig`."""
 
-    num: int = setting(100, "number of ligands, for each pocket", 1, BILLION)
+    num: int = setting(100, "number of ligands, for each pocket", 1, UNLIMITED)
     num_atoms: str | None = setting(None, "heavy atoms: a number or a range like 18-26 (default: the size model)")
     steps: int | None = None
     sampler: str | None = setting(None, "sampler of the diffusion process", choices=SAMPLER_NAMES)
@@ -84,6 +84,6 @@ class GenerationOptions(Checked):
     sa: float | None = None
     logp: float | None = None
     fix: Any = setting(None, "fragment that every ligand contains, in the protein's coordinates: SDF file or RDKit Mol")
-    batch_size: int = setting(100, "ligands at a time; does not change them", 1, BILLION)
+    batch_size: int = setting(100, "ligands at a time; does not change them", 1, UNLIMITED)
     seed: int = setting(0, "random seed", 0, 2**63 - 1)
     add_hs: bool = setting(False, "write hydrogens")

@@ -1,6 +1,6 @@
 """What networks and losses return. Shapes as in `batches`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -45,12 +45,11 @@ class LossReport:
     """A loss. `objective` is minimised: `total` and any auxiliary losses.
 
     `total` selects the best checkpoint and has one scale for training and validation. `terms` are unweighted means over
-    molecules; `weights` are their weights in the total.
+    molecules.
     """
 
     total: Tensor
     objective: Tensor
     terms: dict[str, Tensor]
-    weights: dict[str, float] = field(default_factory=dict)
     per_molecule: Tensor | None = None  # [B]
     moments: Tensor | None = None  # sums over latents for their running statistics, if the ligand VAE is trained

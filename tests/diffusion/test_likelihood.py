@@ -1,13 +1,18 @@
 """The bound is the exact value for a Gaussian with its exact denoiser, whatever the schedule, and never below it."""
 
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.nll import CleanAt, DiffusionNLL, Latents, NoiseGrid, diffusion_nll, reachable
+
 from ligandsmith.diffusion import rng
-from ligandsmith.diffusion.likelihood import CleanAt, DiffusionNLL, Latents, NoiseGrid, diffusion_nll, reachable
 from ligandsmith.diffusion.process import Layout, Schedule, make_schedule
 
 MEAN = torch.tensor([0.6, -0.4, 0.2])

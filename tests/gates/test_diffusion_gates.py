@@ -62,7 +62,7 @@ def test_g4_overfit_and_sample_back(record) -> None:
     exact = int((wrong == 0).sum())
 
     model = DiffusionModel(replace(config, diffusion=replace(config.diffusion, cfg_dropout_prob=0.0, noise_draws=4)))
-    model.stats.fit(moments(batch.ligand.x, posterior.mean_h, batch.ligand.mask))
+    model.stats.update(moments(batch.ligand.x, posterior.mean_h, batch.ligand.mask))
 
     def loss(step: int) -> torch.Tensor:
         report = diffusion_loss(

@@ -24,7 +24,7 @@ def draw(seed: int, molecules: int = 200) -> tuple[Tensor, Tensor, Tensor]:
 
 def fitted(*parts: tuple[Tensor, Tensor, Tensor]) -> LatentStats:
     stats = LatentStats(3)
-    stats.fit(torch.stack([moments(*part) for part in parts]).sum(0))
+    stats.update(torch.stack([moments(*part) for part in parts]).sum(0))
     return stats
 
 

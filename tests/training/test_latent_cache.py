@@ -1,6 +1,6 @@
 """Stored pocket latents are those of the frozen VAE, and are never taken for another's."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 from ligandsmith.batches import collate, collate_pockets
-from ligandsmith.config import Config, PocketConfig, PocketVAEConfig, to_dict
+from ligandsmith.config import Config, PocketConfig, PocketVAEConfig
 from ligandsmith.data.collate import FramedDataset
 from ligandsmith.data.dataset import Split
 from ligandsmith.generation.generator import LigandGenerator
@@ -95,7 +95,7 @@ def test_generation_encodes_as_training_does(vae: PocketVAE) -> None:
     config = replace(Config(), pocket_vae=vae.config)
     vaes = build_vaes(config, VOCABULARY)
     content = {
-        "kind": "denoiser", "config": to_dict(config), "vocabulary": VOCABULARY.to_dict(),
+        "kind": "denoiser", "config": asdict(config), "vocabulary": VOCABULARY.to_dict(),
         "diffusion_state": DiffusionModel(config).state_dict(),
         "vae_state": {f"{name}.{k}": v for name, vae in vaes.items() for k, v in vae.state_dict().items()},
     }  # fmt: skip

@@ -1,20 +1,24 @@
 """The likelihood of real ligands: its terms, and the exact value for a model that is a Gaussian."""
 
 import math
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, distributions, nn
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.nll import DECODER_SD, NoiseGrid, ligand_nll, posterior_entropy, reconstruction_nats
+
 from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.config import Config
 from ligandsmith.diffusion import rng
-from ligandsmith.diffusion.likelihood import NoiseGrid
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.records import Complex
 from ligandsmith.structure.vocabulary import VOCABULARY
-from ligandsmith.training.nll import DECODER_SD, ligand_nll, posterior_entropy, reconstruction_nats
 
 KEYS = rng.make_seeds(8, torch.arange(4))
 GRID = NoiseGrid(points=4)

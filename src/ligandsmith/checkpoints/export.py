@@ -11,10 +11,18 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ligandsmith.checkpoints.files import FORMAT_VERSION, KINDS, averaged_vae_state, fingerprint
+from ligandsmith.checkpoints.files import (
+    FORMAT_VERSION,
+    KINDS,
+    VAE_KINDS,
+    averaged_diffusion_state,
+    averaged_vae_state,
+    entries_under,
+    fingerprint,
+)
 from ligandsmith.config import Config, from_dict
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write
+from ligandsmith.files import atomic_write, write_json, write_text
 
 TENSORS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 STATES = ("diffusion_state", "vae_state")
@@ -29,10 +37,8 @@ def slim(content: dict[str, Any]) -> dict[str, Any]:
     if content["kind"].endswith("_vae"):
         state = averaged_vae_state(content, content["kind"].removesuffix("_vae"))
         return {**kept, "vae_state": state, "fingerprint": fingerprint(state)}
-    average = content.get("ema_state", {}).get("values", {})
-    averaged = {k.removeprefix("model."): v for k, v in average.items() if k.startswith("model.")}
-    kept["diffusion_state"] = averaged or content["diffusion_state"]
-    states = {name: averaged_vae_state(content, name) for name in ("ligand", "protein")}
+    kept["diffusion_state"] = averaged_diffusion_state(content)
+    states = {name: averaged_vae_state(content, name) for name in VAE_KINDS}
     kept["vae_state"] = {f"{name}.{k}": v for name, state in states.items() for k, v in state.items()}
     kept["vae_hashes"] = {name: fingerprint(state) for name, state in states.items()}
     return kept
@@ -46,10 +52,8 @@ def export(content: dict[str, Any], folder: Path, card: str = "") -> list[Path]:
     described = {"format_version": FORMAT_VERSION, **small}
     with atomic_write(folder / TENSORS) as part:
         save_file(tensors, part, metadata={"format": "pt"})
-    with atomic_write(folder / CONFIG) as part:
-        part.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-    with atomic_write(folder / CARD) as part:
-        part.write_text(card or model_card(described), encoding="utf-8")
+    write_json(folder / CONFIG, described)
+    write_text(folder / CARD, card or model_card(described))
     return [folder / name for name in (TENSORS, CONFIG, CARD)]
 
 
@@ -70,9 +74,7 @@ def load_exported(folder: Path, kinds: tuple[str, ...] = KINDS) -> dict[str, Any
         raise LigandsmithError(f"{folder}: holds a {content.get('kind')}; expected {' or '.join(kinds)}")
     from_dict(Config, content.get("config", {}), str(folder / CONFIG))
     for part in STATES:
-        prefix = f"{part}/"
-        found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        if found:
+        if found := entries_under(tensors, f"{part}/"):
             content[part] = found
     return content
 

@@ -1,6 +1,6 @@
 """Checkpoints: one file of plain tensors, numbers, strings, lists and dicts. Reading one never runs its code.
 
-A file is written beside its place, flushed and renamed, so an interrupted save leaves the previous one whole.
+A file is written beside its place, flushed and renamed, so an interrupted save leaves the previous one intact.
 """
 
 import errno
@@ -20,13 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ligandsmith.config import LigandVAEConfig, PocketVAEConfig, from_dict
+from ligandsmith.config import Config, from_dict
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
 from ligandsmith.structure.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
-VAE_KINDS = {"ligand": "ligand_vae", "protein": "protein_vae"}
+VAE_KINDS = {"ligand": "ligand_vae", "protein": "protein_vae"}  # of checkpoints
+SECTIONS = {"ligand": "ligand_vae", "protein": "pocket_vae"}  # of the configuration
 KINDS = (*VAE_KINDS.values(), "denoiser", "joint")
 DAMAGED = (  # what reading a damaged or foreign file raises
     RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError, TypeError,
@@ -122,18 +123,26 @@ class LoadedVAE:
 def load_vae(path: Path, name: str) -> LoadedVAE:
     """The averaged weights of a VAE checkpoint (or of the VAE within a denoiser's). Raises LigandsmithError."""
     content = load_checkpoint(path, (VAE_KINDS[name], "denoiser", "joint"))
-    section: type[Any] = {"ligand": LigandVAEConfig, "protein": PocketVAEConfig}[name]
-    key = {"ligand": "ligand_vae", "protein": "pocket_vae"}[name]
-    config = from_dict(section, content["config"][key], str(path))
+    section = SECTIONS[name]
+    config = from_dict(type(getattr(Config(), section)), content["config"][section], str(path))
     return LoadedVAE(config, averaged_vae_state(content, name), Vocabulary.from_dict(content["vocabulary"]))
+
+
+def averaged_diffusion_state(content: dict[str, Any]) -> dict[str, Tensor]:
+    """Weights of the diffusion model for use: the moving average, or the only ones of an exported checkpoint."""
+    return entries_under(_average(content), "model.") or content["diffusion_state"]
 
 
 def averaged_vae_state(content: dict[str, Any], name: str) -> dict[str, Tensor]:
     """Weights for use: the moving average where the VAE was trained, else the ones that were frozen."""
-    average = content.get("ema_state", {}).get("values", {})
+    average = _average(content)
     if content["kind"] == VAE_KINDS[name]:
         return entries_under(average, "vae.") or content["vae_state"]
     return entries_under(average, f"trained.{name}.") or entries_under(content["vae_state"], f"{name}.")
+
+
+def _average(content: dict[str, Any]) -> dict[str, Tensor]:
+    return content.get("ema_state", {}).get("values", {})
 
 
 def entries_under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -29,8 +29,8 @@ class BuiltLigand:
 def build_molecule(decoded: DecodedLigand) -> BuiltLigand | BuildFailure:
     """The molecule that the decoder means; atom order kept, fragments never dropped.
 
-    Hydrogens follow from valence, except on aromatic nitrogen, where the decoder's count tells pyrrole from pyridine.
-    First the decoder's output as it is; if RDKit refuses that, valence and aromaticity are repaired.
+    Hydrogens follow from valence, except on aromatic nitrogen, where the decoder's count distinguishes pyrrole from
+    pyridine. First the decoder's output as it is; if RDKit refuses that, valence and aromaticity are repaired.
     A failure has a reason of `FAILURE_REASONS`, and RDKit's message as detail.
     """
     failure = _refuse(decoded)

@@ -134,7 +134,7 @@ def kept_part(mol: Chem.Mol, defective: NDArray[np.bool_], always: int = 0, seed
 def _left_out(
     mol: Chem.Mol, defective: NDArray[np.bool_], always: int, rng: np.random.Generator
 ) -> NDArray[np.bool_] | None:
-    """Atoms [N] to be made anew; None where they would be too few."""
+    """Atoms [N] to be generated again; None where they would be too few."""
     n = mol.GetNumAtoms()
     unit, near, free = _units(mol), Chem.GetAdjacencyMatrix(mol).astype(bool), np.arange(n) >= always
     start = unit[defective] if defective.any() else unit[rng.integers(n, size=1)]

@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 
 from ligandsmith.records import GeneratedLigand
 
-PLAUSIBLE = 1.0  # crystal ligands have 0.7 in the mean
+PLAUSIBLE = 1.0  # crystal ligands have 0.7 on average
 WORST = 1000.0  # of a ligand that was not built
 PIECES = 100.0  # of one in several fragments
 BOND_TOLERANCE = 0.25  # of the bounds, of bonded and 1-3 pairs
@@ -108,7 +108,7 @@ def tight_contacts(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:
     """For each heavy atom of a ligand the number of pocket atoms with which it makes no hydrogen bond and that are
     nearer than the sum of the van der Waals radii less 0.2 Å.
 
-    Heavier atoms apart: the hydrogens on them touch. Crystal ligands have 1.3 in all, in the mean.
+    Heavier atoms apart: the hydrogens on them touch. Crystal ligands have 1.3 in total, on average.
     """
     found = []
     for element, near, distance in _neighbours(mol, pocket, 2 * LARGEST_VDW_RADIUS - TIGHT):

@@ -1,7 +1,7 @@
 """Restrained relaxation of a ligand in a fixed pocket, with hydrogens. Never imports torch.
 
-MMFF94s (UFF where it has no parameters) for the ligand, Lennard-Jones terms for the pocket and a
-harmonic restraint of 5 kcal/mol/Å² on the place of every heavy atom: bonds and angles are mended and contacts eased,
+MMFF94s (UFF where it has no parameters) for the ligand, Lennard-Jones terms for the pocket, and a
+harmonic restraint of 5 kcal/mol/Å² on the place of every heavy atom: bonds and angles are corrected and contacts eased,
 the pose stays. A restraint that is flat up to 0.2 or 0.3 Å reached the same energies and only moved crystal poses
 further. Hydrogens are relaxed first, with heavy atoms fixed.
 
@@ -134,7 +134,7 @@ class Relaxed:
 def relax(mol: Chem.Mol, surroundings: Surroundings | None, options: RelaxOptions = DEFAULTS) -> Relaxed:
     """Add hydrogens and relax; formal charges and stereo stay. Raises RelaxFailure.
 
-    `mol` is sanitised and has one 3D conformer; hydrogens that it has are placed anew. Without surroundings the ligand
+    `mol` is sanitised and has one 3D conformer; hydrogens that it has are placed again. Without surroundings the ligand
     is relaxed alone, under the same restraint.
     """
     heavy = _without_hydrogens(mol)
@@ -234,7 +234,7 @@ def _descend(energy: Energy, start: Array, moving: Mask, steps: int) -> tuple[Ar
 
 
 def _new_stereo(heavy: Chem.Mol, relaxed: Chem.Mol) -> bool:
-    """Whether stereo was too flat to tell before and is not now; raises RelaxFailure where it changed."""
+    """Whether stereo that was undefined, because too flat, is defined now; raises RelaxFailure where it changed."""
     before, after = Chem.Mol(heavy), Chem.Mol(heavy)
     after.GetConformer().SetPositions(relaxed.GetConformer().GetPositions()[: heavy.GetNumAtoms()])
     for mol in (before, after):

@@ -7,11 +7,12 @@ import argparse
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
-from ligandsmith.config import PRESETS, Setting, setting_of
+from ligandsmith.config import PRESETS, UNLIMITED, Setting, setting_of
 
 T = TypeVar("T")
 log = logging.getLogger("ligandsmith")
@@ -63,41 +64,21 @@ def _kind(hint: Any) -> Any:
 def _add_flag(parser: Any, name: str, limits: Setting, kind: Any, default: tuple[Any, Callable[[str], str]]) -> None:
     value, word = default
     notes = [limits.allowed()] if limits.allowed() and not limits.choices else []
-    notes += [f"default: {word(_plain(value))}"] if value not in (None, "", Path()) and kind is not bool else []
+    notes += [f"default: {word(_text(value))}"] if value not in (None, "", Path()) and kind is not bool else []
     text = (limits.help + (f" ({'; '.join(notes)})" if notes else "")).replace("%", "%%")
-    flag, missing = f"--{name}", argparse.SUPPRESS
+    flag, add = f"--{name}", partial(parser.add_argument, default=argparse.SUPPRESS)
     if kind is bool and value:
-        parser.add_argument(
-            flag,
-            type=boolean,
-            nargs="?",
-            const=True,
-            default=missing,
-            metavar="true|false",
-            help=f"{text} (default: true)",
-        )
-        parser.add_argument(
-            f"--no-{name}",
-            f"--no_{name}",
-            dest=name,
-            action="store_false",
-            default=missing,
-            help=f"the same as {flag} false",
-        )
+        add(flag, type=boolean, nargs="?", const=True, metavar="true|false", help=f"{text} (default: true)")
+        add(f"--no-{name}", f"--no_{name}", dest=name, action="store_false", help=f"the same as {flag} false")
     elif kind is bool:
-        parser.add_argument(flag, action="store_true", default=missing, help=text)
+        add(flag, action="store_true", help=text)
     else:
         kind = str if kind is Any else kind
-        parser.add_argument(
-            flag,
-            type=checked(kind, limits),
-            default=missing,
-            help=text,
-            metavar="{" + ",".join(limits.choices) + "}" if limits.choices else METAVARS.get(kind, name.upper()),
-        )
+        metavar = "{" + ",".join(limits.choices) + "}" if limits.choices else METAVARS.get(kind, name.upper())
+        add(flag, type=checked(kind, limits), help=text, metavar=metavar)
 
 
-def _plain(value: Any) -> str:
+def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -135,10 +116,39 @@ def boolean(text: str) -> bool:
     return values[text.lower()]
 
 
-positive = checked(int, Setting("", 1, 10**9))
-whole = checked(int, Setting("", 0, 2**63 - 1))
+positive = checked(int, Setting("", 1, UNLIMITED))
+non_negative = checked(int, Setting("", 0, 2**63 - 1))
 above_zero = checked(float, Setting("", 0, None, open_low=True))
 probability = checked(float, Setting("", 0, 1))
+
+
+def add_number(
+    parser: Any, flag: str, kind: Callable[[str], Any], default: float, help: str, metavar: str = "N"
+) -> None:
+    """A flag for a number with a default, which the help shows."""
+    parser.add_argument(flag, type=kind, default=default, metavar=metavar, help=f"{help} (default: %(default)s)")
+
+
+def add_path(parser: Any, flag: str, help: str, metavar: str = "PATH", **more: Any) -> None:
+    """A flag for a file or folder; `more` is passed on to argparse."""
+    parser.add_argument(flag, type=Path, metavar=metavar, help=help, **more)
+
+
+def add_workers(parser: Any, help: str = "processes") -> None:
+    """The flag `--workers`."""
+    add_number(parser, "--workers", positive, 1, help)
+
+
+def add_engine(parser: Any, ray: str) -> None:
+    """The flags `--workers` and `--engine`; `ray` says what the work is distributed to with Ray."""
+    add_workers(parser, "processes, or Ray tasks at a time")
+    text = f"processes of this machine, or {ray} (default: %(default)s)"
+    parser.add_argument("--engine", choices=["local", "ray"], default="local", help=text)
+
+
+def add_seed(parser: Any) -> None:
+    """The flag `--seed`."""
+    add_number(parser, "--seed", non_negative, 0, "random seed")
 
 
 def number_or_any(limits: Setting) -> Callable[[str], float]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ligandsmith.cli.arguments import positive, probability, say, whole
+from ligandsmith.cli.arguments import add_number, add_path, add_seed, add_workers, positive, probability, say
 
 
 def _say_counts(manifest: Any, kind: str, what: str) -> None:
@@ -20,8 +20,8 @@ def prepare_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `prepare`."""
     parser.add_argument("source", type=Path, help="folder of complexes, or a CSV with id, protein, ligand")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
-    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: %(default)s)")
-    parser.add_argument("--split_file", type=Path, metavar="PATH", help="CSV with id, split")
+    add_workers(parser)
+    add_path(parser, "--split_file", "CSV with id, split")
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -36,21 +36,11 @@ def split_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `split`."""
     add = parser.add_argument
     add("data", type=Path, help="data set folder")
-    add(
-        "--by",
-        choices=["sequence", "scaffold", "random", "file"],
-        default="sequence",
-        help="what keeps records together (default: %(default)s)",
-    )
-    add(
-        "--identity",
-        type=probability,
-        default=0.3,
-        metavar="X",
-        help="maximum sequence identity between splits, 0 to 1 (default: %(default)s)",
-    )
-    add("--seed", type=whole, default=0, metavar="N", help="random seed (default: %(default)s)")
-    add("--file", type=Path, metavar="PATH", help="CSV with id, split, for --by file")
+    text = "what keeps records together (default: %(default)s)"
+    add("--by", choices=["sequence", "scaffold", "random", "file"], default="sequence", help=text)
+    add_number(parser, "--identity", probability, 0.3, "maximum sequence identity between splits, 0 to 1", "X")
+    add_seed(parser)
+    add_path(parser, "--file", "CSV with id, split, for --by file")
 
 
 def split(args: argparse.Namespace) -> None:
@@ -64,8 +54,8 @@ def conformers_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `conformers`."""
     parser.add_argument("smiles", type=Path, help="one SMILES and optional name per line, also .gz")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
-    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: %(default)s)")
-    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="random seed (default: %(default)s)")
+    add_workers(parser)
+    add_seed(parser)
 
 
 def conformers(args: argparse.Namespace) -> None:
@@ -95,15 +85,9 @@ def pseudo_complexes_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("source", type=Path, help="a protein file, or a folder of protein files or of folders with one each")
     add("--out", type=Path, required=True, help="folder of the new data set")
-    add(
-        "--per_protein",
-        type=positive,
-        default=50,
-        metavar="N",
-        help="maximum number per protein of each kind (default: %(default)s)",
-    )
+    add_number(parser, "--per_protein", positive, 50, "maximum number per protein of each kind")
     add("--licence", default="", help="licence of the proteins, written into every record")
-    add("--seed", type=whole, default=0, metavar="N", help="random seed (default: %(default)s)")
+    add_seed(parser)
 
 
 def pseudo_complexes(args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ligandsmith.cli.arguments import positive, say, whole
+from ligandsmith.cli.arguments import add_engine, add_path, non_negative, positive, say
 from ligandsmith.errors import LigandsmithError
 
 
@@ -14,53 +14,22 @@ def evaluate_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `evaluate`."""
     add = parser.add_argument
     add("ligands", type=Path, help="SDF, folder with an SDF per pocket, manifest .csv, or result file .pt")
-    add(
-        "--protein", type=Path, metavar="PATH", help="PDB or mmCIF; for several pockets a folder with a file per pocket"
-    )
-    add("--ligand", type=Path, metavar="PATH", help="reference ligand (SDF); for several pockets a folder")
-    add(
-        "--requested",
-        type=positive,
-        metavar="N",
-        help="number of requested molecules per pocket (default: samples.json)",
-    )
-    add("--known", type=Path, metavar="PATH", help="SMILES or SDF of known molecules, for novelty")
-    add(
-        "--out",
-        type=Path,
-        metavar="PATH",
-        help="folder of the results (default: that of the SDF, or FOLDER/evaluation)",
-    )
-    tools = parser.add_argument_group("tools")
-    tools.add_argument(
-        "--protocol",
-        default="quick",
-        help="quick, crossdocked-v1, or none: only metrics without slow tools (default: %(default)s)",
-    )
-    tools.add_argument(
-        "--tools",
-        nargs="+",
-        metavar="TOOL",
-        help="run only these tools of the protocol: posebusters strain interactions vina",
-    )
-    tools.add_argument("--no-posebusters", dest="no_posebusters", action="store_true", help="do not run PoseBusters")
-    tools.add_argument("--dock", action="store_true", help="also dock with Vina, whatever the protocol is")
-    tools.add_argument("--exhaustiveness", type=positive, metavar="N", help="of docking (default: the protocol's)")
-    tools.add_argument("--seed", type=whole, metavar="N", help="random seed of docking (default: the protocol's)")
-    scale = parser.add_argument_group("scale")
-    scale.add_argument(
-        "--workers",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="processes, or Ray tasks at a time (default: %(default)s)",
-    )
-    scale.add_argument(
-        "--engine",
-        choices=["local", "ray"],
-        default="local",
-        help="processes of this machine, or a Ray task per pocket (default: %(default)s)",
-    )
+    add_path(parser, "--protein", "PDB or mmCIF; for several pockets a folder with a file per pocket")
+    add_path(parser, "--ligand", "reference ligand (SDF); for several pockets a folder")
+    text = "number of requested molecules per pocket (default: samples.json)"
+    add("--requested", type=positive, metavar="N", help=text)
+    add_path(parser, "--known", "SMILES or SDF of known molecules, for novelty")
+    add_path(parser, "--out", "folder of the results (default: that of the SDF, or FOLDER/evaluation)")
+    add = parser.add_argument_group("tools").add_argument
+    text = "quick, crossdocked-v1, or none: only metrics without slow tools (default: %(default)s)"
+    add("--protocol", default="quick", help=text)
+    text = "run only these tools of the protocol: posebusters strain interactions vina"
+    add("--tools", nargs="+", metavar="TOOL", help=text)
+    add("--no-posebusters", dest="no_posebusters", action="store_true", help="do not run PoseBusters")
+    add("--dock", action="store_true", help="also dock with Vina, whatever the protocol is")
+    add("--exhaustiveness", type=positive, metavar="N", help="of docking (default: the protocol's)")
+    add("--seed", type=non_negative, metavar="N", help="random seed of docking (default: the protocol's)")
+    add_engine(parser.add_argument_group("scale"), "a Ray task per pocket")
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -98,7 +67,7 @@ def export_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `export`."""
     parser.add_argument("checkpoint", type=Path, help="best_denoiser.pt, best_model.pt or a VAE's")
     parser.add_argument("--out", type=Path, required=True, help="folder of model.safetensors, config.json, README.md")
-    parser.add_argument("--card", type=Path, metavar="PATH", help="model card (default: made from the checkpoint)")
+    add_path(parser, "--card", "model card (default: made from the checkpoint)")
 
 
 def export(args: argparse.Namespace) -> None:

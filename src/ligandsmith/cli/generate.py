@@ -4,12 +4,14 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ligandsmith.cli.arguments import (
     above_zero,
+    add_engine,
+    add_number,
     add_options,
+    add_path,
     number_or_any,
     numbers,
     positive,
@@ -26,17 +28,9 @@ if TYPE_CHECKING:
 HIGH_GUIDANCE = 3.0
 PROPERTIES = ("qed", "sa", "logp")
 SAMPLING = (
-    "steps",
-    "sampler",
-    "candidates",
-    "cfg_scale",
-    "cfg_scale_x",
-    "autoguidance",
-    "churn",
-    "noise_scale",
-    "noise_scale_h",
-    "repulsion",
-)
+    "steps", "sampler", "candidates", "cfg_scale", "cfg_scale_x", "autoguidance", "churn", "noise_scale",
+    "noise_scale_h", "repulsion",
+)  # fmt: skip
 SMALL = SamplingConfig(  # of the shipped weights `small`, for the help; a test compares them with the checkpoint
     churn=2.5, cfg_scale=1.0, autoguidance=2.0, guidance_low=0.1, guidance_high=1.5, candidates=8, repulsion=1.0
 )
@@ -46,102 +40,48 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `generate`, in groups; the five that most people need come first."""
     first = parser.add_argument_group("most used")
     where = first.add_mutually_exclusive_group(required=True)
-    where.add_argument("--protein", type=Path, metavar="PATH", help="protein: PDB or mmCIF, also .gz")
-    where.add_argument(
-        "--manifest",
-        type=Path,
-        metavar="CSV",
-        help="many pockets instead: CSV with pocket, protein and the site of each",
-    )
-    first.add_argument("--ligand", type=Path, metavar="PATH", help="reference ligand in the site: SDF or MOL2")
+    add_path(where, "--protein", "protein: PDB or mmCIF, also .gz")
+    add_path(where, "--manifest", "many pockets instead: CSV with pocket, protein and the site of each", "CSV")
+    add_path(first, "--ligand", "reference ligand in the site: SDF or MOL2")
     add_options(first, GenerationOptions, ["num", "seed"])
-    first.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="folder of ligands.sdf and samples.json; an interrupted run continues there",
+    add_path(
+        first, "--out", "folder of ligands.sdf and samples.json; an interrupted run continues there", required=True
     )
-    group = parser.add_argument_group("site", "Instead of --ligand; give exactly one.")
-    group.add_argument("--residues", nargs="+", metavar="CHAIN:NUMBER", help="residues of the site")
-    group.add_argument("--center", type=numbers, metavar="X,Y,Z", help="centre of the site, Å; see --radius")
-    group.add_argument("--het", metavar="NAME", help="ligand in the protein file: NAME or CHAIN:NAME:NUMBER")
-    group.add_argument(
-        "--radius",
-        type=above_zero,
-        default=SITE_RADIUS,
-        metavar="X",
-        help="radius around --center, Å (above 0; default: %(default)g)",
-    )
+    add = parser.add_argument_group("site", "Instead of --ligand; give exactly one.").add_argument
+    add("--residues", nargs="+", metavar="CHAIN:NUMBER", help="residues of the site")
+    add("--center", type=numbers, metavar="X,Y,Z", help="centre of the site, Å; see --radius")
+    add("--het", metavar="NAME", help="ligand in the protein file: NAME or CHAIN:NAME:NUMBER")
+    text = "radius around --center, Å (above 0; default: %(default)g)"
+    add("--radius", type=above_zero, default=SITE_RADIUS, metavar="X", help=text)
     what = parser.add_argument_group("what to make")
     add_options(what, GenerationOptions, ["num_atoms"])
     hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
     hydrogens.help = "write hydrogens, with plausible, not optimised positions"
     constraints = parser.add_argument_group("constraints")
-    constraints.add_argument(
-        "--fix",
-        type=Path,
-        metavar="SDF",
-        default=argparse.SUPPRESS,
-        help="fragment that every ligand contains, in the protein's coordinates, Å",
-    )
+    text = "fragment that every ligand contains, in the protein's coordinates, Å"
+    add_path(constraints, "--fix", text, "SDF", default=argparse.SUPPRESS)
     for name in PROPERTIES:
         limits = setting_of(SamplingConfig.__dataclass_fields__[name])
-        constraints.add_argument(
-            f"--{name}",
-            type=number_or_any(limits),
-            metavar="X",
-            default=argparse.SUPPRESS,
-            help=f"{limits.help} ({limits.allowed()}, or any; default: any)",
-        )
+        flag = constraints.add_argument(f"--{name}", type=number_or_any(limits), metavar="X", default=argparse.SUPPRESS)
+        flag.help = f"{limits.help} ({limits.allowed()}, or any; default: any)"
     sampling = parser.add_argument_group("sampling", "Defaults are those of the checkpoint; in brackets: of `small`.")
-    sampling.add_argument(
-        "--checkpoint",
-        default="small",
-        metavar="NAME|PATH",
-        help="shipped weights (small, tiny), a .pt file, or an exported folder (default: %(default)s)",
-    )
+    text = "shipped weights (small, tiny), a .pt file, or an exported folder (default: %(default)s)"
+    sampling.add_argument("--checkpoint", default="small", metavar="NAME|PATH", help=text)
     add_options(sampling, SamplingConfig, SAMPLING, SMALL, "the checkpoint's [{}]".format)
     for name in ("ligand", "protein"):
-        sampling.add_argument(
-            f"--{name}_vae_path",
-            type=Path,
-            metavar="PATH",
-            help=f"check that this is the {name} VAE of the checkpoint, and refuse another",
+        add_path(
+            sampling, f"--{name}_vae_path", f"check that this is the {name} VAE of the checkpoint, and refuse another"
         )
     scale = parser.add_argument_group("scale")
     add_options(scale, GenerationOptions, ["batch_size"])
-    add_options(
-        scale,
-        Hardware,
-        ["device", "threads"],
-        default_text=lambda text: f"{text}; with --workers: 1" if text == "0" else text,
-    )
+    add_options(scale, Hardware, ["device"])
+    add_options(scale, Hardware, ["threads"], default_text="{}; with --workers: 1".format)
     many = parser.add_argument_group("scale, with --manifest")
-    many.add_argument(
-        "--workers",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="processes, or Ray tasks at a time (default: %(default)s)",
-    )
-    many.add_argument(
-        "--engine",
-        choices=["local", "ray"],
-        default="local",
-        help="processes of this machine, or a Ray cluster (default: %(default)s)",
-    )
-    many.add_argument(
-        "--chunk", type=positive, default=100, metavar="N", help="ligands per task (default: %(default)s)"
-    )
+    add_engine(many, "a Ray cluster")
+    add_number(many, "--chunk", positive, 100, "ligands per task")
     many.add_argument("--unique", action="store_true", help="leave out molecules that the pocket has already")
-    many.add_argument(
-        "--stop_below",
-        type=probability,
-        default=0.0,
-        metavar="SHARE",
-        help="stop a pocket if a smaller share of a chunk is new, 0 to 1 (default: %(default)g: never)",
-    )
+    text = "stop a pocket if a smaller share of a chunk is new, 0 to 1 (default: %(default)g: never)"
+    many.add_argument("--stop_below", type=probability, default=0.0, metavar="SHARE", help=text)
 
 
 def generate(args: argparse.Namespace) -> None:
@@ -200,17 +140,9 @@ def _generate_batch(args: argparse.Namespace, options: GenerationOptions, hardwa
     # A cluster may have GPUs that this machine does not have.
     device = hardware.device if args.engine == "ray" else usable_device(hardware.device)
     request = BatchRequest(
-        options,
-        args.checkpoint,
-        device,
-        hardware.threads or 1,
-        args.workers,
-        args.engine,
-        args.chunk,
-        MergeOptions(args.unique, args.stop_below),
-        args.radius,
-        " ".join(sys.argv),
-    )
+        options, args.checkpoint, device, hardware.threads or 1, args.workers, args.engine, args.chunk,
+        MergeOptions(args.unique, args.stop_below), args.radius, " ".join(sys.argv),
+    )  # fmt: skip
     generator = load(args.checkpoint)
     _require_vaes(generator, args)
     say(*summary_lines(generate_batch(args.manifest, args.out, request, generator)))

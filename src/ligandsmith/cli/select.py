@@ -5,17 +5,17 @@
 import argparse
 from pathlib import Path
 
-from ligandsmith.cli.arguments import positive, say
+from ligandsmith.cli.arguments import add_number, add_path, add_workers, positive, say
 
 
 def relax_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `relax`."""
     add = parser.add_argument
     add("sdf", type=Path, help="ligands in their pocket; the file is not changed")
-    add("--protein", type=Path, required=True, metavar="PATH", help="PDB or mmCIF, also .gz")
-    add("--ligand", type=Path, metavar="PATH", help="reference ligand, whose copy in the protein file is removed")
-    add("--out", type=Path, metavar="PATH", help="folder of relaxed.sdf and relax.json (default: that of the SDF)")
-    add("--workers", type=positive, default=1, metavar="N", help="processes (default: %(default)s)")
+    add_path(parser, "--protein", "PDB or mmCIF, also .gz", required=True)
+    add_path(parser, "--ligand", "reference ligand, whose copy in the protein file is removed")
+    add_path(parser, "--out", "folder of relaxed.sdf and relax.json (default: that of the SDF)")
+    add_workers(parser)
 
 
 def relax(args: argparse.Namespace) -> None:
@@ -30,17 +30,11 @@ def rank_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `rank`."""
     add = parser.add_argument
     add("folder", type=Path, help="results of `ligandsmith evaluate`")
-    add(
-        "--by",
-        required=True,
-        metavar="TERMS",
-        help="columns of the results, 'vina_min, -strain_uff, qed:2': - for smaller is better, + for larger, :weight",
-    )
+    text = "columns of the results, 'vina_min, -strain_uff, qed:2': - for smaller is better, + for larger, :weight"
+    add("--by", required=True, metavar="TERMS", help=text)
     add("--filters", default="", help="posebusters, connected, no-alerts, no-clashes, 'qed>0.4'; comma-separated")
     count = parser.add_mutually_exclusive_group()
-    count.add_argument(
-        "--num", type=positive, default=100, metavar="N", help="number of molecules in top.sdf (default: %(default)s)"
-    )
+    add_number(count, "--num", positive, 100, "number of molecules in top.sdf")
     count.add_argument("--diverse", type=positive, default=0, metavar="N", help="N diverse molecules of the best 5 N")
 
 

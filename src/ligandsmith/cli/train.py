@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ligandsmith.cli.arguments import add_options, explicit, preset_name, say, whole, with_flags
+from ligandsmith.cli.arguments import add_number, add_options, explicit, non_negative, preset_name, say, with_flags
 from ligandsmith.config import Config, DiffusionConfig, SamplingConfig, load_config, override, preset
 from ligandsmith.options import DataOptions, Hardware, TrainOptions
 
@@ -106,8 +106,7 @@ def train_denoiser(args: argparse.Namespace) -> None:
 def train_all_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `train-all`."""
     add_options(parser, Hardware, ["num_gpus", "num_nodes"])
-    parser.add_argument("--num_samples", type=whole, default=4, metavar="N",
-                        help="ligands sampled at the end; 0: none (default: %(default)s)")  # fmt: skip
+    add_number(parser, "--num_samples", non_negative, 4, "ligands sampled at the end; 0: none")
     _common_flags(parser, batch_size=16)
     _diffusion_flags(parser)
 

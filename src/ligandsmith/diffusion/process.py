@@ -12,6 +12,7 @@ In both, |clean - z|² / out² is the squared error of F, and predicting F = 0 s
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -69,13 +70,12 @@ def polynomial_2(precision: float = 1e-4) -> Schedule:
 
 def make_schedule(name: str, precision: float = 1e-4) -> Schedule:
     """The schedule with the given name; `precision` is used by `polynomial_2`. Raises LigandsmithError."""
-    if name == "linear":
-        return linear()
-    if name == "cosine":
-        return cosine()
-    if name == "polynomial_2":
-        return polynomial_2(precision)
-    raise LigandsmithError(f"unknown noise schedule '{name}'; choose one of: linear, cosine, polynomial_2")
+    schedules: dict[str, Callable[[], Schedule]] = {
+        "linear": linear, "cosine": cosine, "polynomial_2": partial(polynomial_2, precision)
+    }  # fmt: skip
+    if name not in schedules:
+        raise LigandsmithError(f"unknown noise schedule '{name}'; choose one of: {', '.join(schedules)}")
+    return schedules[name]()
 
 
 class Layout(NamedTuple):

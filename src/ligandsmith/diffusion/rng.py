@@ -13,7 +13,6 @@ from torch import Tensor
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit number
 _MIX = (-4658895280553007687, -7723592293110705685)  # 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_WORD = 2**64
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
@@ -27,19 +26,10 @@ def _scramble(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
-def _scrambled_number(x: int) -> int:
-    """`_scramble` of one number, which then need not be on the device of a seed."""
-    x %= _WORD
-    x = (x ^ (x >> 30)) * _MIX[0] % _WORD
-    x = (x ^ (x >> 27)) * _MIX[1] % _WORD
-    x ^= x >> 31
-    return x - _WORD if x >= _WORD // 2 else x
-
-
 def fold_in(seeds: Tensor, value: int | Tensor) -> Tensor:
     """New seeds from seeds [...] and an integer, or a tensor of integers that broadcasts."""
-    other = _scramble(value.long() + _GOLDEN) if isinstance(value, Tensor) else _scrambled_number(value + _GOLDEN)
-    return _scramble(seeds * 3 + _GOLDEN + other)
+    value = torch.as_tensor(value, dtype=torch.int64)  # a number stays on the CPU: nothing is copied to a GPU
+    return _scramble(seeds * 3 + _GOLDEN + _scramble(value + _GOLDEN))
 
 
 def make_seeds(seed: int, *parts: int | Tensor, device: torch.device | str = "cpu") -> Tensor:

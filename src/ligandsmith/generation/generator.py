@@ -18,7 +18,13 @@ from torch import Tensor
 
 from ligandsmith.batches import collate_pockets
 from ligandsmith.checkpoints.export import TENSORS, load_exported
-from ligandsmith.checkpoints.files import averaged_vae_state, fingerprint, load_checkpoint, load_vae
+from ligandsmith.checkpoints.files import (
+    averaged_diffusion_state,
+    averaged_vae_state,
+    fingerprint,
+    load_checkpoint,
+    load_vae,
+)
 from ligandsmith.chem.fragment import Fragment, read_fragment
 from ligandsmith.chem.plausibility import PocketAtoms
 from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, Config, SamplingConfig, from_dict
@@ -110,12 +116,10 @@ class LigandGenerator:
         self.checkpoint_hash, self.device = checkpoint_hash, torch.device(device)
         if self.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32
-        average = content.get("ema_state", {}).get("values", {})
-        state = {k.removeprefix("model."): v for k, v in average.items() if k.startswith("model.")}
         self.model = DiffusionModel(self.config)
         self.vaes = build_vaes(self.config, self.vocabulary)
         try:
-            self.model.load_state_dict(state or content["diffusion_state"])
+            self.model.load_state_dict(averaged_diffusion_state(content))
             for name, vae in self.vaes.items():
                 vae.load_state_dict(averaged_vae_state(content, name))
         except RuntimeError as error:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ligandsmith.config import BlockConfig, DenoiserConfig
+from ligandsmith.config import DenoiserConfig
 from ligandsmith.diffusion.process import Conditioning, Layout, NoisyLigand
 from ligandsmith.models.backbones import BLOCKS
 from ligandsmith.models.layers import (
@@ -86,8 +86,9 @@ class Denoiser(nn.Module):
         triangles = [config.triangles] * config.self_layers
         if triangles and not config.bonds:
             triangles[-1] = 0  # nothing reads the last edge state
-        self.self_blocks = nn.ModuleList(map(self._block, triangles))
-        self.cross_blocks = nn.ModuleList(self._block() for _ in range(config.cross_layers))
+        block, shape = BLOCKS[config.backbone], {"condition_width": d, "max_move": config.max_move}
+        self.self_blocks = nn.ModuleList(block(config.block(triangles=n, **shape)) for n in triangles)
+        self.cross_blocks = nn.ModuleList(block(config.block(**shape)) for _ in range(config.cross_layers))
         self.head = nn.Sequential(nn.LayerNorm(d), last := nn.Linear(d, latent_width))
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -103,15 +104,6 @@ class Denoiser(nn.Module):
         if config.properties:
             self.property_embedding = nn.Linear(2 * len(PROPERTIES), d, bias=False)
             nn.init.zeros_(self.property_embedding.weight)
-
-    def _block(self, triangles: int = 0) -> nn.Module:
-        c = self.config
-        return BLOCKS[c.backbone](
-            BlockConfig(
-                c.width, c.edge_width, c.heads, c.channels, condition_width=c.width, max_move=c.max_move,
-                triangles=triangles,
-            )
-        )  # fmt: skip
 
     def _layers(self) -> list[tuple[nn.Module, int | None]]:
         """Each self block with the number of the cross block after it, or None. Cross blocks are spread evenly."""
@@ -169,8 +161,7 @@ class Denoiser(nn.Module):
 
     def _embedded_bonds(self, z: Tensor, previous: Tensor) -> Tensor:
         """Edge state [B, N, N, E] of the bonds in noisy latents and in an earlier estimate."""
-        embedded: Tensor = self.bond_embedding(torch.cat([self.layout.bonds(z), self.layout.bonds(previous)], -1))
-        return embedded
+        return self.bond_embedding(torch.cat([self.layout.bonds(z), self.layout.bonds(previous)], -1))
 
     def _bond_target(self, noisy: NoisyLigand, s: Tensor, pair: Tensor, edges: Edges) -> Tensor:
         """The target [B, N, ·] whose clean bond orders are the probabilities that the network predicts."""
@@ -206,16 +197,14 @@ class Denoiser(nn.Module):
         known = ~properties.isnan()
         scaled = [(p - mean) / sd for p, (mean, sd) in zip(properties.unbind(-1), SCALES, strict=True)]
         values = torch.stack(scaled, -1).where(known, 0.0)
-        embedded: Tensor = self.property_embedding(torch.cat([values, known.float()], -1))
-        return embedded
+        return self.property_embedding(torch.cat([values, known.float()], -1))
 
     def _embedded_fragment(self, conditioning: Conditioning) -> Tensor | float:
         """Which atoms are fixed, and their latents, [B, N, D]; 0 if there are none."""
         fixed, fragment = conditioning.fixed, conditioning.fragment
         if fixed is None or fragment is None:
             return 0.0
-        embedded: Tensor = self.fixed_embedding(torch.cat([fragment, fixed.unsqueeze(-1).float()], -1))
-        return embedded
+        return self.fixed_embedding(torch.cat([fragment, fixed.unsqueeze(-1).float()], -1))
 
     def _previous_radial(self, noisy: NoisyLigand) -> list[Radial]:
         """Radial basis of the distances in an earlier estimate, if there is one."""
@@ -224,13 +213,9 @@ class Denoiser(nn.Module):
         return [dense_edges(noisy.scale_x * noisy.previous[..., :3].float(), noisy.mask, self.basis).radial]
 
     def _cross(
-        self,
-        number: int,
-        s: Tensor,
-        x: Tensor,
-        rows: tuple[Tensor, Tensor, Tensor, PocketKV],
+        self, number: int, s: Tensor, x: Tensor, rows: tuple[Tensor, Tensor, Tensor, PocketKV],
         inputs: tuple[Tensor, Tensor],
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """One cross block at ligand coordinates x [B, N, 3] Å; `inputs` are the condition and the atom mask."""
         with_pocket, without, order, kv = rows
         condition, mask = inputs

@@ -53,16 +53,9 @@ class LatentStats(nn.Module):
         return z[..., :3] * self.scale_x, z[..., 3:width] * self.std_h + self.mean_h
 
     @torch.no_grad()
-    def update(self, sums: Tensor) -> None:
-        """Blend in the summed `moments` of a batch (joint training)."""
-        self._blend(sums, 1.0 if self.seen == 0 else MOMENTUM)
-
-    @torch.no_grad()
-    def fit(self, sums: Tensor) -> None:
-        """Set the statistics from summed `moments` of the training set."""
-        self._blend(sums, 1.0)
-
-    def _blend(self, sums: Tensor, momentum: float) -> None:
+    def update(self, sums: Tensor, momentum: float = MOMENTUM) -> None:
+        """Blend in summed `moments`, such as those of a batch in joint training. The first ones count in full."""
+        momentum = 1.0 if self.seen == 0 else momentum
         width = len(self.mean_h)
         count = sums[0].clamp(min=1)
         mean = sums[2 : 2 + width] / count

@@ -204,7 +204,7 @@ def nearest(x: Tensor, mask: Tensor, key_x: Tensor, key_mask: Tensor, k: int) ->
 class AdaptiveNorm(nn.Module):
     """LayerNorm with gain, shift and output gate from a condition (adaLN-Zero; Peebles and Xie 2023).
 
-    Without a condition it is a plain LayerNorm.
+    Without a condition it is an ordinary LayerNorm.
     """
 
     def __init__(self, width: int, condition_width: int) -> None:
@@ -238,13 +238,9 @@ class TriangleMultiplication(nn.Module):
         self.out = nn.Linear(channels, edge_width, bias=False)
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, edge: Tensor, mask: Tensor) -> Tensor:
-        """Edge states [B, N, N, E] and edge mask [B, N, N] -> update [B, N, N, E]."""
-        a, b = self.sides(edge).movedim(-1, 1).chunk(2, 1)
-        return self.from_sides(a, b, mask)
-
-    def from_sides(self, a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
-        """The update from channels a and b [B, C, N, N], which a block may compute with its other edge projections."""
+    def forward(self, a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+        """Update [B, N, N, E] from the edge mask [B, N, N] and the two sides [B, C, N, N], which a block computes with
+        its other edge projections."""
         batch, n = mask.shape[:2]
         product = ((a * mask.unsqueeze(1)) @ (b * mask.unsqueeze(1))).float()
         product = product * mask.sum(-1).clamp(min=1).to(product.dtype).rsqrt().view(batch, 1, n, 1)
@@ -316,7 +312,7 @@ class EqAttnBlock(nn.Module):
         if pair.ndim > 1:
             pair = pair + edge if edge.requires_grad else edge.add_(pair)
         if triangle is not None:
-            pair = pair + triangle.from_sides(sides[0], sides[1], edges.mask)
+            pair = pair + triangle(sides[0], sides[1], edges.mask)
         return s, self._move(u, vectors), pair
 
     def _edge_projections(self, edge: Tensor, triangle: TriangleMultiplication | None) -> tuple[Tensor, ...]:

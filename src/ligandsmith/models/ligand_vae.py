@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ligandsmith.batches import LigandBatch
-from ligandsmith.config import BlockConfig, LigandVAEConfig
+from ligandsmith.config import LigandVAEConfig
 from ligandsmith.models.backbones import BLOCKS
 from ligandsmith.models.layers import Edges, RadialBasis, RadialLinear, dense_edges
 from ligandsmith.predictions import LigandPrediction, Posterior
@@ -39,27 +39,24 @@ class LigandVAE(nn.Module):
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
         d, e, z = config.width, config.edge_width, config.latent_width
+        block = BLOCKS[config.backbone]
         self.sizes = (len(vocabulary.ligand_elements), len(vocabulary.charges), 2, vocabulary.max_hydrogens + 1)
         self.atom_embedding = nn.Linear(sum(self.sizes), d)
         self.bond_embedding = nn.Embedding(len(vocabulary.bonds), e)
-        self.encoder = nn.ModuleList(self._block(moves=False) for _ in range(config.encoder_layers))
+        self.encoder = nn.ModuleList(
+            block(config.block(moves=False, chiral=False)) for _ in range(config.encoder_layers)
+        )
         self.posterior = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 2 * z))
         self.latent_embedding = nn.Linear(z + 1, d)
         self.pair_embedding = RadialLinear(e)
-        self.decoder = nn.ModuleList(self._block(moves=True) for _ in range(config.decoder_layers))
+        self.decoder = nn.ModuleList(
+            block(config.block(max_move=DECODER_MAX_MOVE)) for _ in range(config.decoder_layers)
+        )
         self.atom_head = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d), nn.SiLU(), nn.Linear(d, sum(self.sizes) - 1))
         self.bond_atom = nn.Linear(d, e)
         self.bond_pair = RadialLinear(e, features=e)
         self.bond_head = nn.Sequential(nn.SiLU(), nn.Linear(e, e), nn.SiLU(), nn.Linear(e, len(vocabulary.bonds)))
         self.basis = RadialBasis()
-
-    def _block(self, moves: bool) -> nn.Module:
-        c = self.config
-        return BLOCKS[c.backbone](
-            BlockConfig(
-                c.width, c.edge_width, c.heads, c.channels, moves=moves, chiral=moves, max_move=DECODER_MAX_MOVE
-            )
-        )
 
     def encode(self, ligand: LigandBatch) -> Posterior:
         """Posterior of the latents; the mean of z_x is the coordinates themselves (Å)."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ligandsmith.batches import PocketBatch, TensorRecord
-from ligandsmith.config import BlockConfig, PocketVAEConfig
+from ligandsmith.config import PocketVAEConfig
 from ligandsmith.diffusion import rng
 from ligandsmith.models.backbones import BLOCKS
 from ligandsmith.models.layers import Edges, RadialBasis, RadialLinear, gathered_edges, nearest
@@ -19,6 +19,7 @@ from ligandsmith.predictions import PocketPrediction, Posterior
 from ligandsmith.structure.vocabulary import BACKBONE_NAMES, CALPHA, OTHER_RESIDUE, Vocabulary
 
 LOGVAR_RANGE = (-8.0, 2.0)
+DECODER_MAX_MOVE = 10.0  # Å, from a C-alpha to the centroid of its side chain
 GLYCINE = 7  # index in vocabulary.RESIDUES; it has no side chain to mask
 
 
@@ -96,25 +97,21 @@ class PocketVAE(nn.Module):
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
         d, e, z = config.width, config.edge_width, config.latent_width
+        block = BLOCKS[config.backbone]
         self.unknown = len(vocabulary.residues)  # residue class of a masked residue
         self.element = nn.Embedding(len(vocabulary.pocket_elements), d)
         self.residue = nn.Embedding(len(vocabulary.residues) + 1, d)
         self.atom_name = nn.Embedding(len(vocabulary.atom_names), d)
         self.pair_embedding = RadialLinear(e)
-        self.encoder = nn.ModuleList(self._block(moves=False) for _ in range(config.layers))
+        self.encoder = nn.ModuleList(block(config.block(moves=False)) for _ in range(config.layers))
         self.posterior = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 2 * z))
         self.latent_embedding = nn.Linear(z, d)
         self.decoder_pair = RadialLinear(e)
-        self.decoder = self._block(moves=True)
+        self.decoder = block(config.block(max_move=DECODER_MAX_MOVE))
         self.heads = nn.Linear(d, len(vocabulary.residues) + len(vocabulary.atom_names))
         self.basis = RadialBasis()
         backbone = torch.tensor([name in BACKBONE_NAMES for name in vocabulary.atom_names])
         self.register_buffer("backbone", backbone, persistent=False)
-
-    def _block(self, moves: bool) -> nn.Module:
-        c = self.config
-        shape = BlockConfig(c.width, c.edge_width, c.heads, c.channels, moves=moves, chiral=True, max_move=10.0)
-        return BLOCKS[c.backbone](shape)
 
     def edges(self, pocket: PocketBatch) -> Edges:
         """The nearest neighbours of every atom, itself left out."""
@@ -152,6 +149,6 @@ class PocketVAE(nn.Module):
         seen = replace(
             pocket,
             mask=pocket.mask & ~(lost & ~backbone),
-            residue=torch.where(lost, torch.full_like(pocket.residue, self.unknown), pocket.residue),
+            residue=pocket.residue.masked_fill(lost, self.unknown),
         )
         return seen, at, centroid - pocket.x

@@ -20,7 +20,7 @@ SOFTNESS = 0.5  # Å, of these limits
 
 class FittedSizeModel(nn.Module):
     """p(N | pocket) for pockets that were all cut in one way, so that the number of atoms left says how large the
-    ligand is. Reads how many atoms lie within each distance, the shape of the whole and the mean latent."""
+    ligand is. Reads how many atoms lie within each distance, the shape of the pocket and the mean latent."""
 
     mean: Tensor
     scale: Tensor
@@ -55,8 +55,7 @@ class FittedSizeModel(nn.Module):
 
     def logits(self, features: Tensor) -> Tensor:
         """[B, F] -> [B, CLASSES]."""
-        logits: Tensor = self.net((features - self.mean) / self.scale)
-        return logits
+        return self.net((features - self.mean) / self.scale)
 
     def forward(self, pocket: PocketLatents) -> Tensor:
         """Logits [B', CLASSES]."""

@@ -1,8 +1,8 @@
 """What a training run will need, from one small step of it: parameters, memory, complexes a second.
 
 Memory of a step = weights, gradients, optimizer state and average, plus what autograd keeps, which grows with the
-number of molecules in the batch. The second part is counted tensor by tensor in two small batches and extended along a
-line.
+number of molecules in the batch. The second part is counted tensor by tensor in two small batches and extrapolated
+linearly.
 """
 
 import time

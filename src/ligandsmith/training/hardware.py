@@ -16,7 +16,7 @@ log = logging.getLogger("ligandsmith")
 
 
 def process_counts(hardware: Hardware) -> tuple[int, int]:
-    """Processes per machine and machines: what torchrun started, where it did, else what was asked for."""
+    """Processes per machine and machines: what torchrun started, where it did, else as requested."""
     if not torch.distributed.is_torchelastic_launched():
         return hardware.num_gpus, hardware.num_nodes
     local = int(os.environ["LOCAL_WORLD_SIZE"])

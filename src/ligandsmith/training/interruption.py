@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop at the next place from which a run can continue exactly."""
+"""Ctrl-C and SIGTERM as a request to stop at the next place from which a run can continue exactly."""
 
 import signal
 import threading
@@ -6,10 +6,10 @@ import time
 from types import FrameType
 from typing import Any
 
-PATIENCE = 2.0  # s; launchers pass on a signal that the terminal has sent already, which is no second wish
+PATIENCE = 2.0  # s; launchers pass on a signal that the terminal has sent already, which is no second request
 
 
-class StopWish:
+class StopRequest:
     """Context that notes SIGINT and SIGTERM in `name`; a later second signal raises KeyboardInterrupt at once.
 
     Signals are received by the main thread alone; elsewhere this does nothing.
@@ -20,7 +20,7 @@ class StopWish:
         self._since = 0.0
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "StopWish":
+    def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
@@ -37,4 +37,4 @@ class StopWish:
 
 
 class Interrupted(Exception):
-    """The run was asked to stop, and stands where it can be saved."""
+    """A stop was requested, and the run is at a place where it can be saved."""

@@ -124,7 +124,7 @@ def make_loaders(
 def _loader(
     dataset: FramedDataset, sampler: BucketSampler, options: DataOptions, pad: Callable[[list[Complex]], ComplexBatch]
 ) -> "DataLoader[Complex]":
-    # A generator of its own: drawing the workers' seeds from the global one would tell a resumed run from a whole one.
+    # A generator of its own: drawing the workers' seeds from the global one would make a resumed run differ.
     return DataLoader(
         dataset, batch_sampler=sampler, collate_fn=pad, num_workers=options.num_workers,
         persistent_workers=options.num_workers > 0, pin_memory=torch.cuda.is_available(), generator=torch.Generator(),

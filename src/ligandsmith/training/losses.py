@@ -225,7 +225,7 @@ def weighted_report(terms: dict[str, Tensor], weights: dict[str, float], weight:
     per_molecule = torch.stack([weights[name] * value for name, value in terms.items()]).sum(0)
     means = {name: (value * weight).sum() for name, value in terms.items()}
     total = (per_molecule * weight).sum()
-    return LossReport(total, total, means, weights, per_molecule)
+    return LossReport(total, total, means, per_molecule)
 
 
 def _summed(parts: dict[str, LossReport]) -> LossReport:
@@ -235,7 +235,7 @@ def _summed(parts: dict[str, LossReport]) -> LossReport:
     objective = torch.stack([r.objective for r in parts.values()]).sum()
     per_molecule = torch.stack([r.per_molecule for r in parts.values() if r.per_molecule is not None]).sum(0)
     total = torch.stack([r.total for r in parts.values()]).sum()
-    return LossReport(total, objective, terms, {}, per_molecule)
+    return LossReport(total, objective, terms, per_molecule)
 
 
 def per_atom_mean(value: Tensor, mask: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def pairs_per_molecule(batch: ComplexBatch) -> int:
 
 
 def micro_batches(inputs: LossInputs, budget: int) -> list[LossInputs]:
-    """Equal parts of at most `budget` atom pairs each, or of one molecule; the whole batch without a budget (0)."""
+    """Equal parts of at most `budget` atom pairs each, or of one molecule; one part without a budget (0)."""
     count = len(inputs.batch.ids)
     largest = max(1, budget // pairs_per_molecule(inputs.batch)) if budget else count
     if largest >= count:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ligandsmith.config import OptimizerConfig
-from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.backbones import BLOCKS
 from ligandsmith.models.layers import AdaptiveNorm
 
@@ -26,8 +25,6 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig, learning_rate: fl
     """The optimizer `config.name` for the trainable parameters; weight decay on matrices only."""
     if config.name == "muon":
         return MuonAdamW(module, config, learning_rate)
-    if config.name != "adamw":
-        raise LigandsmithError(f"unknown optimizer '{config.name}'; choose muon or adamw")
     trainable = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -55,7 +52,7 @@ def moving_average(module: nn.Module, limit: float) -> AveragedModel:
     """Exponential moving average of the parameters, with copies of the buffers: `.module` has the averaged weights.
 
     The decay is min(limit, (1 + n) / (10 + n)) at update n, so that short runs average too. The average starts at the
-    present weights, so the first of torch's updates, which would only copy, counts as made.
+    present weights, so the first of torch's updates, which would only copy, counts as done.
     """
 
     @torch.no_grad()

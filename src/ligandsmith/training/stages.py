@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ligandsmith.checkpoints.files import VAE_KINDS, LoadedVAE, fingerprint, load_vae
+from ligandsmith.checkpoints.files import SECTIONS, VAE_KINDS, LoadedVAE, fingerprint, load_vae
 from ligandsmith.config import Config, differences
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json
@@ -34,7 +34,6 @@ from ligandsmith.training.vae_losses import VAE_LOSSES, VAETraining
 log = logging.getLogger("ligandsmith")
 REPORT_CARD_BATCHES = 16
 STATISTICS_RECORDS = 4096  # records from which the latent statistics and the size histogram are computed
-SECTIONS = {"ligand": "ligand_vae", "protein": "pocket_vae"}  # of the configuration
 
 
 class VAEStage:
@@ -108,7 +107,9 @@ def train_vae(model_type: str, request: Request) -> Progress:
     torch.manual_seed(request.train.seed)
     vocabulary = _vocabulary(request.config)
     stage = VAEStage(model_type, build_vaes(request.config, vocabulary)[model_type], request.config, vocabulary)
-    loaders = _loaders(request, "ligands" if model_type == "ligand" else "pockets", vocabulary, fabric)
+    population: Population = "ligands" if model_type == "ligand" else "pockets"
+    ranks = (fabric.global_rank, fabric.world_size)
+    loaders = make_loaders(request.data, population, request.config, vocabulary, ranks)
     progress = _train(stage, loaders, request, fabric)
     if model_type == "ligand" and fabric.is_global_zero:
         _write_report_card(request.train.run_dir, loaders)
@@ -156,7 +157,8 @@ def _train_diffusion(request: Request, vae_paths: dict[str, Path | None], kind: 
         if "protein" not in loaded:
             raise LigandsmithError("--cache_latents needs a frozen protein VAE: add --protein_vae_path")
         latents = cached_pocket_latents(vaes["protein"], request.data, vocabulary, request.train.run_dir, fabric)  # type: ignore[arg-type]
-    loaders = _loaders(request, "complexes", vocabulary, fabric, latents)
+    ranks = (fabric.global_rank, fabric.world_size)
+    loaders = make_loaders(request.data, "complexes", config, vocabulary, ranks, latents)
     _measure(stage.model, vaes, loaders, device=fabric.device)
     return _train(stage, loaders, request, fabric)
 
@@ -189,13 +191,6 @@ def _train(stage: Stage, loaders: Loaders, request: Request, fabric: Fabric) -> 
     return progress
 
 
-def _loaders(
-    request: Request, population: Population, vocabulary: Vocabulary, fabric: Fabric, latents: Any = None
-) -> Loaders:
-    ranks = (fabric.global_rank, fabric.world_size)
-    return make_loaders(request.data, population, request.config, vocabulary, ranks, latents)
-
-
 @torch.no_grad()
 def _measure(model: DiffusionModel, vaes: nn.ModuleDict, loaders: Loaders, device: torch.device) -> None:
     """Size histogram and latent statistics of training records (initial ones, if the ligand VAE is trained)."""
@@ -215,14 +210,9 @@ def _measure(model: DiffusionModel, vaes: nn.ModuleDict, loaders: Loaders, devic
         sums = sums + moments(batch.ligand.x, mean_h, batch.ligand.mask)
     model.size.fit_histogram(torch.tensor(pocket_atoms, dtype=torch.long), torch.tensor(ligand_atoms, dtype=torch.long))
     if isinstance(sums, Tensor):
-        model.stats.to(device).fit(sums)
-        log.info(
-            "Latent statistics: s.d. of z_x %.3f Å, of z_h %s", float(model.stats.scale_x), _rounded(model.stats.std_h)
-        )
-
-
-def _rounded(values: Tensor) -> list[float]:
-    return [round(float(v), 2) for v in values]
+        model.stats.to(device).update(sums, momentum=1.0)
+        spread = [round(sd, 2) for sd in model.stats.std_h.tolist()]
+        log.info("Latent statistics: s.d. of z_x %.3f Å, of z_h %s", float(model.stats.scale_x), spread)
 
 
 def _vocabulary(config: Config) -> Vocabulary:

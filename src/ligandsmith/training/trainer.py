@@ -24,7 +24,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json
 from ligandsmith.options import TrainOptions
 from ligandsmith.predictions import LossReport
-from ligandsmith.training.interruption import Interrupted, StopWish
+from ligandsmith.training.interruption import Interrupted, StopRequest
 from ligandsmith.training.loaders import Loaders
 from ligandsmith.training.losses import LEVEL, noise_level_means
 from ligandsmith.training.microbatch import LossInputs, MicroBatches
@@ -51,6 +51,8 @@ class Trainer:
         self.progress = Progress(is_main=fabric.is_global_zero)
         self.optimizer_config: OptimizerConfig = stage.config.optimizer
         self.module = stage.module.to(fabric.device)
+        if options.init_from is not None:
+            stage.load_state_dict(load_checkpoint(options.init_from, (stage.kind,)))
         optimizer = make_optimizer(self.module, self.optimizer_config, options.learning_rate)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.average = moving_average(self.module, self.optimizer_config.ema_decay)
@@ -61,11 +63,8 @@ class Trainer:
         per_epoch = math.ceil(len(loaders.train_sampler) / options.accumulate)
         self.total_steps = options.max_steps or per_epoch * options.num_epochs
         self.started = self.saved = time.monotonic()
-        self.stop = StopWish()
+        self.stop = StopRequest()
         self.writer: SummaryWriter | None = None
-        if options.init_from is not None:
-            stage.load_state_dict(load_checkpoint(options.init_from, (stage.kind,)))
-            self.average = moving_average(self.module, self.optimizer_config.ema_decay)
         if options.resume:
             self._resume()
 
@@ -84,7 +83,7 @@ class Trainer:
             with self.stop:
                 ended = p.epoch > self.options.num_epochs or self._decisions()[1]
                 while not ended:
-                    ended = self._finish_epoch(whole=self._train_epoch())
+                    ended = self._finish_epoch(completed=self._train_epoch())
         except Interrupted:
             self._save_last()
             raise KeyboardInterrupt(
@@ -129,9 +128,7 @@ class Trainer:
     def _batch(self, batch: Any, weight: Tensor, size: int, step_now: bool) -> None:
         """Gradients of one batch, and with `step_now` an optimizer step. `size` is that of the global batch."""
         p = self.progress
-        batch = batch.to(self.fabric.device, non_blocking=True)
-        seeds = rng.step_seeds(self.options.seed, self._draw_number(), len(batch.ids), self.ranks, self.fabric.device)
-        inputs = LossInputs(batch, *seeds, weight.to(self.fabric.device))
+        inputs = self._inputs(batch, weight, self.options.seed, self._draw_number())
         place = f"epoch {p.epoch}, batch {p.batch}"
         report = self.micro_batches.backward(inputs, step_now, self.options.accumulate, place)
         total = float(self._mean(report.total))
@@ -141,14 +138,20 @@ class Trainer:
         if step_now:
             self._step(report)
 
-    def _mean(self, value: torch.Tensor) -> torch.Tensor:
+    def _inputs(self, batch: Any, weight: Tensor, seed: int, number: int) -> LossInputs:
+        """A batch on the device, with the seeds of its molecules."""
+        device = self.fabric.device
+        batch = batch.to(device, non_blocking=True)
+        return LossInputs(batch, *rng.step_seeds(seed, number, len(batch.ids), self.ranks, device), weight.to(device))
+
+    def _mean(self, value: Tensor) -> Tensor:
         """Mean of a tensor over the processes."""
         reduced = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
-        assert isinstance(reduced, torch.Tensor)
+        assert isinstance(reduced, Tensor)
         return reduced
 
     def _draw_number(self) -> int:
-        """Number of the batch in the whole run: the source of its noise."""
+        """Number of the batch in the run: the source of its noise."""
         return self.progress.epoch * 1_000_000 + self.progress.batch
 
     def _rate(self) -> float:
@@ -213,17 +216,15 @@ class Trainer:
         for number, (batch, (weight, size)) in enumerate(zip(self.loaders.validation, sampler.weights(), strict=True)):
             if self._decisions()[0]:
                 raise Interrupted
-            batch = batch.to(self.fabric.device, non_blocking=True)  # noqa: PLW2901
-            seeds = rng.step_seeds(VALIDATION_SEED, number, len(batch.ids), self.ranks, self.fabric.device)
-            report = self.micro_batches.report(averaged, LossInputs(batch, *seeds, weight.to(self.fabric.device)))
+            report = self.micro_batches.report(averaged, self._inputs(batch, weight, VALIDATION_SEED, number))
             for name, value in {**report.terms, "total": report.total}.items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + size / records * self._mean(value)
         return noise_level_means({name: float(value) for name, value in sums.items()})
 
-    def _finish_epoch(self, whole: bool) -> bool:
-        """Validate, log, save; True if the run ends here. With `whole=False` the position has been saved already."""
+    def _finish_epoch(self, completed: bool) -> bool:
+        """Validate, log, save; True if the run ends here. Unless `completed`, the position has been saved already."""
         p, o = self.progress, self.options
-        if whole and p.epoch % o.validation_interval and p.epoch < o.num_epochs and not self._decisions()[1]:
+        if completed and p.epoch % o.validation_interval and p.epoch < o.num_epochs and not self._decisions()[1]:
             self._next_epoch()
             return False
         terms = self.validate()
@@ -237,10 +238,10 @@ class Trainer:
         if better:
             p.best, p.best_epoch = val_loss, p.epoch
         number = p.epoch
-        if whole:
+        if completed:
             self._next_epoch()
-        ended = not whole or p.epoch > self.options.num_epochs or self._decisions()[1] or self._out_of_patience()
-        if whole:
+        ended = not completed or p.epoch > self.options.num_epochs or self._decisions()[1] or self._out_of_patience()
+        if completed:
             self._save_last()
         if better:
             self._save(self.options.run_dir / f"best_{self.stage.best_name}.pt", number)
@@ -277,7 +278,7 @@ class Trainer:
         if self.writer is not None:
             for name, value in values.items():
                 if value is not None:
-                    number = float(value.detach() if isinstance(value, torch.Tensor) else value)
+                    number = float(value.detach() if isinstance(value, Tensor) else value)
                     self.writer.add_scalar(f"{part}/{name}", number, self.progress.step)
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
@@ -330,7 +331,7 @@ class Trainer:
         """Continue from a checkpoint of this stage; `auto` is the last one of the run, or a fresh start."""
         path = self.last_path() if self.options.resume == "auto" else Path(self.options.resume)
         if self.options.resume == "auto" and not path.exists():
-            log.info("--resume auto: no %s; starting afresh", path)
+            log.info("--resume auto: no %s; starting from the beginning", path)
             return
         content = load_checkpoint(path, (self.stage.kind,))
         saved = from_dict(Config, content["config"], str(path))  # fields that came later have their defaults

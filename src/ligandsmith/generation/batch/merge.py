@@ -76,7 +76,7 @@ def merged_tasks(tasks: Iterable[Task], failed: Mapping[int, str], options: Merg
 
 @dataclass
 class Counts:
-    """What came of a pocket. `requested` is smaller than the number asked for where the pocket stopped."""
+    """What came of a pocket. `requested` is smaller than the request where the pocket stopped early."""
 
     requested: int = 0
     molecules: int = 0

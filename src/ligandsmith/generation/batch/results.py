@@ -40,7 +40,7 @@ def write_results(
     """Write the files of a run that came to its end; returns the summary. Every row of the manifest is in each.
 
     `bad`: pockets that could not be used, and why; all their molecules are failures in their `samples.json`. `about`
-    has `identity`, `command`, and `num`, the molecules asked for of each pocket. Raises LigandsmithError, OSError.
+    has `identity`, `command`, and `num`, the molecules requested for each pocket. Raises LigandsmithError, OSError.
     """
     for row in rows:
         if row.pocket in bad:
