@@ -1,7 +1,10 @@
 """Answers of slow tools: kept on disk, in order, and a molecule that hangs or kills its process is a failure alone."""
 
 import json
+import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -174,6 +177,22 @@ def test_what_hangs_or_dies_is_a_failure_and_the_others_survive(workers: int, tm
     began = time.perf_counter()
     assert run_tool(tool, Site(), mols, tmp_path, workers) == answers
     assert time.perf_counter() - began < 0.9  # the one that hangs is not tried again
+
+
+def test_a_worker_killed_from_outside_is_a_failure_that_is_tried_again(tmp_path: Path) -> None:
+    mols = [molecule("S" + "C" * n) for n in range(6)]  # 0.3 s each
+
+    def kill_a_worker() -> None:
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.01)
+        os.kill(children[0].pid or 0, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill_a_worker)
+    thread.start()
+    answers = atoms(run_tool(Fragile(), Site(), mols, tmp_path, workers=2))
+    thread.join()
+    assert answers.count("counter: its process ended (-9)") == 1
+    assert atoms(run_tool(Fragile(), Site(), mols, tmp_path, workers=2)) == [1, 2, 3, 4, 5, 6]
 
 
 def test_waiting_for_a_turn_is_not_part_of_a_molecules_time() -> None:

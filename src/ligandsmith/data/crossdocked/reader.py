@@ -12,11 +12,9 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
@@ -33,6 +31,7 @@ from ligandsmith.data.dataset import Split
 from ligandsmith.data.splitting import hold_out_groups
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
+from ligandsmith.parallel.processes import map_in_processes
 from ligandsmith.records import Complex, Rejection
 
 log = logging.getLogger(__name__)
@@ -169,7 +168,8 @@ def build_index(path: Path, workers: int = 1) -> RecordIndex:
     log.info("checking the %d records of %s, once", len(keys), path)
     chunks = [keys[i : i + CHUNK] for i in range(0, len(keys), CHUNK)]
     rows: list[_Row] = []
-    for part in _map(partial(_check, path), chunks, workers):
+    names = partial("{0}, a record after {1[0]}".format, path)
+    for part in map_in_processes(partial(_check, path), chunks, min(workers, len(chunks)), names):
         rows += part
         if len(rows) % (40 * CHUNK) == 0:
             log.info("%d of %d records checked", len(rows), len(keys))
@@ -177,15 +177,6 @@ def build_index(path: Path, workers: int = 1) -> RecordIndex:
     times = Counter(identifiers)
     unique = [f"{name}#{key}" if times[name] > 1 else name for name, key in zip(identifiers, keys, strict=True)]
     return RecordIndex(keys, unique, *columns)
-
-
-def _map(function: Callable[[list[str]], list[_Row]], chunks: list[list[str]], workers: int) -> Iterator[list[_Row]]:
-    """The results in the order of the chunks."""
-    if workers <= 1 or len(chunks) == 1:
-        yield from map(function, chunks)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(function, chunks)
 
 
 def _check(path: Path, keys: Sequence[str]) -> list[_Row]:
