@@ -16,8 +16,7 @@ import pytest
 from rdkit import Chem
 
 from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.failure import ToolFailure
-from ligandsmith.evaluation.tools.runner import Answer, AnswerStore, Site, molecule_key, run_tool
+from ligandsmith.evaluation.tools.runner import Answer, AnswerStore, Site, ToolFailure, molecule_key, run_tool
 
 
 @dataclass(frozen=True)

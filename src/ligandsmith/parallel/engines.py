@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-from ligandsmith.errors import LigandsmithError
+from ligandsmith.errors import LigandsmithError, one_line
 from ligandsmith.parallel.processes import WorkerFailure, results_from_processes
 
 TRIES = 3
@@ -27,7 +27,7 @@ def attempt(work: Work[U], unit: U) -> str:
     except LigandsmithError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 (one odd unit must not end a run of thousands)
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return f"{type(error).__name__}: {one_line(error)}"
     return ""
 
 

@@ -5,10 +5,12 @@ failure as its answer. Answers are appended to a file as they come, so an interr
 """
 
 import hashlib
+import importlib
 import json
 import multiprocessing
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -19,11 +21,16 @@ from typing import Any, Protocol
 from rdkit import Chem
 from tqdm import tqdm
 
+from ligandsmith.errors import one_line
 from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.failure import ToolFailure
 from ligandsmith.parallel.processes import WorkerFailure, results_from_processes
 
+INSTALL = "pip install 'ligandsmith[evaluate]'"
 Answer = dict[str, Any] | str  # named plain values (JSON), or why this molecule has none
+
+
+class ToolFailure(Exception):
+    """A tool cannot answer for one molecule. The text is the reason, one line."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,25 @@ class Site:
         if self.protein is not None:
             digest.update(self.protein.element.tobytes() + self.protein.x.tobytes())
         if self.reference is not None:
-            digest.update(Chem.MolToSmiles(self.reference).encode() + _coordinates(self.reference))
+            x = self.reference.GetConformer().GetPositions().round(3)
+            digest.update(Chem.MolToSmiles(self.reference).encode() + x.tobytes())
         return digest.hexdigest()
+
+
+def import_optional(package: str) -> Any:
+    """A package of the extra `evaluate`, imported without its warnings; raises ImportError."""
+    with warnings.catch_warnings(record=True):
+        return importlib.import_module(package)
+
+
+def not_installed(*packages: str) -> str:
+    """Which package is missing and how to get it; empty if none. Imports them, so that forks need not."""
+    for package in packages:
+        try:
+            import_optional(package)
+        except ImportError:
+            return f"{package} is not installed: {INSTALL}"
+    return ""
 
 
 class Tool(Protocol):
@@ -98,10 +122,6 @@ def molecule_key(mol: Chem.Mol, context: str = "") -> str:
     return hashlib.sha256((context + Chem.MolToSmiles(mol) + block).encode()).hexdigest()[:24]
 
 
-def _coordinates(mol: Chem.Mol) -> bytes:
-    return bytes(mol.GetConformer().GetPositions().round(3).tobytes())
-
-
 class AnswerStore:
     """Answers by key, in a file of JSON lines that only grows."""
 
@@ -149,7 +169,7 @@ class _WorkAtSite:
         except ToolFailure as error:
             return str(error), is_open
         except Exception as error:  # noqa: BLE001 (one odd molecule must not end the evaluation of thousands)
-            return f"{self.tool.name}: {type(error).__name__}: {' '.join(str(error).split())}", is_open
+            return f"{self.tool.name}: {type(error).__name__}: {one_line(error)}", is_open
 
 
 def _compute(tool: Tool, site: Site, todo: Mapping[str, Chem.Mol], workers: int) -> Iterator[tuple[str, Answer, bool]]:
