@@ -12,7 +12,7 @@ from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation import relaxation
 from ligandsmith.evaluation.protein import load_protein
-from ligandsmith.evaluation.relaxation import ProteinSurroundings, RelaxTool, relax_sdf, summary_lines
+from ligandsmith.evaluation.relaxation import ProteinSurroundings, RelaxTool, relax_sdf, relaxation_lines
 from ligandsmith.evaluation.sources import load_reference, load_samples
 from ligandsmith.evaluation.tools.clashes import count_posecheck_clashes
 from ligandsmith.evaluation.tools.runner import Site, run_tool
@@ -56,7 +56,7 @@ def test_the_file_of_relaxed_poses(ligands: Path, tmp_path: Path) -> None:
     assert summary["failures"] == {"no protein atom within 6 Å": 1, "not a molfile record": 1}
     assert summary["median_moved_rmsd"] < 0.4
     assert summary["clashes_after"]["mean"] <= summary["clashes_before"]["mean"]
-    assert summary_lines(summary)[0] == "2 of 4 molecules relaxed"
+    assert relaxation_lines(summary)[0] == "2 of 4 molecules relaxed"
 
 
 def test_the_hydrogens_of_the_protein_are_cleared_too() -> None:

@@ -16,7 +16,7 @@ import pytest
 from rdkit import Chem
 
 from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.runner import Answer, AnswerStore, Site, ToolFailure, molecule_key, run_tool
+from ligandsmith.evaluation.tools.runner import Answer, AnswerStore, Site, ToolFailure, pose_key, run_tool
 
 
 @dataclass(frozen=True)
@@ -240,6 +240,6 @@ def test_a_key_changes_with_graph_and_coordinates_and_not_with_properties() -> N
     named = molecule("CO")
     named.SetProp("_Name", "x")
     named.SetProp("score", "1")
-    keys = [molecule_key(m) for m in (molecule("CO"), molecule("CN"), molecule("CO", 0.25), named)]
+    keys = [pose_key(m) for m in (molecule("CO"), molecule("CN"), molecule("CO", 0.25), named)]
     assert len(set(keys[:3])) == 3
     assert keys[3] == keys[0]

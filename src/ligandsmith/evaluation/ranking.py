@@ -18,15 +18,7 @@ from scipy.stats import rankdata
 from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.columns import FINGERPRINT_BITS, FINGERPRINT_RADIUS
-from ligandsmith.evaluation.criteria import (
-    Condition,
-    MoleculeRow,
-    MoleculeTable,
-    Term,
-    parse_filters,
-    parse_terms,
-    value_of,
-)
+from ligandsmith.evaluation.criteria import MoleculeRow, MoleculeTable, Term, parse_filters, parse_terms, value_of
 from ligandsmith.evaluation.metrics import METRICS
 
 TABLE_FILE, POSES_FILE = "per_molecule.csv", "molecules.sdf"
@@ -75,7 +67,13 @@ def rank(
     table = load_table(Path(folder))
     terms = parse_terms(by, table)
     conditions = parse_filters(filters, table)
-    molecules = [Ranked(row, _refusal(row, conditions)) for row in table.rows]
+
+    def refusal(row: MoleculeRow) -> str:
+        if row.get("reason"):
+            return f"no molecule: {row['reason']}"
+        return next((reason for condition in conditions if (reason := condition.refuses(row))), "")
+
+    molecules = [Ranked(row, refusal(row)) for row in table.rows]
     pockets: dict[str, list[Ranked]] = {}
     for molecule in molecules:
         pockets.setdefault(molecule.key[0], []).append(molecule)
@@ -116,13 +114,6 @@ def load_table(folder: Path) -> MoleculeTable:
             f"cannot use {folder / 'summary.json'}: {error!r}; remove it or evaluate anew"
         ) from error
     return MoleculeTable(str(path), rows, better, ligands)
-
-
-def _refusal(row: MoleculeRow, conditions: Sequence[Condition]) -> str:
-    """Why a molecule is filtered out; empty if it stays."""
-    if row.get("reason"):
-        return f"no molecule: {row['reason']}"
-    return next((reason for condition in conditions if (reason := condition.refuses(row))), "")
 
 
 def _load_poses(folder: Path, table: MoleculeTable) -> dict[Key, Chem.Mol]:

@@ -184,7 +184,7 @@ def _clashes(mols: Sequence[Chem.Mol | None], protein: ProteinView) -> dict[str,
     return {"mean": statistics.fmean(counts), "share_with_none": sum(c == 0 for c in counts) / len(counts)}
 
 
-def summary_lines(summary: Mapping[str, Any]) -> list[str]:
+def relaxation_lines(summary: Mapping[str, Any]) -> list[str]:
     """The summary for a reader."""
     lines = [f"{summary['relaxed']} of {summary['n']} molecules relaxed"]
     lines += [f"  {count} kept as they were: {reason}" for reason, count in summary["failures"].items()]

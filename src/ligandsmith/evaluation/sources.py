@@ -29,7 +29,7 @@ GENERATED = ("ligands", "relaxed")  # names of SDF files that it is about
 NOT_GENERATED = "not generated"
 PathLike = str | os.PathLike[str]
 SDF_ENDINGS = (".sdf", ".sdf.gz")
-PROTEIN_ENDINGS = (".pdb", ".cif", ".mmcif", ".ent", ".pdb.gz", ".cif.gz")
+PROTEIN_FILE_ENDINGS = (".pdb", ".cif", ".mmcif", ".ent", ".pdb.gz", ".cif.gz")
 MANIFEST_COLUMNS = ("pocket", "ligands", "protein", "reference", "requested")
 
 
@@ -90,7 +90,7 @@ def find_sources(
         return [
             replace(
                 source,
-                protein=_of_pocket(source.pocket, protein, PROTEIN_ENDINGS, "--protein"),
+                protein=_of_pocket(source.pocket, protein, PROTEIN_FILE_ENDINGS, "--protein"),
                 reference=_of_pocket(source.pocket, reference, SDF_ENDINGS, "--ligand"),
                 requested=requested,
             )

@@ -10,7 +10,7 @@ from rdkit import Chem
 from ligandsmith.evaluation.protein import ProteinView
 
 CHARGES = {("ASP", "OD2"): -1, ("GLU", "OE2"): -1, ("LYS", "NZ"): 1, ("ARG", "NH2"): 1}
-AMINO_ACIDS = frozenset(
+TYPED_RESIDUES = frozenset(
     gemmi.expand_one_letter_sequence("ACDEFGHIKLMNPQRSTVWY", gemmi.ResidueKind.AA)
 )  # of which RDKit knows the bond orders
 RESIDUES_KEPT = 4096  # in memory
@@ -35,7 +35,7 @@ def residue_molecule(protein: ProteinView, index: int) -> tuple[Chem.Mol | None,
     """
     name = protein.residues[index][1]
     own: list[int] = np.flatnonzero(protein.residue_index == index).tolist()
-    if name not in AMINO_ACIDS and len(own) > 1:
+    if name not in TYPED_RESIDUES and len(own) > 1:
         return None, 0
     atoms = own if len(own) == 1 else own + _bonded(protein, own)
     lines = [_pdb_line(protein, atom) for atom in atoms]
@@ -59,7 +59,7 @@ def _bonded(protein: ProteinView, own: list[int]) -> list[int]:
     found: set[int] = set()
     for _ in range(2):
         for near in protein.tree.query_ball_point(protein.x[[*own, *found]], BOND):
-            found |= {a for a in near if protein.residues[protein.residue_index[a]][1] in AMINO_ACIDS} - set(own)
+            found |= {a for a in near if protein.residues[protein.residue_index[a]][1] in TYPED_RESIDUES} - set(own)
     return sorted(found)
 
 

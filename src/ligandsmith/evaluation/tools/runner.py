@@ -106,7 +106,7 @@ def run_tool(
         return cause
     store = AnswerStore(None if folder is None else folder / f"{tool.name}.jsonl")
     context = json.dumps([tool.name, dict(tool.settings()), site.key()], sort_keys=True)
-    keys = [None if mol is None else molecule_key(mol, context) for mol in mols]
+    keys = [None if mol is None else pose_key(mol, context) for mol in mols]
     asked = {key: mol for key, mol in zip(keys, mols, strict=True) if key is not None and mol is not None}
     todo = {key: mol for key, mol in asked.items() if key not in store.answers}
     with tqdm(total=len(todo), desc=tool.name, unit="mol", disable=None if todo else True) as bar:
@@ -116,7 +116,7 @@ def run_tool(
     return [None if key is None else store.answers[key] for key in keys]
 
 
-def molecule_key(mol: Chem.Mol, context: str = "") -> str:
+def pose_key(mol: Chem.Mol, context: str = "") -> str:
     """Hash of a molecule's graph and coordinates, and of what else decides its answer."""
     block = Chem.MolToMolBlock(mol, kekulize=False).partition("\n")[2]  # without the title
     return hashlib.sha256((context + Chem.MolToSmiles(mol) + block).encode()).hexdigest()[:24]
