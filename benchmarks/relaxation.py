@@ -16,7 +16,7 @@ from ligandsmith.chem.relax import RelaxFailure, relax
 from ligandsmith.evaluation.evaluate import load_reference
 from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.evaluation.relaxation import ProteinSurroundings
-from ligandsmith.evaluation.tools.clashes import ClashCounter
+from ligandsmith.evaluation.tools.clashes import count_posecheck_clashes
 
 NOISE = 0.1  # Å, of each coordinate
 
@@ -31,7 +31,7 @@ def noisy(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
 def measured(poses: list[tuple[Chem.Mol, ProteinView]], in_pocket: bool) -> dict[str, float]:
     rows, failures, seconds = [], 0, []
     for mol, protein in poses:
-        counter, around = ClashCounter(protein), ProteinSurroundings(protein)
+        around = ProteinSurroundings(protein)
         began = time.process_time()
         try:
             result = relax(mol, around.of(mol) if in_pocket else None)
@@ -40,8 +40,8 @@ def measured(poses: list[tuple[Chem.Mol, ProteinView]], in_pocket: bool) -> dict
             continue
         seconds.append(time.process_time() - began)
         after = Chem.RemoveHs(result.mol)
-        rows.append((count_clashes(mol, protein), count_clashes(after, protein), counter.count(mol),
-                     counter.count(after), result.moved_rmsd, result.energy_before, result.energy_after))  # fmt: skip
+        clashes = [count(pose, protein) for count in (count_clashes, count_posecheck_clashes) for pose in (mol, after)]
+        rows.append((*clashes, result.moved_rmsd, result.energy_before, result.energy_after))
     table = np.array(rows)
     names = ("clashes_before", "clashes_after", "contacts_before", "contacts_after")
     return {

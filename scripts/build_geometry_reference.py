@@ -9,7 +9,7 @@ from typing import Any
 from rdkit import Chem, rdBase
 
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.evaluation.geometry import KINDS, REFERENCE_FILE, REFERENCE_LEAST, edges, histogram, measure
+from ligandsmith.evaluation.geometry import GEOMETRY_KINDS, REFERENCE_FILE, REFERENCE_LEAST, bin_counts, edges, measure
 from ligandsmith.structure.ligands import mol_from_ligand
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src/ligandsmith"
@@ -33,11 +33,11 @@ def main() -> None:
         "licence": ", ".join(sorted(licences)),
         "molecules": len(mols),
     }
-    for kind in KINDS:
+    for kind in GEOMETRY_KINDS:
         content[kind] = {
             "edges": [float(edges(kind)[0]), float(edges(kind)[-1]), len(edges(kind)) - 1],
             "counts": {
-                name: _sparse(histogram(kind, values).astype(int).tolist())
+                name: _sparse(bin_counts(kind, values).astype(int).tolist())
                 for name, values in sorted(found[kind].items())
                 if len(values) >= REFERENCE_LEAST
             },

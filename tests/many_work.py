@@ -40,3 +40,9 @@ class SlowToLoad:
 
     def __call__(self, unit: int) -> None:
         del unit
+
+
+def square_slowly(number: int) -> int:
+    """The later, the quicker; fails on -1."""
+    time.sleep(0.1 / (1 + number))
+    return number**2

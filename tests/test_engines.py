@@ -1,6 +1,7 @@
 """Whoever does the work, it is done once, also if workers die. No torch here: the processes start quickly."""
 
 import json
+import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
 from ligandsmith.evaluation.protocols import adapted
 from ligandsmith.parallel.engines import ENGINES, TRIES
-from many_work import KilledAtFirst, SlowToLoad
+from ligandsmith.parallel.processes import map_in_processes
+from many_work import KilledAtFirst, SlowToLoad, square_slowly
 from tiny_runs import ROOT
 
 COMPLEXES = ROOT / "examples/complexes"
@@ -34,6 +36,20 @@ def test_processes_that_start_slowly() -> None:
     assert len(found) == 100
     assert not any(found.values())
     assert time.monotonic() - began < 100 * 1.0
+
+
+def test_results_in_order_come_as_the_items_do() -> None:
+    assert list(map_in_processes(square_slowly, iter(range(8)), 2)) == [n * n for n in range(8)]
+    with pytest.raises(ZeroDivisionError):
+        list(map_in_processes(square_slowly, iter([1, -1, 2]), 2))
+    assert not multiprocessing.active_children()
+
+
+def test_an_interrupted_run_leaves_no_process() -> None:
+    for _ in map_in_processes(square_slowly, iter(range(8)), 2):
+        assert multiprocessing.active_children()
+        break
+    assert not multiprocessing.active_children()
 
 
 def test_tasks_of_a_ray_cluster_that_die(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,11 @@
 """`prepare` turns files into a data set: every complex is a record or a row with a reason, nothing is half-written."""
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -93,6 +97,25 @@ def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> 
         prepare(EXAMPLES, tmp_path / str(workers), PrepareOptions(workers=workers))
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / w).iterdir()} for w in ("1", "2"))
     assert one == two
+
+
+def test_a_worker_that_is_killed_ends_the_run_with_one_line(tmp_path: Path) -> None:
+    for number in range(200):
+        shutil.copytree(EXAMPLES / "7sza", tmp_path / "in" / f"copy-{number:03d}")
+    killed: list[int] = []
+
+    def kill_a_worker(done: int, total: int) -> None:
+        del done, total
+        if not killed:
+            killed.append(multiprocessing.active_children()[0].pid or 0)
+            os.kill(killed[0], signal.SIGKILL)
+
+    began = time.monotonic()
+    with pytest.raises(LigandsmithError, match=r"^copy-\d+: its worker process ended \(-9\); .*fewer workers$"):
+        prepare(tmp_path / "in", tmp_path / "data", PrepareOptions(workers=2), kill_a_worker)
+    assert time.monotonic() - began < 60
+    assert not multiprocessing.active_children()
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_split_file_assigns_the_records(tmp_path: Path) -> None:

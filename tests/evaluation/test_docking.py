@@ -2,6 +2,7 @@
 
 import gzip
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -171,10 +172,11 @@ def test_what_is_missing_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) ->
         assert VinaTool().missing(Site()) == "no protein given"
         assert VinaTool(modes=("scor",)).missing(site) == "vina: no mode 'scor'; choose from: score, minimise, dock"
     for absent in ("vina", "meeko"):
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name, absent=absent: None if name == absent else name)
         cause = f"{absent} is not installed: pip install 'ligandsmith[evaluate]'"
-        assert VinaTool().missing(site) == cause
-        assert run_tool(VinaTool(), site, [ligand_of(site)]) == cause
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, absent, None)
+            assert VinaTool().missing(site) == cause
+            assert run_tool(VinaTool(), site, [ligand_of(site)]) == cause
 
 
 @needs_vina

@@ -8,7 +8,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.evaluation.geometry import KINDS, LEAST, divergences, edges, histogram, measure, reference
+from ligandsmith.evaluation.geometry import GEOMETRY_KINDS, LEAST, bin_counts, divergences, edges, measure, reference
 from ligandsmith.structure.ligands import mol_from_ligand
 
 HELD_OUT = 150  # ligands of the validation split
@@ -44,7 +44,7 @@ def test_values_are_those_drawn(turn: float, expected: float) -> None:
 def test_each_is_counted_once() -> None:
     benzene = placed("c1ccccc1", [[np.cos(a), np.sin(a), 0] for a in np.arange(6) * np.pi / 3])
     found = measure([benzene])
-    assert {kind: {name: len(v) for name, v in found[kind].items()} for kind in KINDS} == {
+    assert {kind: {name: len(v) for name, v in found[kind].items()} for kind in GEOMETRY_KINDS} == {
         "bond_length": {"C:C": 6},
         "angle": {"C:C:C": 6},
         "torsion": {"C:C:C:C": 6},
@@ -53,9 +53,9 @@ def test_each_is_counted_once() -> None:
     assert found["torsion"]["C:C:C:C"] == pytest.approx([0] * 6, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", GEOMETRY_KINDS)
 def test_a_histogram_keeps_what_is_out_of_range(kind: str) -> None:
-    counts = histogram(kind, [-1.0, 1000.0, 1000.0])
+    counts = bin_counts(kind, [-1.0, 1000.0, 1000.0])
     assert (counts[0], counts[-1], counts.sum()) == (1, 2, 3)
     assert len(counts) == len(edges(kind)) + 1
 
@@ -75,7 +75,7 @@ def test_few_values_are_not_compared() -> None:
     assert divergences([])["torsion"]["mean"] is None
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", GEOMETRY_KINDS)
 def test_crystal_ligands_are_nearer_than_conformers_and_those_than_noise(kind: str, crystal: list[Chem.Mol]) -> None:
     pairs = [(mol, embedded) for mol in crystal if (embedded := conformer(mol)) is not None]
     own, embedded = [mol for mol, _ in pairs], [mol for _, mol in pairs]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ligandsmith.evaluation.protein import ProteinView, load_protein
-from ligandsmith.evaluation.tools.hydrogens import BONDS, ProteinHydrogens
+from ligandsmith.evaluation.tools.residues import HYDROGEN_BONDS, residue_hydrogens
 
 SITE = Path(__file__).parents[2] / "examples/complexes/7sza"
 
@@ -18,13 +18,12 @@ def protein() -> ProteinView:
 
 
 def test_every_hydrogen_is_bonded_to_its_own_residue(protein: ProteinView) -> None:
-    hydrogens = ProteinHydrogens(protein)
     counts = {}
     for residue, (_, name, _, _) in enumerate(protein.residues[:40]):
-        x, on = hydrogens.of(residue)
+        x, on = residue_hydrogens(protein, residue)
         own = protein.residue_index == residue
         distance = np.linalg.norm(x[:, None] - protein.x[own][None], axis=-1)
-        assert np.allclose(distance.min(1), [BONDS[z] for z in on], atol=1e-3)
+        assert np.allclose(distance.min(1), [HYDROGEN_BONDS[z] for z in on], atol=1e-3)
         assert (protein.element[own][distance.argmin(1)] == on).all()
         counts[name] = len(x)
     assert counts["ALA"] == 5
@@ -32,17 +31,16 @@ def test_every_hydrogen_is_bonded_to_its_own_residue(protein: ProteinView) -> No
 
 
 def test_residues_near_a_place(protein: ProteinView) -> None:
-    hydrogens = ProteinHydrogens(protein)
     own = protein.residue_index == 7
-    assert hydrogens.residues_near(protein.x[own][:1], 0.1) == [7]
-    assert len(hydrogens.residues_near(protein.x[own], 4.0)) > 1
-    assert hydrogens.residues_near(protein.x[own] + 500.0, 4.0) == []
-    assert hydrogens.residues_near(np.zeros((0, 3)), 4.0) == []
+    assert protein.residues_near(protein.x[own][:1], 0.1) == [7]
+    assert len(protein.residues_near(protein.x[own], 4.0)) > 1
+    assert protein.residues_near(protein.x[own] + 500.0, 4.0) == []
+    assert protein.residues_near(np.zeros((0, 3)), 4.0) == []
 
 
 def test_a_group_of_unknown_bonds_has_none(protein: ProteinView) -> None:
     chain, _, number, _ = protein.residues[7]
     named = (*protein.residues[:7], (chain, "HEM", number, True), *protein.residues[8:])
-    x, on = ProteinHydrogens(replace(protein, residues=named)).of(7)
+    x, on = residue_hydrogens(replace(protein, residues=named), 7)
     assert x.shape == (0, 3)
     assert on.shape == (0,)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rdkit import Chem
-from scipy.spatial import cKDTree
 
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.evaluation.protein import load_protein
@@ -146,7 +145,7 @@ def test_residues_are_prepared_as_at_ph_7(name: str, expected: str) -> None:
     protein = site("7sza").protein
     assert protein is not None
     found = [i for i, residue in enumerate(protein.residues) if residue[1] == name]
-    mols = [residue_molecule(protein, i, cKDTree(protein.x)) for i in found]
+    mols = [residue_molecule(protein, i) for i in found]
     assert expected in [Chem.MolToSmiles(mol) for mol, _ in mols if mol is not None]
 
 

@@ -12,9 +12,9 @@ from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation import relaxation
 from ligandsmith.evaluation.protein import load_protein
-from ligandsmith.evaluation.relaxation import ProteinSurroundings, RelaxTool, relax_sdf, summary_lines
+from ligandsmith.evaluation.relaxation import ProteinSurroundings, RelaxTool, relax_sdf, relaxation_lines
 from ligandsmith.evaluation.sources import load_reference, load_samples
-from ligandsmith.evaluation.tools.clashes import ClashCounter
+from ligandsmith.evaluation.tools.clashes import count_posecheck_clashes
 from ligandsmith.evaluation.tools.runner import Site, run_tool
 
 SITE = Path(__file__).parents[2] / "examples/complexes/7sza"
@@ -56,21 +56,21 @@ def test_the_file_of_relaxed_poses(ligands: Path, tmp_path: Path) -> None:
     assert summary["failures"] == {"no protein atom within 6 Å": 1, "not a molfile record": 1}
     assert summary["median_moved_rmsd"] < 0.4
     assert summary["clashes_after"]["mean"] <= summary["clashes_before"]["mean"]
-    assert summary_lines(summary)[0] == "2 of 4 molecules relaxed"
+    assert relaxation_lines(summary)[0] == "2 of 4 molecules relaxed"
 
 
 def test_the_hydrogens_of_the_protein_are_cleared_too() -> None:
     reference = load_reference(LIGAND)
     protein = load_protein(PROTEIN, reference)
-    around, counter = ProteinSurroundings(protein), ClashCounter(protein)
+    around = ProteinSurroundings(protein)
     noise = np.random.default_rng(0)
     counts: dict[str, list[int]] = {"made": [], "all": [], "heavy": []}
     for _ in range(8):
         mol = Chem.Mol(reference)
         mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() + noise.normal(0, 0.6, 3))
-        counts["made"].append(counter.count(mol))
+        counts["made"].append(count_posecheck_clashes(mol, protein))
         for name, surroundings in (("all", around.of(mol)), ("heavy", around.heavy)):
-            counts[name].append(counter.count(Chem.RemoveHs(relax(mol, surroundings).mol)))
+            counts[name].append(count_posecheck_clashes(Chem.RemoveHs(relax(mol, surroundings).mol), protein))
     made, all_atoms, heavy = (np.mean(counts[name]) for name in ("made", "all", "heavy"))
     assert all_atoms < heavy - 1
     assert all_atoms < made - 5

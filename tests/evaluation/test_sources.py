@@ -15,7 +15,7 @@ from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.evaluate import evaluate
 from ligandsmith.evaluation.sources import find_sources, load_samples
-from ligandsmith.evaluation.torch_files import read_results
+from ligandsmith.evaluation.torch_files import read_result_file
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"
 NAMES = ("3ln1", "7off", "7sza")
@@ -125,15 +125,15 @@ def test_a_result_file_runs_no_code(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     torch.save([[{"mol": Malicious(mark)}]], tmp_path / "bad.pt")
     with pytest.raises(LigandsmithError, match="refused to unpickle"):
-        read_results(tmp_path / "bad.pt")
+        read_result_file(tmp_path / "bad.pt")
     assert not mark.exists()
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(LigandsmithError, match=r"not a file of torch\.save"):
-        read_results(tmp_path / "text.pt")
+        read_result_file(tmp_path / "text.pt")
     with zipfile.ZipFile(tmp_path / "cut.pt", "w") as archive:
         archive.writestr("a/data.pkl", pickle.dumps([{"mol": None}])[:-4])
     with pytest.raises(LigandsmithError, match=r"cut\.pt"):
-        read_results(tmp_path / "cut.pt")
+        read_result_file(tmp_path / "cut.pt")
 
 
 def without_bonds(mol: Chem.Mol) -> Chem.Mol:

@@ -1,7 +1,10 @@
 """Answers of slow tools: kept on disk, in order, and a molecule that hangs or kills its process is a failure alone."""
 
 import json
+import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,8 +16,7 @@ import pytest
 from rdkit import Chem
 
 from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.failure import ToolFailure
-from ligandsmith.evaluation.tools.runner import Answer, AnswerStore, Site, molecule_key, run_tool
+from ligandsmith.evaluation.tools.runner import Answer, AnswerStore, Site, ToolFailure, pose_key, run_tool
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,22 @@ def test_what_hangs_or_dies_is_a_failure_and_the_others_survive(workers: int, tm
     assert time.perf_counter() - began < 0.9  # the one that hangs is not tried again
 
 
+def test_a_worker_killed_from_outside_is_a_failure_that_is_tried_again(tmp_path: Path) -> None:
+    mols = [molecule("S" + "C" * n) for n in range(6)]  # 0.3 s each
+
+    def kill_a_worker() -> None:
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.01)
+        os.kill(children[0].pid or 0, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill_a_worker)
+    thread.start()
+    answers = atoms(run_tool(Fragile(), Site(), mols, tmp_path, workers=2))
+    thread.join()
+    assert answers.count("counter: its process ended (-9)") == 1
+    assert atoms(run_tool(Fragile(), Site(), mols, tmp_path, workers=2)) == [1, 2, 3, 4, 5, 6]
+
+
 def test_waiting_for_a_turn_is_not_part_of_a_molecules_time() -> None:
     mols = [molecule("S" + "C" * n) for n in range(6)]  # 1.8 s in all, each far below the limit of 1 s
     assert atoms(run_tool(Fragile(), Site(), mols)) == [1, 2, 3, 4, 5, 6]
@@ -222,6 +240,6 @@ def test_a_key_changes_with_graph_and_coordinates_and_not_with_properties() -> N
     named = molecule("CO")
     named.SetProp("_Name", "x")
     named.SetProp("score", "1")
-    keys = [molecule_key(m) for m in (molecule("CO"), molecule("CN"), molecule("CO", 0.25), named)]
+    keys = [pose_key(m) for m in (molecule("CO"), molecule("CN"), molecule("CO", 0.25), named)]
     assert len(set(keys[:3])) == 3
     assert keys[3] == keys[0]

@@ -20,9 +20,9 @@ def relax_flags(parser: argparse.ArgumentParser) -> None:
 
 def relax(args: argparse.Namespace) -> None:
     """Relax ligands in their pocket, with hydrogens."""
-    from ligandsmith.evaluation.relaxation import POSES_FILE, relax_sdf, summary_lines
+    from ligandsmith.evaluation.relaxation import POSES_FILE, relax_sdf, relaxation_lines
 
-    say(*summary_lines(relax_sdf(args.sdf, args.protein, args.ligand, args.out, args.workers)))
+    say(*relaxation_lines(relax_sdf(args.sdf, args.protein, args.ligand, args.out, args.workers)))
     print(f"written: {(args.out or args.sdf.parent) / POSES_FILE}")
 
 

@@ -11,11 +11,8 @@ import logging
 import time
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ from ligandsmith.data.properties import write_properties
 from ligandsmith.data.shards import ShardReader, shard_paths, write_shards
 from ligandsmith.data.splitting import hold_out_groups, scaffold_of
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.parallel.processes import map_in_processes
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure.ligands import ligand_from_mol
 
@@ -35,8 +33,6 @@ log = logging.getLogger(__name__)
 
 HELD_OUT = 0.05  # fraction of the molecules, in whole Murcko scaffolds
 MINIMISATION_STEPS = 500
-CHUNK = 8  # molecules handed to a process at a time
-WINDOW = 4096  # molecules queued at a time, so that a large file is not held in memory
 
 
 @dataclass(frozen=True)
@@ -124,12 +120,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _embed_all(molecules: Iterator[Molecule | Rejection], options: EmbedOptions) -> Iterator[Complex | Rejection]:
     """Results in the order of the molecules."""
     work = partial(_embed_or_pass, options=options)
-    if options.workers <= 1:
-        yield from map(work, molecules)
-        return
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        while window := list(islice(molecules, WINDOW)):
-            yield from pool.map(work, window, chunksize=CHUNK)
+    return map_in_processes(work, molecules, options.workers, lambda molecule: molecule.id)
 
 
 def _embed_or_pass(molecule: Molecule | Rejection, options: EmbedOptions) -> Complex | Rejection:

@@ -5,7 +5,6 @@
 
 import csv
 import logging
-import multiprocessing
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from ligandsmith.data.properties import write_properties
 from ligandsmith.data.shards import write_shards
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json
+from ligandsmith.parallel.processes import map_in_processes
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure.files import PROTEIN_SUFFIXES, complex_from, read_files
 from ligandsmith.structure.ligands import LIGAND_SUFFIXES, suffix
@@ -27,7 +27,6 @@ from ligandsmith.structure.pocket import RADIUS, site_sequences
 log = logging.getLogger(__name__)
 
 SPLIT_FILE = "split.csv"
-CHUNK = 16  # complexes handed to a worker at a time
 PROTEIN_ENDING = re.compile(r"_(protein|pocket|receptor|rec)\Z", re.IGNORECASE)
 LIGAND_ENDING = re.compile(r"_(ligand|lig)\Z", re.IGNORECASE)
 PREFERRED_PROTEINS = ("protein", "receptor", "pocket")  # where a folder has several structures
@@ -188,26 +187,15 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[st
 
 def _read_all(pairs: Sequence[Pair], options: PrepareOptions) -> Iterator[_Read]:
     """Records in the order of the pairs, each with the sequences at its site."""
-    read = partial(_read_pair, options=options)
-    if options.workers <= 1:
-        with rdBase.BlockLogs():
-            yield from map(read, pairs)
-        return
-    # Fresh interpreters: forking a process that holds threads of other libraries can hang.
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(options.workers, initializer=_silence_rdkit) as pool:
-        yield from pool.imap(read, pairs, chunksize=CHUNK)
-
-
-def _silence_rdkit() -> None:
-    rdBase.DisableLog("rdApp.*")
+    return map_in_processes(partial(_read_pair, options=options), pairs, options.workers, lambda pair: pair.id)
 
 
 def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
-    files = read_files(pair.protein, pair.ligand, pair.id)
-    if isinstance(files, Rejection):
-        return files, ()
-    record = complex_from(*files, pair.id, options.radius)
+    with rdBase.BlockLogs():
+        files = read_files(pair.protein, pair.ligand, pair.id)
+        if isinstance(files, Rejection):
+            return files, ()
+        record = complex_from(*files, pair.id, options.radius)
     if isinstance(record, Rejection):
         return record, ()
     record = replace(record, source=options.source, licence=options.licence)

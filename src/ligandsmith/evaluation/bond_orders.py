@@ -26,39 +26,29 @@ def with_orders(mol: Chem.Mol) -> Chem.Mol | None:
     bare = Chem.RWMol(mol)
     for bond in list(bare.GetBonds()):
         bare.RemoveBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
-    if any(atom.GetAtomicNum() == 1 for atom in bare.GetAtoms()):
-        try:
+    has_hydrogens = any(atom.GetAtomicNum() == 1 for atom in bare.GetAtoms())
+    try:
+        if has_hydrogens:
             rdDetermineBonds.DetermineBonds(bare, charge=0)
-            Chem.SanitizeMol(bare)
-        except (ValueError, RuntimeError, Chem.MolSanitizeException):
-            return None
-        return bare.GetMol()
-    return _by_open_babel(bare.GetMol())
+        found = bare.GetMol() if has_hydrogens else _by_open_babel(bare.GetMol())
+        if found is not None:
+            Chem.SanitizeMol(found)
+    except (ValueError, RuntimeError, OSError, subprocess.SubprocessError):
+        return None
+    return found
 
 
 def _by_open_babel(mol: Chem.Mol) -> Chem.Mol | None:
+    """Not sanitised; raises OSError or SubprocessError where the program fails."""
     program = shutil.which("obabel")
     if program is None:
         return None
-    try:
-        done = subprocess.run(
-            [program, "-ixyz", "-osdf"],
-            input=Chem.MolToXYZBlock(mol),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = Chem.MolFromMolBlock(done.stdout, sanitize=False, removeHs=False) if done.returncode == 0 else None
+    words, xyz = [program, "-ixyz", "-osdf"], Chem.MolToXYZBlock(mol)
+    done = subprocess.run(words, input=xyz, capture_output=True, text=True, check=True, timeout=SECONDS)
+    found = Chem.MolFromMolBlock(done.stdout, sanitize=False, removeHs=False)
     if found is None or found.GetNumAtoms() != mol.GetNumAtoms():
         return None
     for atom in found.GetAtoms():  # it writes heavy atoms as having no implicit hydrogens
         atom.SetNoImplicit(False)
         atom.SetNumRadicalElectrons(0)
-    try:
-        Chem.SanitizeMol(found)
-    except (ValueError, RuntimeError, Chem.MolSanitizeException):
-        return None
     return found

@@ -9,7 +9,7 @@ from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 from ligandsmith.evaluation.input import EvaluationInput, KnownMolecules, NotRun, Sample
 from ligandsmith.evaluation.protein import count_clashes
 from ligandsmith.evaluation.statistics import Value
-from ligandsmith.evaluation.tools.clashes import ClashCounter
+from ligandsmith.evaluation.tools.clashes import count_posecheck_clashes
 
 FINGERPRINT_RADIUS = 2
 FINGERPRINT_BITS = 2048
@@ -134,9 +134,10 @@ def clashes(data: EvaluationInput) -> list[Value]:
 
 def posecheck_clashes(data: EvaluationInput) -> list[Value]:
     """Clashes as PoseCheck counts them (Harris et al. 2023), hydrogens included."""
-    if data.site.protein is None:
+    protein = data.site.protein
+    if protein is None:
         raise NotRun("no protein given")
-    return per_molecule(ClashCounter(data.site.protein).count)(data)
+    return per_molecule(lambda mol: count_posecheck_clashes(mol, protein))(data)
 
 
 def is_zero(column: Column) -> Column:

@@ -3,13 +3,13 @@
 import math
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.metrics import METRICS
 
-Row = Mapping[str, str]  # one line of per_molecule.csv; a missing value is ""
+MoleculeRow = Mapping[str, str]  # one line of per_molecule.csv; a missing value is ""
 TEXT_COLUMNS = ("pocket", "index", "title", "reason", "detail", "smiles")
 TERM = re.compile(r"([+-]?)\s*(\w+)\s*(?::\s*(\d+\.?\d*|\.\d+))?")
 COMPARISON = re.compile(r"(\w+)\s*(<=|>=|==|!=|<|>)\s*(\S+)")
@@ -26,11 +26,11 @@ NAMED_FILTERS = {
 
 
 @dataclass(frozen=True)
-class Table:
+class MoleculeTable:
     """per_molecule.csv, which direction of a column is better, as far as it is known, and the name of the SDF."""
 
     path: str
-    rows: Sequence[Row]
+    rows: Sequence[MoleculeRow]
     better: Mapping[str, str]  # column: higher, lower or none
     ligands: str = "ligands.sdf"
 
@@ -56,9 +56,13 @@ class Table:
         self.require(found[0])
         return found[0]
 
+    def filled(self, columns: Iterable[str]) -> list[str]:
+        """Those of the columns that have a value somewhere."""
+        return [column for column in columns if any(row.get(column) for row in self.rows)]
+
     def require(self, column: str) -> None:
         """Raises LigandsmithError for a column without a value."""
-        if not any(row.get(column) for row in self.rows):
+        if not self.filled([column]):
             raise LigandsmithError(f"{column} was not run: {self.path} has no value of it; see summary.json there")
 
 
@@ -79,7 +83,7 @@ class Condition:
     sign: str
     bound: float
 
-    def refuses(self, row: Row) -> str:
+    def refuses(self, row: MoleculeRow) -> str:
         """Why a row is left out; empty if it stays."""
         for column in self.columns:
             value = value_of(row, column)
@@ -91,7 +95,7 @@ class Condition:
         return ""
 
 
-def value_of(row: Row, column: str) -> float | None:
+def value_of(row: MoleculeRow, column: str) -> float | None:
     """The number in a field (True is 1); None where it is empty, no number, or not finite."""
     text = row.get(column) or ""
     if text in ("True", "False"):
@@ -103,7 +107,7 @@ def value_of(row: Row, column: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def parse_terms(by: str, table: Table) -> list[Term]:
+def parse_terms(by: str, table: MoleculeTable) -> list[Term]:
     """`vina_min, -strain_uff, qed:2`: a sign forces a direction (- smaller is better), a number is a weight.
 
     Raises LigandsmithError for a word that is no term, and for a column whose better direction is not known.
@@ -130,22 +134,20 @@ def parse_terms(by: str, table: Table) -> list[Term]:
     return terms
 
 
-def parse_filters(words: Sequence[str], table: Table) -> list[Condition]:
+def parse_filters(words: Sequence[str], table: MoleculeTable) -> list[Condition]:
     """`posebusters`, `connected`, `no-alerts`, `no-clashes` and comparisons such as `qed>0.4`; LigandsmithError."""
     return [_condition(word.strip(), table) for word in words if word.strip()]
 
 
-def _condition(word: str, table: Table) -> Condition:
-    columns = list(table.rows[0]) if table.rows else []
+def _condition(word: str, table: MoleculeTable) -> Condition:
     if word == "posebusters":
-        checks = [c for c in columns if c.startswith("pb_") and c not in METRICS]
-        checks = checks if any(row.get(c) for row in table.rows for c in checks) else []
-        found = ["pb_valid"] if any(row.get("pb_valid") for row in table.rows) else checks
+        checks = [c for c in (table.rows[0] if table.rows else ()) if c.startswith("pb_") and c not in METRICS]
+        found = table.filled(["pb_valid"]) or (checks if table.filled(checks) else [])
         if not found:
             raise LigandsmithError(f"filter posebusters: PoseBusters was not run for {table.path}")
         return Condition(tuple(found), "==", 1.0)
     if word == "no-alerts":
-        found = [c for c in ALERTS if any(row.get(c) for row in table.rows)]
+        found = table.filled(ALERTS)
         if not found:
             raise LigandsmithError(f"filter no-alerts: neither {' nor '.join(ALERTS)} was run for {table.path}")
         return Condition(tuple(found), "==", 0.0)

@@ -23,7 +23,7 @@ from scipy.spatial.distance import jensenshannon
 REFERENCE_FILE = "evaluation/data/geometry_reference.json"
 REFERENCE_LEAST = 500  # values of a type in the reference, to be compared
 LEAST = 20  # values of a type, to be compared
-KINDS: tuple["Kind", ...] = ("bond_length", "angle", "torsion")
+GEOMETRY_KINDS: tuple["GeometryKind", ...] = ("bond_length", "angle", "torsion")
 SYMBOLS = {
     Chem.BondType.SINGLE: "-",
     Chem.BondType.DOUBLE: "=",
@@ -31,7 +31,7 @@ SYMBOLS = {
     Chem.BondType.AROMATIC: ":",
 }
 
-Kind = Literal["bond_length", "angle", "torsion"]
+GeometryKind = Literal["bond_length", "angle", "torsion"]
 Values = dict[str, list[float]]  # by type, as in "C-C", "C-C=O", "C:C-N-C"
 
 
@@ -41,7 +41,7 @@ def edges(kind: str) -> NDArray[np.float64]:
     return np.linspace(first, last, bins + 1)
 
 
-def histogram(kind: str, values: Sequence[float]) -> NDArray[np.float64]:
+def bin_counts(kind: str, values: Sequence[float]) -> NDArray[np.float64]:
     """Counts in the bins, before them those below, after them those above."""
     limits = edges(kind)
     return np.bincount(np.searchsorted(limits, values), minlength=len(limits) + 1).astype(float)
@@ -49,10 +49,10 @@ def histogram(kind: str, values: Sequence[float]) -> NDArray[np.float64]:
 
 def measure(mols: Iterable[Chem.Mol]) -> dict[str, Values]:
     """Bond lengths (Å), angles and torsions (degrees) of heavy atoms, by kind and type; each counted once."""
-    found: dict[str, Values] = {kind: defaultdict(list) for kind in KINDS}
+    found: dict[str, Values] = {kind: defaultdict(list) for kind in GEOMETRY_KINDS}
     for mol in mols:
         x = mol.GetConformer().GetPositions()
-        for kind, paths in zip(KINDS, _paths(mol), strict=True):
+        for kind, paths in zip(GEOMETRY_KINDS, _paths(mol), strict=True):
             if paths:
                 values = (_lengths, _angles, _torsions)[len(paths[0]) - 2](x[np.array(paths)])
                 for path, value in zip(paths, values.tolist(), strict=True):
@@ -108,7 +108,7 @@ def divergences(mols: Iterable[Chem.Mol]) -> dict[str, dict[str, Any]]:
     """
     found = measure(mols)
     result: dict[str, dict[str, Any]] = {}
-    for kind in KINDS:
+    for kind in GEOMETRY_KINDS:
         rows = {name: _compared(kind, found[kind].get(name, []), counts) for name, counts in reference(kind).items()}
         known = [row["jsd"] for row in rows.values() if row["jsd"] is not None]
         result[kind] = {**rows, "mean": sum(known) / len(known) if known else None}
@@ -117,11 +117,11 @@ def divergences(mols: Iterable[Chem.Mol]) -> dict[str, dict[str, Any]]:
 
 def _compared(kind: str, values: Sequence[float], counts: NDArray[np.float64]) -> dict[str, Any]:
     enough = len(values) >= LEAST
-    return {"jsd": float(jensenshannon(histogram(kind, values), counts)) if enough else None, "n": len(values)}
+    return {"jsd": float(jensenshannon(bin_counts(kind, values), counts)) if enough else None, "n": len(values)}
 
 
 def reference(kind: str) -> Mapping[str, NDArray[np.float64]]:
-    """Counts of the shipped crystal ligands in the bins of `histogram`, by type."""
+    """Counts of the shipped crystal ligands in the bins of `bin_counts`, by type."""
     found: dict[str, NDArray[np.float64]] = {}
     for name, sparse in _shipped()[kind]["counts"].items():
         found[name] = np.zeros(len(edges(kind)) + 1)

@@ -11,6 +11,8 @@ from ligandsmith.evaluation import columns as c
 from ligandsmith.evaluation.input import EvaluationInput, Population
 from ligandsmith.evaluation.statistics import Value
 
+Better = Literal["higher", "lower", "none"]
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -24,7 +26,7 @@ class Metric:
     name: str
     meaning: str
     unit: str
-    better: Literal["higher", "lower", "none"]
+    better: Better
     population: Population
     function: c.Column
 
@@ -39,6 +41,12 @@ _qed, _sa = c.per_molecule(QED.qed), c.per_molecule(lambda mol: (10 - c.sa_score
 _dock = c.from_tool("vina", "vina_dock")
 _pb = c.pose_checks()
 _alerts = c.per_molecule(alerts.alerts)
+
+
+def _from_tool(tool: str, name: str, meaning: str, unit: str, better: Better) -> Metric:
+    """A value that a slow tool gives under the name of the metric, on connected molecules."""
+    return Metric(name, meaning, unit, better, "connected", c.from_tool(tool, name))
+
 
 # fmt: off
 _ALL = (
@@ -86,29 +94,22 @@ _ALL = (
            c.pose_checks(lambda name: not c.in_pocket(name))),
     Metric("pb_pocket", "passes the PoseBusters checks of the pose in the pocket", SHARE, "higher", "valid",
            c.pose_checks(c.in_pocket)),
-    Metric("strain_uff", "UFF energy of the pose above that of a relaxed conformer (PoseCheck)", KCAL, "lower",
-           "connected", c.from_tool("strain", "strain_uff")),
-    Metric("strain_mmff", "the same in MMFF94s", KCAL, "lower", "connected", c.from_tool("strain", "strain_mmff")),
-    Metric("hb_donors", "residues to which the ligand donates a hydrogen bond", COUNT, "none", "connected",
-           c.from_tool("interactions", "hb_donors")),
-    Metric("hb_acceptors", "residues from which the ligand accepts a hydrogen bond", COUNT, "none", "connected",
-           c.from_tool("interactions", "hb_acceptors")),
-    Metric("hydrophobic", "residues in hydrophobic contact", COUNT, "none", "connected",
-           c.from_tool("interactions", "hydrophobic")),
-    Metric("pi", "pi stackings and cation-pi interactions, by residue", COUNT, "none", "connected",
-           c.from_tool("interactions", "pi")),
-    Metric("ionic", "salt bridges and bonds to metals, by residue", COUNT, "none", "connected",
-           c.from_tool("interactions", "ionic")),
-    Metric("interaction_recovery", "share of the reference ligand's interactions (residue and type)", SHARE, "higher",
-           "connected", c.from_tool("interactions", "interaction_recovery")),
+    _from_tool("strain", "strain_uff", "UFF energy of the pose above that of a relaxed conformer (PoseCheck)", KCAL,
+               "lower"),
+    _from_tool("strain", "strain_mmff", "the same in MMFF94s", KCAL, "lower"),
+    _from_tool("interactions", "hb_donors", "residues to which the ligand donates a hydrogen bond", COUNT, "none"),
+    _from_tool("interactions", "hb_acceptors", "residues from which the ligand accepts a hydrogen bond", COUNT, "none"),
+    _from_tool("interactions", "hydrophobic", "residues in hydrophobic contact", COUNT, "none"),
+    _from_tool("interactions", "pi", "pi stackings and cation-pi interactions, by residue", COUNT, "none"),
+    _from_tool("interactions", "ionic", "salt bridges and bonds to metals, by residue", COUNT, "none"),
+    _from_tool("interactions", "interaction_recovery",
+               "share of the reference ligand's interactions (residue and type)", SHARE, "higher"),
     Metric("shape_similarity", "1 - shape Tanimoto distance to the reference ligand, in place", "", "higher",
            "connected", c.against_reference(shape.shape_similarity)),
     Metric("centroid_distance", "between the centres of the molecule and the reference ligand", "Å", "lower",
            "connected", c.against_reference(shape.centroid_distance)),
-    Metric("vina_score", "AutoDock Vina score of the pose as it is", KCAL, "lower", "connected",
-           c.from_tool("vina", "vina_score")),
-    Metric("vina_min", "after local minimisation in Vina's score", KCAL, "lower", "connected",
-           c.from_tool("vina", "vina_min")),
+    _from_tool("vina", "vina_score", "AutoDock Vina score of the pose as it is", KCAL, "lower"),
+    _from_tool("vina", "vina_min", "after local minimisation in Vina's score", KCAL, "lower"),
     Metric("vina_dock", "best score of docking anew", KCAL, "lower", "connected", _dock),
     Metric("dock_rmsd", "heavy-atom RMSD between the pose and the docked one", "Å", "lower", "connected",
            c.from_tool("vina", "dock_rmsd")),

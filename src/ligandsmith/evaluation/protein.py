@@ -20,7 +20,7 @@ SAME_PLACE = 0.5  # Å, between atoms of the reference ligand and of its own cop
 DECIMALS = 4  # of coordinates in Å; undoes the rounding to single precision
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashable: what is computed from a protein is kept by `lru_cache`
 class ProteinView:
     """Heavy atoms of the protein as the tools of evaluation read them, without the bound reference ligand."""
 
@@ -36,6 +36,16 @@ class ProteinView:
     def atoms(self) -> PocketAtoms:
         """Built once, for all ligands."""
         return PocketAtoms.of(self.x, self.element)
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """Of x."""
+        return cKDTree(self.x)
+
+    def residues_near(self, x: NDArray[np.float64], reach: float) -> list[int]:
+        """Residues with an atom within `reach` Å of any of x [N, 3], ascending."""
+        atoms = {atom for near in self.tree.query_ball_point(x, reach) for atom in near}
+        return sorted(set(self.residue_index[list(atoms)].tolist())) if atoms else []
 
     def crop(self, x: NDArray[Any], radius: float = CROP_RADIUS) -> Chem.Mol:
         """Whole residues with an atom within `radius` Å of any of x [N, 3], bondless, with PDB residue information.

@@ -33,9 +33,9 @@ def load_protocol(name: str) -> Protocol:
     """A protocol by name; raises LigandsmithError listing those there are."""
     if name not in protocol_names():
         raise LigandsmithError(f"no protocol '{name}'; choose one of: {', '.join(protocol_names())}")
-    data = json.loads((_folder() / f"{name}.json").read_text(encoding="utf-8"))
-    sequences = {key: tuple(data.get(key, ())) for key in ("columns", "published", "differences")}
-    return Protocol(data["name"], data["version"], data["about"], data["tools"], **sequences)
+    data: dict[str, Any] = json.loads((_folder() / f"{name}.json").read_text(encoding="utf-8"))
+    sequences = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
+    return Protocol(**{**data, **sequences})
 
 
 NO_TOOLS = Protocol("none", 1, "metrics that need no slow tool", {})

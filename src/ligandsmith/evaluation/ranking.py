@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from scipy.stats import rankdata
 from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.columns import FINGERPRINT_BITS, FINGERPRINT_RADIUS
-from ligandsmith.evaluation.criteria import Row, Table, Term, parse_filters, parse_terms, value_of
+from ligandsmith.evaluation.criteria import MoleculeRow, MoleculeTable, Term, parse_filters, parse_terms, value_of
 from ligandsmith.evaluation.metrics import METRICS
 
 TABLE_FILE, POSES_FILE = "per_molecule.csv", "molecules.sdf"
@@ -33,7 +32,7 @@ Key = tuple[str, str]  # pocket, index
 class Ranked:
     """One molecule. `rank` counts from 1 in its pocket; None: filtered out. `front` and `score` need every value."""
 
-    row: Row
+    row: MoleculeRow
     reason: str = ""  # why it was filtered out, or has no score and ranks last
     rank: int | None = None
     front: int | None = None
@@ -68,7 +67,13 @@ def rank(
     table = load_table(Path(folder))
     terms = parse_terms(by, table)
     conditions = parse_filters(filters, table)
-    molecules = [Ranked(row, _refusal(row, conditions)) for row in table.rows]
+
+    def refusal(row: MoleculeRow) -> str:
+        if row.get("reason"):
+            return f"no molecule: {row['reason']}"
+        return next((reason for condition in conditions if (reason := condition.refuses(row))), "")
+
+    molecules = [Ranked(row, refusal(row)) for row in table.rows]
     pockets: dict[str, list[Ranked]] = {}
     for molecule in molecules:
         pockets.setdefault(molecule.key[0], []).append(molecule)
@@ -84,7 +89,7 @@ def rank(
     return Ranking(ordered, _lines(ordered, terms, poses, Path(folder)))
 
 
-def load_table(folder: Path) -> Table:
+def load_table(folder: Path) -> MoleculeTable:
     """per_molecule.csv of an evaluation folder; better directions of its summary.json, else of METRICS."""
     path = folder / TABLE_FILE
     try:
@@ -97,7 +102,7 @@ def load_table(folder: Path) -> Table:
     if not rows or "index" not in rows[0]:
         raise LigandsmithError(f"{path} has no {'column index' if rows else 'molecules'}; run ligandsmith evaluate")
     better: dict[str, str] = {name: metric.better for name, metric in METRICS.items()}
-    ligands = Table.ligands
+    ligands = MoleculeTable.ligands
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         better |= {name: str(entry["better"]) for name, entry in summary["metrics"].items()}
@@ -108,17 +113,10 @@ def load_table(folder: Path) -> Table:
         raise LigandsmithError(
             f"cannot use {folder / 'summary.json'}: {error!r}; remove it or evaluate anew"
         ) from error
-    return Table(str(path), rows, better, ligands)
+    return MoleculeTable(str(path), rows, better, ligands)
 
 
-def _refusal(row: Row, conditions: Sequence[Any]) -> str:
-    """Why a molecule is filtered out; empty if it stays."""
-    if row.get("reason"):
-        return f"no molecule: {row['reason']}"
-    return next((reason for condition in conditions if (reason := condition.refuses(row))), "")
-
-
-def _load_poses(folder: Path, table: Table) -> dict[Key, Chem.Mol]:
+def _load_poses(folder: Path, table: MoleculeTable) -> dict[Key, Chem.Mol]:
     """Molecules by pocket (empty unless the table has pockets) and index, of molecules.sdf, else of the SDF that was
     evaluated."""
     path = next((folder / name for name in (POSES_FILE, table.ligands) if (folder / name).is_file()), None)

@@ -1,6 +1,5 @@
 """Relax the molecules of an SDF in their pocket: the tool, and the file of relaxed poses. Never imports torch."""
 
-import json
 import os
 import shutil
 import statistics
@@ -19,12 +18,13 @@ from ligandsmith.chem.sdf import SdfRecord, read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.evaluation.sources import SAMPLES_FILE, generation_log, load_reference
-from ligandsmith.evaluation.tools.hydrogens import ProteinHydrogens
+from ligandsmith.evaluation.tools.residues import residue_hydrogens
 from ligandsmith.evaluation.tools.runner import Answer, Site, ToolFailure, run_tool
+from ligandsmith.files import write_json
 
 POSES_FILE, SUMMARY_FILE = "relaxed.sdf", "relax.json"
 HYDROGEN, CARBON, NITROGEN, OXYGEN = 1, 6, 7, 8
-REACH = CUTOFF + 2.0  # Å, of residues whose hydrogens may be within the cutoff
+HYDROGEN_REACH = CUTOFF + 2.0  # Å, of residues whose hydrogens may be within the cutoff
 
 
 @dataclass(frozen=True)
@@ -73,21 +73,19 @@ class ProteinSurroundings:
     """
 
     def __init__(self, protein: ProteinView) -> None:
-        self.hydrogens = ProteinHydrogens(protein)
-        accepts = []
-        for element, index, name in zip(
-            protein.element.tolist(), protein.residue_index.tolist(), protein.name, strict=True
-        ):
-            _, residue, _, het = protein.residues[index]
-            accepts.append(element == OXYGEN or (element == NITROGEN and (het or (residue == "HIS" and name != "N"))))
-        self.heavy = Surroundings(protein.x, protein.element, np.array(accepts, dtype=bool))
+        self.protein = protein
+        het = np.array([het for *_, het in protein.residues])[protein.residue_index]
+        histidine = np.array([name == "HIS" for _, name, *_ in protein.residues])[protein.residue_index]
+        lone_pair = het | (histidine & (np.array(protein.name) != "N"))
+        accepts = (protein.element == OXYGEN) | ((protein.element == NITROGEN) & lone_pair)
+        self.heavy = Surroundings(protein.x, protein.element, accepts)
 
     def of(self, mol: Chem.Mol) -> Surroundings:
         """All heavy atoms, and the hydrogens near the molecule."""
         heavy = self.heavy
         place = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((0, 3))
-        near = self.hydrogens.residues_near(place[np.isfinite(place).all(1)], REACH)
-        hydrogens = [x[on == CARBON] for x, on in map(self.hydrogens.of, near)]
+        near = self.protein.residues_near(place[np.isfinite(place).all(1)], HYDROGEN_REACH)
+        hydrogens = [x[on == CARBON] for x, on in (residue_hydrogens(self.protein, i) for i in near)]
         x = np.concatenate([heavy.x, *hydrogens])
         more = np.zeros(len(x) - len(heavy.x), dtype=np.int64)
         return Surroundings(
@@ -125,7 +123,7 @@ def relax_sdf(
         if generation_log(source) and folder.resolve() != source.parent.resolve():
             shutil.copyfile(source.parent / SAMPLES_FILE, folder / SAMPLES_FILE)  # failures stay accounted for
         summary = {"ligands": str(sdf), "protein": str(protein), **_summary(records, answers, poses, target)}
-        (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / SUMMARY_FILE, summary)
     except OSError as error:
         raise LigandsmithError(f"cannot write to {folder}: {error.strerror or error}") from error
     return summary
@@ -165,9 +163,10 @@ def _summary(
         "relaxed": len(done),
         "failures": dict(Counter(reason.partition(": ")[0] for reason in failed.values())),
         "failed": [{"record": k, "reason": reason} for k, reason in failed.items()],
-        "median_moved_rmsd": statistics.median(a["moved_rmsd"] for a in done) if done else None,
-        "median_energy_before": statistics.median(a["energy_before"] for a in done) if done else None,
-        "median_energy_after": statistics.median(a["energy_after"] for a in done) if done else None,
+        **{
+            f"median_{name}": statistics.median(a[name] for a in done) if done else None
+            for name in ("moved_rmsd", "energy_before", "energy_after")
+        },
         "force_fields": dict(Counter(a["force_field"] for a in done)),
         "not_converged": sum(not a["converged"] for a in done),
         "new_stereo": sum(a["new_stereo"] for a in done),
@@ -184,7 +183,7 @@ def _clashes(mols: Sequence[Chem.Mol | None], protein: ProteinView) -> dict[str,
     return {"mean": statistics.fmean(counts), "share_with_none": sum(c == 0 for c in counts) / len(counts)}
 
 
-def summary_lines(summary: Mapping[str, Any]) -> list[str]:
+def relaxation_lines(summary: Mapping[str, Any]) -> list[str]:
     """The summary for a reader."""
     lines = [f"{summary['relaxed']} of {summary['n']} molecules relaxed"]
     lines += [f"  {count} kept as they were: {reason}" for reason, count in summary["failures"].items()]

@@ -1,8 +1,8 @@
 """How alike the volume and place of a molecule and the reference are, in their pocket. Never imports torch."""
 
-import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdShapeHelpers
+from rdkit.Chem.rdMolTransforms import ComputeCentroid
 
 
 def shape_similarity(mol: Chem.Mol, reference: Chem.Mol) -> float:
@@ -12,9 +12,5 @@ def shape_similarity(mol: Chem.Mol, reference: Chem.Mol) -> float:
 
 def centroid_distance(mol: Chem.Mol, reference: Chem.Mol) -> float:
     """Å between the means of the heavy atoms' places."""
-    return float(np.linalg.norm(_centroid(mol) - _centroid(reference)))
-
-
-def _centroid(mol: Chem.Mol) -> np.ndarray:
-    heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
-    return np.asarray(mol.GetConformer().GetPositions()[heavy].mean(0))
+    first, second = (ComputeCentroid(each.GetConformer(), ignoreHs=True) for each in (mol, reference))
+    return float(first.Distance(second))

@@ -9,7 +9,8 @@ import gzip
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from typing import Any
 from rdkit import Chem, rdBase
 
 from ligandsmith.chem.sdf import SdfRecord, read_sdf
-from ligandsmith.errors import LigandsmithError
+from ligandsmith.errors import LigandsmithError, one_line
 from ligandsmith.evaluation.bond_orders import with_orders, without_orders
 from ligandsmith.evaluation.input import KnownMolecules, Sample
-from ligandsmith.evaluation.torch_files import read_results
+from ligandsmith.evaluation.torch_files import read_result_file
 
 INCHIKEY = re.compile(r"[A-Z]{14}(-[A-Z]{10}-[A-Z])?")
 SAMPLES_FILE = "samples.json"
@@ -28,7 +29,7 @@ GENERATED = ("ligands", "relaxed")  # names of SDF files that it is about
 NOT_GENERATED = "not generated"
 PathLike = str | os.PathLike[str]
 SDF_ENDINGS = (".sdf", ".sdf.gz")
-PROTEIN_ENDINGS = (".pdb", ".cif", ".mmcif", ".ent", ".pdb.gz", ".cif.gz")
+PROTEIN_FILE_ENDINGS = (".pdb", ".cif", ".mmcif", ".ent", ".pdb.gz", ".cif.gz")
 MANIFEST_COLUMNS = ("pocket", "ligands", "protein", "reference", "requested")
 
 
@@ -80,20 +81,22 @@ def find_sources(
     if path.name.endswith(".csv"):
         return _manifest(path)
     if path.suffix == ".pt":
-        found = [Source(n, path, mols=tuple(mols)) for n, mols in read_results(path).items()]
+        found = [Source(n, path, mols=tuple(mols)) for n, mols in read_result_file(path).items()]
     elif path.is_dir():
         found = [Source(name, sdf) for name, sdf in _sdf_files(path)]
     else:
         return [Source(_stem(path), path, _path(protein), _path(reference), requested)]
-    if len(found) == 1 and not (protein and Path(protein).is_dir()):
-        return [Source(found[0].pocket, found[0].ligands, _path(protein), _path(reference), requested, found[0].mols)]
-    return [
-        Source(
-            s.pocket, s.ligands, _of_pocket(s.pocket, protein, PROTEIN_ENDINGS, "--protein"),
-            _of_pocket(s.pocket, reference, SDF_ENDINGS, "--ligand"), requested, s.mols,
-        )
-        for s in found
-    ]  # fmt: skip
+    if len(found) > 1 or (protein is not None and Path(protein).is_dir()):
+        return [
+            replace(
+                source,
+                protein=_of_pocket(source.pocket, protein, PROTEIN_FILE_ENDINGS, "--protein"),
+                reference=_of_pocket(source.pocket, reference, SDF_ENDINGS, "--ligand"),
+                requested=requested,
+            )
+            for source in found
+        ]
+    return [replace(found[0], protein=_path(protein), reference=_path(reference), requested=requested)]
 
 
 def _path(path: PathLike | None) -> Path | None:
@@ -106,23 +109,23 @@ def _stem(path: Path) -> str:
 
 def _sdf_files(folder: Path) -> list[tuple[str, Path]]:
     """(pocket, file) of a folder."""
-    own = [folder / f"ligands{ending}" for ending in SDF_ENDINGS]
-    for path in own:
-        if path.is_file():
-            return [(folder.resolve().name, path)]
-    inside = sorted(p for p in folder.iterdir() if p.name.endswith(SDF_ENDINGS))
-    found = [(_stem(p), p) for p in inside]
-    for sub in sorted(p for p in folder.iterdir() if p.is_dir()):
-        found += [
-            (sub.name, sub / f"ligands{ending}") for ending in SDF_ENDINGS if (sub / f"ligands{ending}").is_file()
-        ]
+    own = _ligands_file(folder)
+    if own is not None:
+        return [(folder.resolve().name, own)]
+    found = [(_stem(p), p) for p in sorted(folder.iterdir()) if p.name.endswith(SDF_ENDINGS)]
+    inside = [(sub.name, _ligands_file(sub)) for sub in sorted(folder.iterdir()) if sub.is_dir()]
+    found += [(name, path) for name, path in inside if path is not None]
     if not found:
         raise LigandsmithError(f"{folder}: no SDF files and no folders with a ligands.sdf in it")
-    names = [name for name, _ in found]
-    twice = sorted({n for n in names if names.count(n) > 1})
+    twice = _repeated(sorted(name for name, _ in found))
     if twice:
-        raise LigandsmithError(f"{folder}: two files for pocket {twice[0]}; remove one")
+        raise LigandsmithError(f"{folder}: two files for pocket {twice}; remove one")
     return found
+
+
+def _ligands_file(folder: Path) -> Path | None:
+    paths = (folder / f"ligands{ending}" for ending in SDF_ENDINGS)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _of_pocket(pocket: str, place: PathLike | None, endings: tuple[str, ...], flag: str) -> Path | None:
@@ -167,11 +170,15 @@ def _manifest(path: Path) -> list[Source]:
         sources.append(
             Source(name, files["ligands"], files["protein"], files["reference"], int(count) if count else None)
         )
-    names = [s.pocket for s in sources]
-    if not names or len(set(names)) < len(names):
-        twice = next((n for n in names if names.count(n) > 1), "")
+    twice = _repeated([s.pocket for s in sources])
+    if twice or not sources:
         raise LigandsmithError(f"{path}: " + (f"pocket {twice} is there twice" if twice else "no rows"))
     return sources
+
+
+def _repeated(names: Sequence[str]) -> str:
+    """The first name that is there twice, or an empty text."""
+    return next((name for name, count in Counter(names).items() if count > 1), "")
 
 
 def load_samples(sdf: Path, requested: int | None = None) -> list[Sample]:
@@ -226,7 +233,8 @@ def _record_indices(records: list[SdfRecord], taken: set[int]) -> list[int]:
 
 def _sample(index: int, record: SdfRecord) -> Sample:
     if record.mol is None:
-        return Sample(index, None, *_reason_and_detail(record.reason), title=record.title)
+        reason, _, detail = record.reason.partition(": ")
+        return Sample(index, None, reason, detail, record.title)
     return _built(index, record.mol, record.title)
 
 
@@ -244,15 +252,10 @@ def _built(index: int, mol: Chem.Mol | None, title: str = "") -> Sample:
         heavy = Chem.RemoveHs(mol)
         Chem.SanitizeMol(heavy)
     except (Chem.MolSanitizeException, ValueError, RuntimeError) as error:
-        return Sample(index, None, "RDKit refuses it", " ".join(str(error).split()), title)
+        return Sample(index, None, "RDKit refuses it", one_line(error), title)
     if not heavy.GetNumAtoms():
         return Sample(index, None, "no atoms", title=title)
     return Sample(index, heavy, title=title)
-
-
-def _reason_and_detail(text: str) -> tuple[str, str]:
-    reason, _, detail = text.partition(": ")
-    return reason, detail
 
 
 def load_reference(path: PathLike) -> Chem.Mol:

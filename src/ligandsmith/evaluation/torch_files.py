@@ -15,18 +15,11 @@ from rdkit import Chem
 
 from ligandsmith.errors import LigandsmithError
 
-PASSED_OVER = {  # tensors and arrays: their values are not needed
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
-    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-}
 LARGEST_PICKLE = 1 << 31  # bytes, unpacked
 
 
 class _Nothing:
-    """Stands for a tensor or array."""
+    """Stands for a tensor or array, whose values are not needed."""
 
     def __init__(self, *_: Any) -> None:
         return
@@ -35,14 +28,11 @@ class _Nothing:
         return
 
 
-class _Molecule:
+class _Molecule(_Nothing):
     """An RDKit molecule in the pickle: its binary form; `build` makes the molecule."""
 
     def __init__(self, data: Any = b"") -> None:
         self.data = data if isinstance(data, bytes) else b""
-
-    def __setstate__(self, _: Any) -> None:
-        return
 
     def build(self) -> Chem.Mol | None:
         try:
@@ -51,39 +41,43 @@ class _Molecule:
             return None
 
 
-def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
-        raise pickle.UnpicklingError(f"text codec {encoding!r}")
-    return text.encode(encoding)
-
-
 class _Encode:
     """`_codecs.encode`, as a class so that the pickle cannot set attributes of a function."""
 
-    def __new__(cls, *args: Any) -> bytes:  # type: ignore[misc]
-        return _encode(*args)
+    def __new__(cls, text: Any, encoding: Any = "latin1") -> bytes:  # type: ignore[misc]
+        if not isinstance(text, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
+            raise pickle.UnpicklingError(f"text codec {encoding!r}")
+        return text.encode(encoding)
+
+
+ALLOWED: dict[tuple[str, str], type] = {
+    ("rdkit.Chem.rdchem", "Mol"): _Molecule,
+    ("_codecs", "encode"): _Encode,
+    ("collections", "OrderedDict"): OrderedDict,
+    **{(module, t.__name__): t for module in ("builtins", "__builtin__") for t in (dict, list, tuple, set)},
+    **{("torch._utils", name): _Nothing for name in ("_rebuild_tensor_v2", "_rebuild_parameter")},
+    **{("numpy", name): _Nothing for name in ("ndarray", "dtype")},
+    **{
+        (f"numpy.{core}.multiarray", name): _Nothing
+        for core in ("core", "_core")
+        for name in ("_reconstruct", "scalar")
+    },
+}
 
 
 class _ResultUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
-        name = (module_name, global_name)
-        if name == ("rdkit.Chem.rdchem", "Mol"):
-            return _Molecule
-        if name == ("_codecs", "encode"):
-            return _Encode
-        if name == ("collections", "OrderedDict"):
-            return OrderedDict
-        if module_name in ("builtins", "__builtin__") and global_name in ("dict", "list", "tuple", "set"):
-            return {"dict": dict, "list": list, "tuple": tuple, "set": set}[global_name]
-        if name in PASSED_OVER or (module_name in ("torch", "torch.storage") and global_name.endswith("Storage")):
+        if module_name in ("torch", "torch.storage") and global_name.endswith("Storage"):
             return _Nothing
-        raise pickle.UnpicklingError(f"{module_name}.{global_name}")
+        if (module_name, global_name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"{module_name}.{global_name}")
+        return ALLOWED[module_name, global_name]
 
     def persistent_load(self, _: Any) -> Any:
         return _Nothing()
 
 
-def read_results(path: Path) -> dict[str, list[Chem.Mol | None]]:
+def read_result_file(path: Path) -> dict[str, list[Chem.Mol | None]]:
     """Molecules by pocket, in the order of the file, from a TargetDiff-style result file.
 
     The file holds a list with an entry for each pocket (a list of records) or one list of records; a record is a dict

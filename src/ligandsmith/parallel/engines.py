@@ -4,26 +4,16 @@ An engine takes units one by one, only when it can use them, and gives each back
 in any order. A unit whose worker dies is given to another, at most `TRIES` times in all.
 """
 
-import logging
-import multiprocessing
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Hashable, Iterator
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from queue import Empty, Queue
 from typing import Any, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
-from rdkit import rdBase
+from ligandsmith.errors import LigandsmithError, one_line
+from ligandsmith.parallel.processes import WorkerFailure, results_from_processes
 
-from ligandsmith.errors import LigandsmithError
-
-log = logging.getLogger("ligandsmith")
 TRIES = 3
-U = TypeVar("U", bound=Hashable)
+U = TypeVar("U")
 Work = Callable[[U], None]
 Engine = Callable[[Work[U], Iterator[U], int], Generator[tuple[U, str]]]
 
@@ -37,96 +27,21 @@ def attempt(work: Work[U], unit: U) -> str:
     except LigandsmithError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 (one odd unit must not end a run of thousands)
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return f"{type(error).__name__}: {one_line(error)}"
     return ""
 
 
 def local(work: Work[U], units: Iterator[U], workers: int) -> Generator[tuple[U, str]]:
     """In this process with one worker, else in processes of their own."""
-    if workers > 1:
-        yield from _processes(work, units, workers)
+    if workers <= 1:
+        for unit in units:
+            yield unit, attempt(work, unit)
         return
-    for unit in units:
-        yield unit, attempt(work, unit)
-
-
-def _processes(work: Work[U], units: Iterator[U], workers: int) -> Generator[tuple[U, str]]:
-    """Pool after pool: one breaks where a process dies before it has said what it works on."""
-    again: deque[U] = deque()
-    tries: Counter[U] = Counter()
-
-    def take() -> U | None:
-        return again.popleft() if again else next(units, None)
-
-    while (first := take()) is not None:
-        again.appendleft(first)
-        for unit, reason, cost in _one_pool(work, take, workers):
-            tries[unit] += cost or 0
-            if cost is not None and tries[unit] < TRIES:
-                log.warning("%s; another one takes over", reason)
-                again.append(unit)
-            else:
-                yield unit, reason if cost is None else f"{reason}, {TRIES} times"
-                del tries[unit]
-
-
-def _one_pool(work: Work[U], take: Callable[[], U | None], workers: int) -> Iterator[tuple[U, str, int | None]]:
-    """(unit, reason, None if that is final, else what it counts as a try) until nothing is left or the pool broke.
-
-    A broken pool counts for the units that it leaves only if it brought no result at all.
-    """
-    # Fresh interpreters: torch does not outlive a fork. The work, with all that it imports, comes with the process and
-    # not with each unit: those are unpickled under a lock of the pool, for which the others wait a limited time.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPool(workers, initializer=_start_worker, initargs=(work,), context=context)
-    done: Queue[tuple[U, Future[str]]] = Queue()
-    waiting: set[U] = set()
-    unproductive = 1
-    try:
-        while pool.active or not done.empty():
-            while pool.active and len(waiting) < 2 * workers and (unit := take()) is not None:
-                waiting.add(unit)
-                with suppress(RuntimeError):  # the pool broke meanwhile; the unit is among those left
-                    future = pool.schedule(_attempt_in_worker, args=(unit,))
-                    future.add_done_callback(partial(_hand_over, done, unit))
-            if not waiting:
-                return
-            with suppress(Empty):
-                unit, result = done.get(timeout=1.0)
-                waiting.discard(unit)
-                reason, cost = _outcome(result, unproductive)
-                unproductive = 0 if cost is None else unproductive
-                yield unit, reason, cost
-        yield from ((unit, "its worker ended", unproductive) for unit in waiting)
-    finally:
-        pool.stop()
-        pool.join()
-
-
-def _hand_over(done: "Queue[tuple[U, Future[str]]]", unit: U, future: "Future[str]") -> None:
-    done.put((unit, future))
-
-
-def _outcome(future: "Future[str]", unproductive: int) -> tuple[str, int | None]:
-    try:
-        return future.result(), None
-    except ProcessExpired as death:
-        return f"its worker ended ({death.exitcode})", 1
-    except BrokenProcessPool:
-        return "its worker ended", unproductive
-
-
-_work: Work[Any]
-
-
-def _start_worker(work: Work[Any]) -> None:
-    global _work  # noqa: PLW0603 (set once per process)
-    _work = work
-    rdBase.DisableLog("rdApp.*")
-
-
-def _attempt_in_worker(unit: Any) -> str:
-    return attempt(_work, unit)
+    for unit, result in results_from_processes(partial(attempt, work), units, workers, tries=TRIES):
+        if isinstance(result, WorkerFailure):
+            yield unit, f"its worker ended ({result.exit_code}), {TRIES} times"
+        else:
+            yield unit, result
 
 
 def ray_cluster(work: Work[U], units: Iterator[U], workers: int) -> Generator[tuple[U, str]]:

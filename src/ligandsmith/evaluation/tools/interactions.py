@@ -8,28 +8,22 @@ chain gaps, missing atoms and one odd residue do no harm. Cofactors and modified
 file does not hold, are left out; metals are in.
 """
 
-import importlib
 import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rdkit import Chem
-from scipy.spatial import cKDTree
 
+from ligandsmith.errors import one_line
 from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.failure import ToolFailure
 from ligandsmith.evaluation.tools.residues import residue_label, residue_molecule
+from ligandsmith.evaluation.tools.runner import Site, ToolFailure, import_optional, not_installed
 
-if TYPE_CHECKING:
-    from ligandsmith.evaluation.tools.runner import Site
-
-PROLIF_MISSING = "prolif is not installed: pip install 'ligandsmith[evaluate]'"
-REACH = 6.5  # Å; residues this near a ligand are asked: the longest interaction, edge-to-face stacking, has 6.5 Å
+INTERACTION_REACH = 6.5  # Å; as far as the longest interaction, edge-to-face stacking
 GROUPS = {
     "hb_donors": ("ImplicitHBDonor",),
     "hb_acceptors": ("ImplicitHBAcceptor",),
@@ -37,9 +31,6 @@ GROUPS = {
     "pi": ("PiStacking", "CationPi", "PiCation"),
     "ionic": ("Cationic", "Anionic", "MetalDonor", "MetalAcceptor"),
 }
-SHORT_NAMES = {"ImplicitHBDonor": "HBDonor", "ImplicitHBAcceptor": "HBAcceptor"}
-
-Pair = tuple[str, str]  # residue, type
 
 
 @dataclass(frozen=True)
@@ -55,48 +46,39 @@ class InteractionsTool:
     name: str = "interactions"
     seconds: float = 60.0
 
-    def missing(self, site: "Site") -> str:
+    def missing(self, site: Site) -> str:
         """Why it cannot run."""
-        if site.protein is None:
-            return "no protein given"
-        try:
-            _import_prolif()  # here, so that the processes forked later need not
-        except ImportError:
-            return PROLIF_MISSING
-        return ""
+        logging.getLogger("MDAnalysis").setLevel(logging.ERROR)  # tells of file formats that are not used here
+        return "no protein given" if site.protein is None else not_installed("prolif")
 
     def settings(self) -> dict[str, Any]:
         """Versions, which residues are asked, and about what."""
-        return {"version": metadata.version("prolif"), "reach": REACH, "types": list(_types())}
+        return {"version": metadata.version("prolif"), "reach": INTERACTION_REACH, "types": list(_types())}
 
-    def open(self, site: "Site") -> Callable[[Chem.Mol], dict[str, Any]]:
+    def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, Any]]:
         """Load ProLIF and find the reference's interactions once; the function answers for a molecule."""
         if site.protein is None:
             raise ToolFailure("no protein given")
         finder = _Finder(site.protein)
-        wanted: set[Pair] = set()
+        wanted: set[tuple[str, str]] = set()
         if site.reference is not None:
             with suppress(ToolFailure):  # then nothing can be recovered, and each molecule still has its own
                 wanted = {(found["residue"], found["type"]) for found in finder.find(site.reference)}
         return lambda mol: _answer(finder.find(mol), wanted)
 
 
-def _import_prolif() -> Any:
-    """Optional, and slow to import."""
-    logging.getLogger("MDAnalysis").setLevel(logging.ERROR)  # tells of file formats that are not used here
-    with warnings.catch_warnings(record=True):  # of MDAnalysis, which sets filters of its own
-        return importlib.import_module("prolif")
-
-
 def _types() -> Iterator[str]:
     return (name for names in GROUPS.values() for name in names)
 
 
-def _answer(found: Sequence[dict[str, Any]], wanted: set[Pair]) -> dict[str, Any]:
+def _short(name: str) -> str:
+    return name.removeprefix("Implicit")
+
+
+def _answer(found: Sequence[dict[str, Any]], wanted: set[tuple[str, str]]) -> dict[str, Any]:
     pairs = {(each["residue"], each["type"]) for each in found}
     counts = {
-        group: sum(kind in {SHORT_NAMES.get(name, name) for name in names} for _, kind in pairs)
-        for group, names in GROUPS.items()
+        group: sum(kind in {_short(name) for name in names} for _, kind in pairs) for group, names in GROUPS.items()
     }
     recovery = len(pairs & wanted) / len(wanted) if wanted else None
     return {**counts, "interaction_recovery": recovery, "interactions": list(found)}
@@ -106,25 +88,20 @@ class _Finder:
     """ProLIF on one protein; residues are prepared when a ligand first comes near them."""
 
     def __init__(self, protein: ProteinView) -> None:
-        prolif = _import_prolif()
+        prolif = import_optional("prolif")
         self.residue_class = prolif.residue.Residue
         self.protein = protein
-        self.tree = cKDTree(protein.x)
         self.fingerprint = prolif.Fingerprint(list(_types()), count=True)
-        self.prepared: dict[int, tuple[Any, int]] = {}  # by residue: ProLIF's molecule, how many atoms are its own
+        self.prepared: dict[int, Any] = {}  # ProLIF's molecule by residue
 
     def find(self, mol: Chem.Mol) -> list[dict[str, Any]]:
         """The closest interaction of each pair of residue and type; raises ToolFailure where ProLIF cannot."""
-        near = self._near(mol)
-        for index in near:
-            if index not in self.prepared:
-                prepared, own = residue_molecule(self.protein, index, self.tree)
-                self.prepared[index] = (None if prepared is None else self._as_residue(prepared), own)
+        near = self.protein.residues_near(mol.GetConformer().GetPositions(), INTERACTION_REACH)
         try:
             ligand = self._as_residue(_ligand(mol))
             found = [each for index in near for each in self._contacts(ligand, index)]
         except (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
-            raise ToolFailure(f"ProLIF failed: {' '.join(str(error).split())}") from error
+            raise ToolFailure(f"ProLIF failed: {one_line(error)}") from error
         return sorted(found, key=lambda each: (each["residue"], each["type"]))
 
     def _as_residue(self, mol: Chem.Mol) -> Any:
@@ -132,22 +109,20 @@ class _Finder:
             atom.SetUnsignedProp("mapindex", atom.GetIdx())  # which ProLIF reports
         return self.residue_class(mol)
 
-    def _near(self, mol: Chem.Mol) -> list[int]:
-        atoms = self.tree.query_ball_point(mol.GetConformer().GetPositions(), REACH)
-        hit = sorted({atom for near in atoms for atom in near})
-        return [int(index) for index in np.unique(self.protein.residue_index[hit])] if hit else []
-
     def _contacts(self, ligand: Any, index: int) -> Iterator[dict[str, Any]]:
-        residue, own = self.prepared[index]
-        if residue is None:
+        mol, own = residue_molecule(self.protein, index)
+        if mol is None:
             return
+        if index not in self.prepared:
+            self.prepared[index] = self._as_residue(mol)
+        residue = self.prepared[index]
         for kind, contacts in self.fingerprint.metadata(ligand, residue).items():
             # an atom of a neighbour is there for the bonds only
             ours = [c for c in contacts if min(c["indices"]["protein"]) < own]
             if ours:
                 contact = min(ours, key=lambda each: each["distance"])
                 yield {
-                    "type": SHORT_NAMES.get(kind, kind),
+                    "type": _short(kind),
                     "residue": residue_label(self.protein, index),
                     "ligand_xyz": _centre(ligand.xyz, contact["indices"]["ligand"]),
                     "protein_xyz": _centre(residue.xyz, contact["indices"]["protein"]),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ligandsmith.evaluation.protein import ProteinView
+from ligandsmith.structure.protein import RESIDUE_ALIASES
 
 Places = NDArray[np.float64]
 HYDROGEN_BOND, METAL_BOND = 3.5, 2.8  # Å between heavy atoms
@@ -25,9 +26,9 @@ AMINE_CN = 1.42  # Å; both bonds of a nitrogen with two neighbours longer: sing
 LONGEST_BOND = 2.4  # Å
 COVALENT = {1: 0.31, 6: 0.76, 7: 0.71, 8: 0.66, 9: 0.57, 15: 1.07, 16: 1.05, 17: 1.02, 34: 1.20, 35: 1.20, 53: 1.39}
 
-BACKBONE = {"N": "N", "O": "OA", "OXT": "OA", "OT1": "OA", "OT2": "OA"}
+BACKBONE_TYPES = {"N": "N", "O": "OA", "OXT": "OA", "OT1": "OA", "OT2": "OA"}
 # atoms that accept without a hydrogen, atoms with one that do not accept, atoms that do both
-SIDE_CHAINS: dict[str, dict[str, str]] = {
+SIDE_CHAIN_TYPES: dict[str, dict[str, str]] = {
     "ARG": {"NE": "N", "NH1": "N", "NH2": "N"},
     "ASN": {"OD1": "OA", "ND2": "N"},
     "ASP": {"OD1": "OA", "OD2": "OA"},
@@ -53,10 +54,6 @@ AROMATIC = {
     "TYR": {"CG", "CD1", "CD2", "CE1", "CE2", "CZ"},
     "TRP": {"CG", "CD1", "CD2", "CE2", "CE3", "CZ2", "CZ3", "CH2"},
 }
-SAME_AS = {
-    "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "HSD": "HIS", "HSE": "HIS", "HSP": "HIS", "CYX": "CYS", "CYM": "CYS",
-    "ASH": "ASP", "GLH": "GLU", "LYN": "LYS",
-}  # fmt: skip
 # Vina has one kind of metal ion, whatever the name; those it does not know by name are written as zinc
 METALS = {12: "Mg", 20: "Ca", 25: "Mn", 26: "Fe", 30: "Zn"}
 # nearest in size; selenium of selenomethionine is a sulfur to Vina
@@ -67,24 +64,21 @@ def receptor_pdbqt(protein: ProteinView) -> str:
     """The receptor as rigid PDBQT text with charges of zero, which Vina's function does not use."""
     types, donor = atom_types(protein)
     bonded = _neighbours(protein)
-    lines, serial = [], 0
+    atoms = []  # name, residue, place, type
     for i, (kind, place) in enumerate(zip(types, protein.x, strict=True)):
         chain, residue, number, _ = protein.residues[protein.residue_index[i]]
         where = f"{residue[:3]:>3} {chain[:1] or 'A'}{number % 10000:4d}"
-        name = protein.name[i][:4]
-        serial += 1
-        lines.append(_line(serial, name, where, place, kind))
+        atoms.append((protein.name[i][:4], where, place, kind))
         if donor[i]:
-            serial += 1
             length = N_H if protein.element[i] == 7 else O_H
-            lines.append(_line(serial, "H", where, place + length * _outward(place, protein.x[bonded[i]]), "HD"))
-    return "\n".join(lines) + "\n"
+            atoms.append(("H", where, place + length * _outward(place, protein.x[bonded[i]]), "HD"))
+    return "".join(_line(serial, *atom) for serial, atom in enumerate(atoms, 1))
 
 
 def _line(serial: int, name: str, where: str, place: Places, kind: str) -> str:
     x, y, z = place
     label = name if len(name) == 4 else f" {name:<3}"
-    return f"ATOM  {serial % 100000:5d} {label} {where}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00     0.000 {kind:<2}"
+    return f"ATOM  {serial % 100000:5d} {label} {where}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00     0.000 {kind:<2}\n"
 
 
 def _outward(place: Places, neighbours: Places) -> Places:
@@ -101,13 +95,13 @@ def atom_types(protein: ProteinView) -> tuple[list[str], list[bool]]:
     histidines: list[dict[str, int]] = []
     for number, atoms in _by_residue(protein):
         name = protein.residues[number][1]
-        name = SAME_AS.get(name, name)
+        name = RESIDUE_ALIASES.get(name, name)
         peptide = {"N", "CA", "C"} <= atoms.keys()
         for label, i in atoms.items():
-            if peptide and label in BACKBONE:
-                types[i], donor[i] = BACKBONE[label], label == "N" and name != "PRO"
-            elif name in SIDE_CHAINS and _is_amino_element(protein, i, label):
-                kind = SIDE_CHAINS[name].get(label, "A" if label in AROMATIC.get(name, ()) else "")
+            if peptide and label in BACKBONE_TYPES:
+                types[i], donor[i] = BACKBONE_TYPES[label], label == "N" and name != "PRO"
+            elif name in SIDE_CHAIN_TYPES and _is_amino_element(protein, i, label):
+                kind = SIDE_CHAIN_TYPES[name].get(label, "A" if label in AROMATIC.get(name, ()) else "")
                 types[i], donor[i] = kind or PLAIN.get(int(protein.element[i]), "C"), (name, label) in DONORS
             else:
                 types[i], donor[i] = _by_distances(protein, i, bonded[i])

@@ -5,28 +5,32 @@ failure as its answer. Answers are appended to a file as they come, so an interr
 """
 
 import hashlib
+import importlib
 import json
 import multiprocessing
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, TimeoutError
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from pathlib import Path
-from queue import Empty, Queue
 from typing import Any, Protocol
 
-from pebble import ProcessExpired, ProcessPool
-from rdkit import Chem, rdBase
+from rdkit import Chem
 from tqdm import tqdm
 
+from ligandsmith.errors import one_line
 from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.failure import ToolFailure
+from ligandsmith.parallel.processes import WorkerFailure, results_from_processes
 
+INSTALL = "pip install 'ligandsmith[evaluate]'"
 Answer = dict[str, Any] | str  # named plain values (JSON), or why this molecule has none
+
+
+class ToolFailure(Exception):
+    """A tool cannot answer for one molecule. The text is the reason, one line."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,25 @@ class Site:
         if self.protein is not None:
             digest.update(self.protein.element.tobytes() + self.protein.x.tobytes())
         if self.reference is not None:
-            digest.update(Chem.MolToSmiles(self.reference).encode() + _coordinates(self.reference))
+            x = self.reference.GetConformer().GetPositions().round(3)
+            digest.update(Chem.MolToSmiles(self.reference).encode() + x.tobytes())
         return digest.hexdigest()
+
+
+def import_optional(package: str) -> Any:
+    """A package of the extra `evaluate`, imported without its warnings; raises ImportError."""
+    with warnings.catch_warnings(record=True):
+        return importlib.import_module(package)
+
+
+def not_installed(*packages: str) -> str:
+    """Which package is missing and how to get it; empty if none. Imports them, so that forks need not."""
+    for package in packages:
+        try:
+            import_optional(package)
+        except ImportError:
+            return f"{package} is not installed: {INSTALL}"
+    return ""
 
 
 class Tool(Protocol):
@@ -85,7 +106,7 @@ def run_tool(
         return cause
     store = AnswerStore(None if folder is None else folder / f"{tool.name}.jsonl")
     context = json.dumps([tool.name, dict(tool.settings()), site.key()], sort_keys=True)
-    keys = [None if mol is None else molecule_key(mol, context) for mol in mols]
+    keys = [None if mol is None else pose_key(mol, context) for mol in mols]
     asked = {key: mol for key, mol in zip(keys, mols, strict=True) if key is not None and mol is not None}
     todo = {key: mol for key, mol in asked.items() if key not in store.answers}
     with tqdm(total=len(todo), desc=tool.name, unit="mol", disable=None if todo else True) as bar:
@@ -95,14 +116,10 @@ def run_tool(
     return [None if key is None else store.answers[key] for key in keys]
 
 
-def molecule_key(mol: Chem.Mol, context: str = "") -> str:
+def pose_key(mol: Chem.Mol, context: str = "") -> str:
     """Hash of a molecule's graph and coordinates, and of what else decides its answer."""
     block = Chem.MolToMolBlock(mol, kekulize=False).partition("\n")[2]  # without the title
     return hashlib.sha256((context + Chem.MolToSmiles(mol) + block).encode()).hexdigest()[:24]
-
-
-def _coordinates(mol: Chem.Mol) -> bytes:
-    return bytes(mol.GetConformer().GetPositions().round(3).tobytes())
 
 
 class AnswerStore:
@@ -132,107 +149,41 @@ class AnswerStore:
                 stream.write(json.dumps([key, answer]) + "\n")
 
 
-_place: tuple[Tool, Site]
-_answer: Callable[[Chem.Mol], dict[str, Any]] | None = None
+class _WorkAtSite:
+    """A tool at a site, in a worker process: set up with the first molecule, under its time limit."""
 
+    def __init__(self, tool: Tool, site: Site) -> None:
+        self.tool, self.site = tool, site
 
-class _NotSetUp(Exception):
-    """A tool could not be set up in a worker process: no fault of the molecule."""
+    @cached_property
+    def answer(self) -> Callable[[Chem.Mol], dict[str, Any]]:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        return self.tool.open(self.site)
 
-
-def _place_worker(tool: Tool, site: Site) -> None:
-    """What a worker process keeps. The tool is set up with the first molecule, under its time limit: a process that
-    hangs or dies without one leaves the pool waiting."""
-    global _place, _answer
-    os.environ["OMP_NUM_THREADS"] = "1"
-    rdBase.DisableLog("rdApp.*")
-    _place, _answer = (tool, site), None
-
-
-def _answer_in_worker(mol: Chem.Mol) -> Answer:
-    global _answer  # noqa: PLW0603 (set up once per process)
-    tool, site = _place
-    if _answer is None:
+    def __call__(self, question: tuple[str, Chem.Mol]) -> tuple[Answer, bool]:
+        """The answer and whether it is final: where the tool cannot be set up, the next run tries again."""
+        is_open = False
         try:
-            _answer = tool.open(site)
-        except Exception as error:
-            raise _NotSetUp(_reason(error, tool.name)) from error
-    try:
-        return _answer(mol)
-    except Exception as error:  # noqa: BLE001 (one odd molecule must not end the evaluation of thousands)
-        return _reason(error, tool.name)
-
-
-def _reason(error: Exception, name: str) -> str:
-    if isinstance(error, ToolFailure):
-        return str(error)
-    return f"{name}: {type(error).__name__}: {' '.join(str(error).split())}"
+            answer, is_open = self.answer, True
+            return answer(question[1]), True
+        except ToolFailure as error:
+            return str(error), is_open
+        except Exception as error:  # noqa: BLE001 (one odd molecule must not end the evaluation of thousands)
+            return f"{self.tool.name}: {type(error).__name__}: {one_line(error)}", is_open
 
 
 def _compute(tool: Tool, site: Site, todo: Mapping[str, Chem.Mol], workers: int) -> Iterator[tuple[str, Answer, bool]]:
-    """Keys with their answers as they come, and whether each is final.
-
-    A pool breaks where a process ends before it has said what it works on; there is a new one as long as it brings
-    answers.
-    """
-    left = dict(todo)
-    while left:
-        before = len(left)
-        for key, answer, final in _compute_in_pool(tool, site, left, workers):
-            del left[key]
-            yield key, answer, final
-        if len(left) == before:
-            yield from ((key, f"{tool.name}: its processes ended", False) for key in left)
-            return
-
-
-def _compute_in_pool(
-    tool: Tool, site: Site, todo: Mapping[str, Chem.Mol], workers: int
-) -> Iterator[tuple[str, Answer, bool]]:
-    # Within a task of a Ray cluster, whose process has threads that a fork would cut off, only "spawn" is safe.
+    """Keys with their answers as they come, and whether each is final: what may lie in the machine (memory, a full
+    disk) is tried again by the next run."""
+    # A fork has what `missing` imported. Within a Ray task, whose process has threads that it would cut off, only
+    # "spawn" is safe.
     fork = "fork" in multiprocessing.get_all_start_methods() and "ray" not in sys.modules
-    pool = ProcessPool(
-        max_workers=max(1, min(workers, len(todo))),
-        initializer=_place_worker,
-        initargs=(tool, site),
-        context=multiprocessing.get_context("fork" if fork else "spawn"),
-    )
-    done: Queue[tuple[str, Future[Answer]]] = Queue()
-    waiting = set()
-    try:
-        with suppress(RuntimeError):  # the pool broke meanwhile
-            for key, mol in dict(todo).items():
-                scheduled = pool.schedule(_answer_in_worker, args=(mol,), timeout=tool.seconds)
-                scheduled.add_done_callback(partial(_hand_over, done, key))
-                waiting.add(key)
-        while waiting and (pool.active or not done.empty()):
-            with suppress(Empty):
-                key, future = done.get(timeout=1.0)
-                waiting.discard(key)
-                result = _result(future, tool)
-                if result is not None:
-                    yield key, *result
-    finally:
-        pool.stop()
-        pool.join()
-
-
-def _hand_over(done: "Queue[tuple[str, Future[Answer]]]", key: str, future: "Future[Answer]") -> None:
-    done.put((key, future))
-
-
-def _result(future: "Future[Answer]", tool: Tool) -> tuple[Answer, bool] | None:
-    """Answer and whether it is final; None where the pool broke before the molecule had its turn.
-
-    What may lie in the machine (memory, a full disk) is not final: the next run tries again.
-    """
-    try:
-        return future.result(), True
-    except TimeoutError:
-        return f"{tool.name}: no answer within {tool.seconds:g} s", True
-    except ProcessExpired as death:
-        return f"{tool.name}: its process ended ({death.exitcode})", False
-    except _NotSetUp as cause:
-        return str(cause), False
-    except BrokenProcessPool:
-        return None
+    work, method = _WorkAtSite(tool, site), "fork" if fork else "spawn"
+    with closing(results_from_processes(work, todo.items(), workers, tool.seconds, method=method)) as results:
+        for (key, _), result in results:
+            if not isinstance(result, WorkerFailure):
+                yield key, *result
+            elif result.exit_code is None:
+                yield key, f"{tool.name}: no answer within {tool.seconds:g} s", True
+            else:
+                yield key, f"{tool.name}: its process ended ({result.exit_code})", False

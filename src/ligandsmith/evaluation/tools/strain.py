@@ -11,24 +11,22 @@ strains that do not compare with those published. `relaxed_hydrogens` has that v
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from rdkit.ForceField.rdForceField import ForceField
 
-from ligandsmith.evaluation.tools.failure import ToolFailure
-
-if TYPE_CHECKING:
-    from ligandsmith.evaluation.tools.runner import Site
+from ligandsmith.errors import one_line
+from ligandsmith.evaluation.tools.runner import Site, ToolFailure
 
 SEED = 0xF00D  # of the embedding, as in PoseCheck
 UNRELAXED = 1e4  # kcal/mol; a conformer that is still there after minimisation says nothing about its molecule
 ITERATIONS = 200  # of the minimisation, as in PoseCheck
-EMBED_ATTEMPTS = 20  # of ETKDG; a cage that cannot be embedded would take minutes
-FORCE_FIELDS = ("uff", "mmff")
+EMBED_TRIES = 20  # of ETKDG; a cage that cannot be embedded would take minutes
 
-Kind = Literal["uff", "mmff"]
+
+FieldOf = Callable[[Chem.Mol], ForceField | None]  # None: parameters are missing
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class StrainTool:
     name: str = "strain"
     seconds: float = 60.0
 
-    def missing(self, site: "Site") -> str:
+    def missing(self, site: Site) -> str:
         """Never: RDKit is always there."""
         del site
         return ""
@@ -53,7 +51,7 @@ class StrainTool:
             "relaxed_hydrogens": self.relaxed_hydrogens,
         }
 
-    def open(self, site: "Site") -> Callable[[Chem.Mol], dict[str, float | None]]:
+    def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, float | None]]:
         """The function gives both strains of a heavy-atom molecule; the site plays no part."""
         del site
         return lambda mol: strains(mol, self.relaxed_hydrogens)
@@ -67,11 +65,11 @@ def strains(mol: Chem.Mol, relaxed_hydrogens: bool = False) -> dict[str, float |
     try:
         pose = Chem.AddHs(mol, addCoords=True)
     except (ValueError, RuntimeError) as error:
-        raise ToolFailure(f"strain: {' '.join(str(error).split())}") from error
+        raise ToolFailure(f"strain: {one_line(error)}") from error
     relaxed = _embedded(pose)
     return {
-        "strain_uff": _strain(pose, relaxed, "uff", relaxed_hydrogens),
-        "strain_mmff": _strain(pose, relaxed, "mmff", relaxed_hydrogens),
+        "strain_uff": _strain(pose, relaxed, _uff, relaxed_hydrogens),
+        "strain_mmff": _strain(pose, relaxed, _mmff, relaxed_hydrogens),
     }
 
 
@@ -79,17 +77,19 @@ def _embedded(pose: Chem.Mol) -> Chem.Mol:
     """The molecule in a conformer of its own, or in its pose if none can be embedded."""
     relaxed = Chem.Mol(pose)
     try:
-        found = rdDistGeom.EmbedMolecule(relaxed, maxAttempts=EMBED_ATTEMPTS, randomSeed=SEED)
+        found = rdDistGeom.EmbedMolecule(relaxed, maxAttempts=EMBED_TRIES, randomSeed=SEED)
     except (ValueError, RuntimeError):
         found = -1
     return relaxed if found >= 0 else Chem.Mol(pose)
 
 
-def _strain(pose: Chem.Mol, relaxed: Chem.Mol, kind: Kind, relaxed_hydrogens: bool) -> float | None:
+def _strain(pose: Chem.Mol, relaxed: Chem.Mol, field_of: FieldOf, relaxed_hydrogens: bool) -> float | None:
     pose, relaxed = Chem.Mol(pose), Chem.Mol(relaxed)  # a force field moves the molecule, and dies with it
-    start, end = _force_field(pose, kind), _force_field(relaxed, kind)
+    start, end = field_of(pose), field_of(relaxed)
     if start is None or end is None:
         return None
+    start.Initialize()
+    end.Initialize()
     try:
         if relaxed_hydrogens:
             for atom in pose.GetAtoms():
@@ -106,14 +106,11 @@ def _strain(pose: Chem.Mol, relaxed: Chem.Mol, kind: Kind, relaxed_hydrogens: bo
     return value if abs(value) < float("inf") else None  # neither infinite nor NaN
 
 
-def _force_field(mol: Chem.Mol, kind: Kind) -> ForceField | None:
-    """Initialised force field on the molecule's conformer, None without parameters."""
-    if kind == "uff":
-        known = rdForceFieldHelpers.UFFHasAllMoleculeParams(mol)
-        field = rdForceFieldHelpers.UFFGetMoleculeForceField(mol) if known else None
-    else:
-        properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol, mmffVariant="MMFF94s")
-        field = None if properties is None else rdForceFieldHelpers.MMFFGetMoleculeForceField(mol, properties)
-    if field is not None:
-        field.Initialize()
-    return field
+def _uff(mol: Chem.Mol) -> ForceField | None:
+    known = rdForceFieldHelpers.UFFHasAllMoleculeParams(mol)
+    return rdForceFieldHelpers.UFFGetMoleculeForceField(mol) if known else None
+
+
+def _mmff(mol: Chem.Mol) -> ForceField | None:
+    properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol, mmffVariant="MMFF94s")
+    return None if properties is None else rdForceFieldHelpers.MMFFGetMoleculeForceField(mol, properties)

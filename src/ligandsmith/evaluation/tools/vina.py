@@ -6,27 +6,22 @@ site's box. Molecules get RDKit's hydrogens and meeko's types, torsions and bran
 """
 
 import hashlib
-import importlib.util
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdMolAlign
 
+from ligandsmith.errors import one_line
 from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.failure import ToolFailure
-from ligandsmith.evaluation.tools.receptor import receptor_pdbqt
-from ligandsmith.files import atomic_write
-
-if TYPE_CHECKING:
-    from ligandsmith.evaluation.tools.runner import Site
+from ligandsmith.evaluation.tools.receptor import Places, receptor_pdbqt
+from ligandsmith.evaluation.tools.runner import Site, ToolFailure, not_installed
+from ligandsmith.files import write_text
 
 MODES = ("score", "minimise", "dock")
 MARGIN = 5.0  # Å around the reference ligand
@@ -35,8 +30,6 @@ LARGEST_EDGE = 45.0  # Å; a box around a whole protein is cut to this about its
 INSIDE = 1.0  # Å that every atom of a molecule must keep from the box's steric
 ELEMENTS = {"H", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"}  # of ligands that meeko and Vina both type
 RECEPTOR_RULES = "1"  # changes with `receptor`
-
-Places = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -53,11 +46,11 @@ class VinaTool:
     seed: int = 0
     cache: Path | None = None  # folder of receptors, shared between runs
 
-    def missing(self, site: "Site") -> str:
+    def missing(self, site: Site) -> str:
         """Why it cannot run."""
-        for package in ("vina", "meeko"):
-            if importlib.util.find_spec(package) is None:
-                return f"{package} is not installed: pip install 'ligandsmith[evaluate]'"
+        absent = not_installed("vina", "meeko")
+        if absent:
+            return absent
         if site.protein is None:
             return "no protein given"
         unknown = [mode for mode in self.modes if mode not in MODES]
@@ -71,15 +64,14 @@ class VinaTool:
         versions = {package: metadata.version(package) for package in ("vina", "meeko")}
         return {**versions, **chosen, "receptor": RECEPTOR_RULES, "box": [MARGIN, SMALLEST_EDGE, LARGEST_EDGE]}
 
-    def open(self, site: "Site") -> Callable[[Chem.Mol], dict[str, Any]]:
+    def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, Any]]:
         """Prepare receptor and maps once; the function scores a molecule or raises ToolFailure."""
         if site.protein is None:
             raise ToolFailure("no protein given")
-        with receptor_file(site.protein, self.cache) as receptor:
-            return Docking(self, receptor, *site_box(site)).answer
+        return Docking(self, _receptor(site.protein, self.cache), *site_box(site)).answer
 
 
-def site_box(site: "Site") -> tuple[Places, Places]:
+def site_box(site: Site) -> tuple[Places, Places]:
     """Centre and edges (Å) of the box that docking searches."""
     if site.reference is not None:
         return _box(site.reference.GetConformer().GetPositions())
@@ -94,21 +86,15 @@ def _box(x: Places, margin: float = MARGIN) -> tuple[Places, Places]:
     return (low + high) / 2, np.maximum(high - low + 2 * margin, SMALLEST_EDGE)
 
 
-@contextmanager
-def receptor_file(protein: ProteinView, cache: Path | None = None) -> Iterator[Path]:
-    """The receptor's PDBQT file: kept in `cache` and written if it is not there; without `cache`, gone afterwards."""
+def _receptor(protein: ProteinView, cache: Path | None) -> str:
+    """The receptor as PDBQT text, kept in `cache`."""
     if cache is None:
-        with tempfile.TemporaryDirectory(prefix="ligandsmith-") as folder:
-            path = Path(folder) / "receptor.pdbqt"
-            path.write_text(receptor_pdbqt(protein), encoding="ascii")
-            yield path
-        return
+        return receptor_pdbqt(protein)
     path = cache / f"{receptor_key(protein)}.pdbqt"
     if not path.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
-            part.write_text(receptor_pdbqt(protein), encoding="ascii")
-    yield path
+        write_text(path, receptor_pdbqt(protein))
+    return path.read_text(encoding="ascii")
 
 
 def receptor_key(protein: ProteinView) -> str:
@@ -122,11 +108,10 @@ def receptor_key(protein: ProteinView) -> str:
 class Docking:
     """Vina with a receptor and the maps of one box (centre and edges, Å), for one molecule after the other."""
 
-    def __init__(self, tool: VinaTool, receptor: Path, center: Places, size: Places) -> None:
+    def __init__(self, tool: VinaTool, receptor: str, center: Places, size: Places) -> None:
         self.tool, self.center, self.size = tool, center, size
-        self.vina = _load_vina(receptor, tool.seed)
+        self.receptor, self.vina = receptor, _load_vina(receptor, tool.seed)
         self.vina.compute_vina_maps(center.tolist(), size.tolist())
-        self.receptor = receptor.read_text(encoding="ascii")
 
     def answer(self, mol: Chem.Mol) -> dict[str, Any]:
         """The values of the modes asked for; raises ToolFailure."""
@@ -134,15 +119,16 @@ class Docking:
         try:
             return self._local(mol, ligand) | self._dock(mol, ligand)
         except (RuntimeError, ValueError, TypeError) as error:  # vina raises any of these, with its text
-            raise ToolFailure(f"vina: {_one_line(error)}") from error
+            raise ToolFailure(f"vina: {one_line(error)}") from error
 
-    def _local(self, mol: Chem.Mol, ligand: "Ligand") -> dict[str, Any]:
+    def _local(self, mol: Chem.Mol, ligand: "PreparedLigand") -> dict[str, Any]:
         """Score of the pose, and of its local minimum."""
         answer: dict[str, Any] = {}
         if not {"score", "minimise"} & set(self.tool.modes):
             return answer
         inside = bool((np.abs(ligand.x - self.center) < self.size / 2 - INSIDE).all())
-        vina = self.vina if inside else self._another()
+        # Maps of a box of its own have the types of this molecule only; one of other types would end the process.
+        vina = self.vina if inside else _load_vina(self.receptor, self.tool.seed)
         vina.set_ligand_from_string(ligand.pdbqt)
         if not inside:
             center, size = _box(ligand.x)
@@ -157,15 +143,7 @@ class Docking:
             answer["min_pose"] = Chem.MolToMolBlock(ligand.moved(mol, pose))
         return answer
 
-    def _another(self) -> Any:
-        """Vina for one molecule outside of the box: maps made for it have its atom types only, and one that gets a
-        molecule of other types ends the process."""
-        with tempfile.TemporaryDirectory(prefix="ligandsmith-") as folder:
-            path = Path(folder) / "receptor.pdbqt"
-            path.write_text(self.receptor, encoding="ascii")
-            return _load_vina(path, self.tool.seed)
-
-    def _dock(self, mol: Chem.Mol, ligand: "Ligand") -> dict[str, Any]:
+    def _dock(self, mol: Chem.Mol, ligand: "PreparedLigand") -> dict[str, Any]:
         """The best pose of a search that starts anywhere in the box."""
         if "dock" not in self.tool.modes:
             return {}
@@ -179,16 +157,19 @@ class Docking:
         }
 
 
-def _load_vina(receptor: Path, seed: int) -> Any:
+def _load_vina(receptor: str, seed: int) -> Any:
     from vina import Vina  # noqa: PLC0415 (optional)
 
     vina = Vina(sf_name="vina", cpu=1, seed=seed + 1, verbosity=0)  # seed 0 would be a random one
-    vina.set_receptor(str(receptor))
+    with tempfile.TemporaryDirectory(prefix="ligandsmith-") as folder:
+        path = Path(folder) / "receptor.pdbqt"
+        path.write_text(receptor, encoding="ascii")
+        vina.set_receptor(str(path))
     return vina
 
 
 @dataclass(frozen=True)
-class Ligand:
+class PreparedLigand:
     """A molecule as Vina reads it, and where its atoms are in that text."""
 
     pdbqt: str
@@ -205,7 +186,7 @@ class Ligand:
         return copy
 
 
-def prepare_ligand(mol: Chem.Mol) -> Ligand:
+def prepare_ligand(mol: Chem.Mol) -> PreparedLigand:
     """Hydrogens, types and torsions for a heavy-atom molecule with a conformer; raises ToolFailure."""
     from meeko import MoleculePreparation, PDBQTWriterLegacy  # noqa: PLC0415 (optional, and slow to import)
 
@@ -219,21 +200,17 @@ def prepare_ligand(mol: Chem.Mol) -> Ligand:
         setup = MoleculePreparation(rigid_macrocycles=True, charge_model="zero").prepare(full)[0]
         text, written, cause = PDBQTWriterLegacy.write_string(setup, add_index_map=True, remove_smiles=True)
     except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError) as error:
-        raise ToolFailure(f"vina: meeko failed: {_one_line(error)}") from error
+        raise ToolFailure(f"vina: meeko failed: {one_line(error)}") from error
     if not written:
-        raise ToolFailure(f"vina: meeko failed: {_one_line(cause)}")
+        raise ToolFailure(f"vina: meeko failed: {one_line(cause)}")
     places: dict[int, int] = {}  # number of the atom line to index in the molecule
     for line in text.splitlines():
         if line.startswith("REMARK INDEX MAP"):
             numbers = [int(word) for word in line.split()[3:]]
             places |= dict(zip(numbers[1::2], (n - 1 for n in numbers[::2]), strict=True))
-    return Ligand(text, tuple(places[n] for n in sorted(places)), _places(text))
+    return PreparedLigand(text, tuple(places[n] for n in sorted(places)), _places(text))
 
 
 def _places(pdbqt: str) -> Places:
     lines = [line for line in pdbqt.splitlines() if line.startswith(("ATOM", "HETATM"))]
     return np.array([[float(line[30 + 8 * k : 38 + 8 * k]) for k in range(3)] for line in lines])
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
