@@ -75,11 +75,10 @@ def write_report(folder: Path) -> Path:
     page = render(
         "report.html",
         results=results,
-        subtitle=_subtitle(results),
         headlines=_headlines(results),
         tables=tables,
         figures=_figures(results),
-        several_pockets=_pocket_count(results) > 1,
+        pocket_count=len({row.pocket for row in results.rows}),
         content=content,
     )
     write_text(folder / "report.html", page + "\n")
@@ -206,23 +205,6 @@ def _heavy_atoms(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     atoms = (x for x in lines if x.startswith(("ATOM", "HETATM")) and x[76:78].strip() not in ("H", "D"))
     return "\n".join([f"{x[:54]:<76}{x[76:78]}" for x in atoms])
-
-
-def _pocket_count(results: Results) -> int:
-    return len({row.pocket for row in results.rows})
-
-
-def _subtitle(results: Results) -> list[str]:
-    summary = results.summary
-    protocol, pockets = summary.get("protocol") or {}, _pocket_count(results)
-    parts = [
-        f"protocol {protocol['name']} {protocol.get('version', '')}" if protocol.get("name") else "",
-        f"{summary.get('requested', '?')} molecules requested",
-        f"{len(results.molecules)} valid",
-        f"{pockets} pockets" if pockets > 1 else "",
-        str(summary.get("created") or "")[:19].replace("T", " "),
-    ]
-    return [part.strip() for part in parts if part.strip()]
 
 
 def _headlines(results: Results) -> dict[str, dict[str, Any]]:

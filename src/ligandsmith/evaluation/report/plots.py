@@ -15,6 +15,10 @@ TAIL = 1.0  # %; values beyond these percentiles share the outermost bins where 
 STRETCH = 2.5  # times the width of the rest
 CURVES_HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 150, 54, 290, 126, 8
 MOST_POINTS = 400  # of a curve; longer ones are thinned
+HISTOGRAM_LAYOUT = {"width": WIDTH, "height": HISTOGRAM_HEIGHT, "margin": MARGIN, "baseline": BASELINE}
+CURVES_LAYOUT = {
+    "width": WIDTH, "height": CURVES_HEIGHT, "left": LEFT, "right": RIGHT, "bottom": BOTTOM, "top": TOP
+}  # fmt: skip
 Points = Sequence[tuple[float, float]]
 
 
@@ -43,19 +47,8 @@ def histogram(values: Sequence[float], reference: float | None, name: str) -> Ma
         if count:
             bars.append((round(place(left) + 0.5, 1), round(BASELINE - height, 1), round(width, 1), height))
     positions = [(place(tick), _text(tick)) for tick in ticks(low, high)]
-    anchors = ["start" if x < 20 else "end" if x > WIDTH - 20 else "middle" for x, _ in positions]
     marks = {"median": place(float(np.median(values)))} | ({} if reference is None else {"reference": place(reference)})
-    return render(
-        "histogram.svg",
-        name=name,
-        width=WIDTH,
-        height=HISTOGRAM_HEIGHT,
-        margin=MARGIN,
-        baseline=BASELINE,
-        bars=bars,
-        ticks=[(x, anchor, text) for (x, text), anchor in zip(positions, anchors, strict=True)],
-        marks=marks,
-    )
+    return render("histogram.svg", name=name, layout=HISTOGRAM_LAYOUT, bars=bars, ticks=positions, marks=marks)
 
 
 def outside(values: Sequence[float], reference: float | None) -> int:
@@ -106,19 +99,7 @@ def curves(series: Mapping[str, Points], logarithmic: bool, name: str) -> Markup
     for kind, points in scaled.items():
         step = math.ceil(len(points) / MOST_POINTS)
         lines[kind] = [(across(x), up(y)) for x, y in [*points[::step], points[-1]]]
-    return render(
-        "curves.svg",
-        name=name,
-        width=WIDTH,
-        height=CURVES_HEIGHT,
-        left=LEFT,
-        right=RIGHT,
-        bottom=BOTTOM,
-        top=TOP,
-        x_ticks=x_ticks,
-        y_ticks=y_ticks,
-        lines=lines,
-    )
+    return render("curves.svg", name=name, layout=CURVES_LAYOUT, x_ticks=x_ticks, y_ticks=y_ticks, lines=lines)
 
 
 def _text(value: float, form: str = "g") -> str:
