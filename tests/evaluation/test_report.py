@@ -13,10 +13,11 @@ from results_folder import HOSTILE, Made, write_results
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.report import page as report
-from ligandsmith.evaluation.report.depiction import depict, histogram, outside
-from ligandsmith.evaluation.report.page import script_json, write_report
+from ligandsmith.evaluation.report.depiction import depict
+from ligandsmith.evaluation.report.page import write_report
+from ligandsmith.evaluation.report.plots import histogram, outside
+from ligandsmith.evaluation.report.rendering import ENVIRONMENT, markdown, number
 from ligandsmith.evaluation.report.results import read_results
-from ligandsmith.evaluation.report.tables import markdown, number
 
 PARTS = ("molecules.sdf", "references.sdf", "interactions.json")
 
@@ -125,7 +126,7 @@ def test_the_policy_names_exactly_the_scripts_of_the_page(folder: Path) -> None:
 
 
 def test_json_in_a_script_cannot_end_it() -> None:
-    text = script_json({"a": "</script><!--&\u2028"})
+    text = ENVIRONMENT.from_string("{{ data|tojson }}").render(data={"a": "</script><!--&\u2028"})
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == {"a": "</script><!--&\u2028"}
 

@@ -1,7 +1,6 @@
 """What `ligandsmith evaluate` writes and prints."""
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.sources import PathLike, file_name
 from ligandsmith.evaluation.summary import Evaluation, Scored
-from ligandsmith.files import atomic_write
+from ligandsmith.files import atomic_write, write_json, write_text
 
 SHOWN_RADIUS = 8.0  # Å around reference or molecules: residues of pockets/*.pdb
 POSE_FILES = {"min_pose": "minimised.sdf", "dock_pose": "docked.sdf"}
@@ -38,16 +37,11 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> tuple[Path,
             writer = csv.DictWriter(file, fieldnames=list(evaluation.rows[0]))
             writer.writeheader()
             writer.writerows(evaluation.rows)
-        _write_json(summary, evaluation.summary)
+        write_json(summary, evaluation.summary)
         _write_structures(evaluation, folder)
     except OSError as error:
         raise LigandsmithError(f"cannot write the evaluation to {folder}: {error.strerror or error}") from error
     return table, summary
-
-
-def _write_json(path: Path, data: Any) -> None:
-    with atomic_write(path) as part:
-        part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 def _write_structures(evaluation: Evaluation, folder: Path) -> None:
@@ -64,11 +58,10 @@ def _write_structures(evaluation: Evaluation, folder: Path) -> None:
         if s.data.site.protein is not None:
             path = folder / "pockets" / f"{file_name(s.source.pocket)}.pdb"
             path.parent.mkdir(exist_ok=True)
-            with atomic_write(path) as part:
-                part.write_text(pocket_pdb(s, s.data.site.protein), encoding="utf-8")
+            write_text(path, pocket_pdb(s, s.data.site.protein))
     interactions = {key: value for s in scored for key, value in _interactions(s).items()}
     if interactions:
-        _write_json(folder / "interactions.json", interactions)
+        write_json(folder / "interactions.json", interactions)
     for key, name in POSE_FILES.items():
         poses = [pose for s in scored for pose in _poses(s, key)]
         if poses:
@@ -89,10 +82,13 @@ def _interactions(scored: Scored) -> dict[str, Any]:
     found = scored.data.answers.get("interactions", "")
     if isinstance(found, str):
         return {}
-    pocket = scored.source.pocket
-    pairs = list(zip([f"{pocket}/{s.index}" for s in scored.data.samples], found, strict=True))
-    pairs.append((f"{pocket}/reference", scored.data.reference_answers.get("interactions")))
-    return {key: answer["interactions"] for key, answer in pairs if isinstance(answer, dict)}
+    names = [*(sample.index for sample in scored.data.samples), "reference"]
+    answers = [*found, scored.data.reference_answers.get("interactions")]
+    return {
+        f"{scored.source.pocket}/{name}": answer["interactions"]
+        for name, answer in zip(names, answers, strict=True)
+        if isinstance(answer, dict)
+    }
 
 
 def _poses(scored: Scored, key: str) -> list[tuple[Chem.Mol, dict[str, Any]]]:

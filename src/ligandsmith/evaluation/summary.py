@@ -64,7 +64,7 @@ def _pocket_rows(scored: Scored, names: list[str]) -> Iterable[dict[str, Any]]:
     checks = _answers(scored, "posebusters")
     for k, sample in enumerate(scored.data.samples):
         own = checks[k] if isinstance(checks[k], dict) else {}
-        failed = [a for a in (_answers(scored, tool)[k] for tool in scored.data.answers) if isinstance(a, str)]
+        failed = [a for tool in scored.data.answers if isinstance(a := _answers(scored, tool)[k], str)]
         yield {
             "pocket": scored.source.pocket,
             "index": sample.index,

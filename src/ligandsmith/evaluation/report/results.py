@@ -6,8 +6,7 @@ Everything in it may come from strangers: it is parsed as data, and what is abse
 import csv
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
@@ -21,6 +20,7 @@ from ligandsmith.errors import LigandsmithError
 FORMAT = 2
 FIXED_COLUMNS = ("pocket", "index", "title", "reason", "detail", "smiles")
 CHECK_PREFIX = "pb_"
+TRUTH = {"True": True, "1": True, "1.0": True, "False": False, "0": False, "0.0": False}
 RANKING = (  # (metrics, of which the first that was scored counts; better)
     (("pb_valid",), "higher"),
     (("connected", "valid_connected"), "higher"),
@@ -28,6 +28,16 @@ RANKING = (  # (metrics, of which the first that was scored counts; better)
     (("clashes",), "lower"),
     (("qed",), "higher"),
 )
+METRIC_DEFAULTS = {
+    "mean": None, "median": None, "low": None, "high": None, "n": 0, "population": "", "population_size": "?",
+    "failures": None, "unit": "", "better": "", "meaning": "", "status": "ok", "reference": None,
+}  # fmt: skip
+ABSENT = {  # what the report lacks without a file
+    "references.sdf": "no reference ligand to compare with",
+    "pockets/*.pdb": "the 3D view shows no protein and names no residues",
+    "molecules.sdf": "no 3D view and no download of molecules",
+    "interactions.json": "interactions with the protein were not computed",
+}
 
 
 @dataclass(frozen=True)
@@ -58,17 +68,30 @@ class Results:
     rows: list[Row]
     metric_names: list[str]
     check_names: list[str]
+    structures: dict[tuple[str, str], Chem.Mol]  # molecules with coordinates, by the key of their row
     references: dict[str, Chem.Mol]
     pocket_files: dict[str, Path]
     interactions: dict[str, list[dict[str, Any]]]
-    missing: list[str] = field(default_factory=list)
+    missing: list[str]
+
+    @cached_property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """The summary's metrics with every key of METRIC_DEFAULTS; `reference` is the reference ligands' mean."""
+        reference = self.summary.get("reference") or {}
+        entries = {
+            name: {**entry, "reference": reference.get(name)}
+            for name, entry in (self.summary.get("metrics") or {}).items()
+        }
+        return {
+            name: METRIC_DEFAULTS | {key: value for key, value in entry.items() if value is not None}
+            for name, entry in entries.items()
+        }
 
     @cached_property
     def molecules(self) -> list[Row]:
         """Rows of valid molecules, best first; the pockets take turns, so that a page cut short shows them all."""
-        rows = sorted((r for r in self.rows if not r.reason and r.smiles), key=self._rank)
         by_pocket: dict[str, list[Row]] = {}
-        for row in rows:
+        for row in sorted((r for r in self.rows if not r.reason and r.smiles), key=self._rank):
             by_pocket.setdefault(row.pocket, []).append(row)
         turns = zip_longest(*by_pocket.values())
         return [row for turn in turns for row in turn if row is not None]
@@ -80,67 +103,44 @@ class Results:
         return [(name, better) for name, better in chosen if name is not None]
 
     def _rank(self, row: Row) -> list[float]:
-        key = []
-        for name, better in self.ranking:
-            value = row.values.get(name)
-            key.append(math.inf if value is None else -value if better == "higher" else value)
-        return key
-
-    def blocks(self, wanted: Sequence[Row]) -> Iterator[tuple[Row, Chem.Mol]]:
-        """Molecules with coordinates of these rows, as far as molecules.sdf has them."""
-        found = self._molecule_by_key
-        return ((row, found[row.key]) for row in wanted if row.key in found)
-
-    @cached_property
-    def _molecule_by_key(self) -> dict[tuple[str, str], Chem.Mol]:
-        path = self.folder / "molecules.sdf"
-        if not path.is_file():
-            return {}
-        mols = (record.mol for record in read_sdf(path))
-        return {(_prop(mol, "pocket"), _prop(mol, "index")): mol for mol in mols if mol is not None}
+        values = ((row.values.get(name), better) for name, better in self.ranking)
+        return [math.inf if v is None else -v if better == "higher" else v for v, better in values]
 
 
 def read_results(folder: Path) -> Results:
     """Read a results folder; raises LigandsmithError where summary.json or per_molecule.csv cannot be used."""
     summary = read_json(folder / "summary.json")
-    if not isinstance(summary, dict) or summary.get("format") != FORMAT:
-        stated = summary.get("format") if isinstance(summary, dict) else None
+    stated = summary.get("format") if isinstance(summary, dict) else None
+    if stated != FORMAT:
         raise LigandsmithError(
             f"{folder / 'summary.json'} has format {stated!r}, not {FORMAT}; run `ligandsmith evaluate` again"
         )
     rows, metric_names, check_names = _read_rows(folder / "per_molecule.csv", set(summary.get("metrics") or {}))
-    missing: list[str] = []
-    references = _read_references(folder / "references.sdf", missing)
-    pocket_files = {path.stem: path for path in sorted((folder / "pockets").glob("*.pdb"))}
-    if not pocket_files:
-        missing.append("no pockets/*.pdb: the 3D view shows no protein and names no residues")
-    if not (folder / "molecules.sdf").is_file():
-        missing.append("no molecules.sdf: no 3D view and no download of molecules")
-    interactions = _read_interactions(folder / "interactions.json", missing)
+    missing = [f"no {name}: {lacks}" for name, lacks in ABSENT.items() if not any(folder.glob(name))]
     if not any(row.smiles and not row.reason for row in rows):
         missing.append("no valid molecule among those requested")
     return Results(
-        folder, summary, rows, metric_names, check_names, references, pocket_files, interactions, missing
-    )  # fmt: skip
+        folder,
+        summary,
+        rows,
+        metric_names,
+        check_names,
+        structures={(_prop(m, "pocket"), _prop(m, "index")): m for m in _read_mols(folder / "molecules.sdf")},
+        references={_prop(mol, "pocket"): mol for mol in reversed(_read_mols(folder / "references.sdf"))},
+        pocket_files={path.stem: path for path in sorted((folder / "pockets").glob("*.pdb"))},
+        interactions=_read_interactions(folder / "interactions.json"),
+        missing=missing,
+    )
 
 
 def read_json(path: Path, command: str = "evaluate") -> Any:
     """A JSON file with NaN and infinity as None; raises LigandsmithError naming the command that writes it."""
     try:
-        return _finite(json.loads(path.read_text(encoding="utf-8")))
+        return json.loads(path.read_text(encoding="utf-8"), parse_float=_number, parse_constant=_number)
     except FileNotFoundError as error:
         raise LigandsmithError(f"no {path.name} in {path.parent}; run `ligandsmith {command}` first") from error
     except (OSError, ValueError) as error:
         raise LigandsmithError(f"cannot read {path}: {error}; run `ligandsmith {command}` again") from error
-
-
-def _finite(value: Any) -> Any:
-    """NaN and infinity, which JSON does not have, become None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, list) else value
 
 
 def _read_rows(path: Path, metrics: set[str]) -> tuple[list[Row], list[str], list[str]]:
@@ -159,7 +159,7 @@ def _read_rows(path: Path, metrics: set[str]) -> tuple[list[Row], list[str], lis
 
 
 def _row(record: dict[str, str], values: list[str], checks: list[str]) -> Row:
-    answers = {name.removeprefix(CHECK_PREFIX): _truth(record[name]) for name in checks}
+    answers = {name.removeprefix(CHECK_PREFIX): TRUTH.get(record[name]) for name in checks}
     return Row(
         **{name: record.get(name) or "" for name in FIXED_COLUMNS},
         values={name: _number(record[name]) for name in values},
@@ -168,29 +168,20 @@ def _row(record: dict[str, str], values: list[str], checks: list[str]) -> Row:
 
 
 def _number(text: str) -> float | None:
+    """A finite number, 1 or 0 for a truth value, else None."""
     try:
-        value = {"True": 1.0, "False": 0.0}.get(text)
-        value = float(text) if value is None else value
+        value = float(TRUTH.get(text, text))
     except ValueError:
         return None
     return value if math.isfinite(value) else None
 
 
-def _truth(text: str) -> bool | None:
-    return {"True": True, "1": True, "1.0": True, "False": False, "0": False, "0.0": False}.get(text)
+def _read_mols(path: Path) -> list[Chem.Mol]:
+    return [record.mol for record in read_sdf(path) if record.mol is not None] if path.is_file() else []
 
 
-def _read_references(path: Path, missing: list[str]) -> dict[str, Chem.Mol]:
+def _read_interactions(path: Path) -> dict[str, list[dict[str, Any]]]:
     if not path.is_file():
-        missing.append("no references.sdf: no reference ligand to compare with")
-        return {}
-    mols = [record.mol for record in read_sdf(path) if record.mol is not None]
-    return {_prop(mol, "pocket"): mol for mol in reversed(mols)}
-
-
-def _read_interactions(path: Path, missing: list[str]) -> dict[str, list[dict[str, Any]]]:
-    if not path.is_file():
-        missing.append("no interactions.json: interactions with the protein were not computed")
         return {}
     content = read_json(path)
     if not isinstance(content, dict):
