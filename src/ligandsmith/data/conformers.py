@@ -20,7 +20,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-from ligandsmith.data.dataset import Manifest, scratch_folder, write_manifest
+from ligandsmith.data.dataset import Manifest, Split, scratch_folder, write_manifest
 from ligandsmith.data.properties import write_properties
 from ligandsmith.data.shards import ShardReader, shard_paths, write_shards
 from ligandsmith.data.splitting import hold_out_groups, scaffold_of
@@ -72,10 +72,9 @@ def embed_conformers(smi_file: Path, out: Path, options: EmbedOptions | None = N
             raise LigandsmithError(f"{smi_file}: no molecule could be used ({why})")
         scaffolds = [scaffold_of(record.smiles) for record in ShardReader(shard_paths(scratch, "ligands"))]
         held = hold_out_groups(scaffolds, HELD_OUT, options.seed)
-        splits = {
-            "train": [id for id, validation in zip(ids, held, strict=True) if not validation],
-            "validation": [id for id, validation in zip(ids, held, strict=True) if validation],
-        }
+        splits: dict[str, list[str]] = {Split.TRAIN: [], Split.VALIDATION: []}
+        for id, out_of_train in zip(ids, held, strict=True):
+            splits[Split.VALIDATION if out_of_train else Split.TRAIN].append(id)
         write_properties(scratch)
         manifest = write_manifest(scratch, splits, rejections)
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")

@@ -29,7 +29,7 @@ SHIPPED = "crystal"
 
 
 class Split(StrEnum):
-    """The parts of a data set: training learns from the first, selects on the second, never opens the third."""
+    """The splits of a data set: training learns from the first, selects on the second, never opens the third."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -141,13 +141,11 @@ class ComplexDataset:
     ) -> None:
         self.folder = open_dataset(path)
         self.split = known_split(split)
-        self.kind = kind
         if self.split is Split.TEST and not allow_test:
             raise LigandsmithError(
                 "the test split is for the final evaluation; train on `train`, select on `validation`"
             )
-        self.manifest = Manifest.load(self.folder)
-        self._reader = ShardReader(_verified(self.folder, self.manifest, kind))
+        self._reader = ShardReader(_verified(self.folder, Manifest.load(self.folder), kind))
         index = self._reader.index()
         row_of = {id: row for row, id in enumerate(index["id"])}
         ids = read_splits(self.folder).get(self.split, ())

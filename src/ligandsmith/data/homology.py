@@ -87,4 +87,4 @@ def _mmseqs(sequences: Sequence[str], program: str) -> Iterator[tuple[int, int, 
             i, j, matches, query, target = map(int, line.split("\t"))
             pair = (min(i, j), max(i, j))
             best[pair] = max(best.get(pair, 0.0), matches / min(query, target))
-    yield from ((i, j, share) for (i, j), share in sorted(best.items()) if i != j)
+    yield from ((i, j, identity) for (i, j), identity in sorted(best.items()) if i != j)

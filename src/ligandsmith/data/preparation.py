@@ -22,7 +22,7 @@ from ligandsmith.parallel.processes import map_in_processes
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure.files import PROTEIN_SUFFIXES, complex_from, read_files
 from ligandsmith.structure.ligands import LIGAND_SUFFIXES, suffix
-from ligandsmith.structure.pocket import RADIUS, site_sequences
+from ligandsmith.structure.pocket import site_sequences
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,6 @@ class PrepareOptions:
     """How `prepare` reads its source."""
 
     workers: int = 1
-    radius: float = RADIUS  # Å; whole residues with an atom this close to the ligand are the pocket
     source: str = ""  # written into every record
     licence: str = ""
     split_file: Path | None = None  # CSV of id,split; None: `split.csv` in the source folder if there is one
@@ -195,7 +194,7 @@ def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
         files = read_files(pair.protein, pair.ligand, pair.id)
         if isinstance(files, Rejection):
             return files, ()
-        record = complex_from(*files, pair.id, options.radius)
+        record = complex_from(*files, pair.id)
     if isinstance(record, Rejection):
         return record, ()
     record = replace(record, source=options.source, licence=options.licence)

@@ -69,12 +69,6 @@ SCHEMA = pa.schema(
     metadata={"ligandsmith_format_version": str(FORMAT_VERSION)},
 )
 INDEX_COLUMNS = ["id", *NUMBERS]
-COMPRESSION: dict[str, Any] = {
-    "compression": "zstd",
-    "compression_level": 12,
-    "use_dictionary": ["source", "licence", "pocket_name"],
-    "write_statistics": False,
-}
 
 
 def encode(record: Complex) -> dict[str, Any] | Rejection:
@@ -153,7 +147,10 @@ def write_shards(
             if not table.num_rows:
                 break
             part = unfinished.enter_context(atomic_write(Path(folder) / f"{kind}-{number:05d}.parquet"))
-            pq.write_table(table, part, row_group_size=ROWS_PER_GROUP, **COMPRESSION)
+            pq.write_table(
+                table, part, row_group_size=ROWS_PER_GROUP, compression="zstd", compression_level=12,
+                use_dictionary=["source", "licence", "pocket_name"], write_statistics=False,
+            )  # fmt: skip
     return list(ids), rejections
 
 

@@ -20,20 +20,20 @@ ROWS, LIGAND, POCKET = 16, 4, 80  # records and atoms are padded to multiples of
 
 
 class EvenSampler(BucketSampler):
-    """Every batch has its part of the records of every epoch, which come first, and of the others."""
+    """Spreads the records of every epoch, which come first, and the others evenly over the batches."""
 
     def _draw(self) -> list[NDArray[np.int64]]:
         rng = np.random.default_rng((self.seed or 0, self.epoch))
         members = self._members()
         numbers = np.array_split(np.arange(len(self)), math.ceil(len(self) / CHUNK))
-        halves = [
-            np.array_split(shuffled(part, rng), len(numbers))
-            for part in (members[members < self.always], members[members >= self.always])
-        ]
+        always, others = (
+            np.array_split(shuffled(indices, rng), len(numbers))
+            for indices in (members[members < self.always], members[members >= self.always])
+        )
         out: list[NDArray[np.int64]] = []
-        for batches, every, others in zip(numbers, *halves, strict=True):
-            parts = [np.array_split(self._by_size(half), len(batches)) for half in (every, others)]
-            made = [np.concatenate(pair) for pair in zip(*parts, strict=True)]
+        for batches, *chunks in zip(numbers, always, others, strict=True):
+            split = [np.array_split(self._by_size(chunk), len(batches)) for chunk in chunks]
+            made = [np.concatenate(pair) for pair in zip(*split, strict=True)]
             out += [made[i] for i in rng.permutation(len(made))]
         return out
 

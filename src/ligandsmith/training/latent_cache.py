@@ -50,13 +50,13 @@ def cached_pocket_latents(
 
 def _records_hash(options: DataOptions) -> str:
     """Eight hex digits that differ where the records may: by place, content, split file and limit."""
-    told = [str(options.limit)]
+    facts = [str(options.limit)]
     lmdb = options.data is not None and options.data.suffix == ".lmdb"
     files = [options.data, options.split_file] if lmdb else [open_dataset(options.data) / n for n in (MANIFEST, SPLITS)]
     for path in files:
         if path is not None and path.exists():
-            told += [str(path.resolve()), str(path.stat().st_size), str(path.stat().st_mtime_ns)]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
+            facts += [str(path.resolve()), str(path.stat().st_size), str(path.stat().st_mtime_ns)]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
 
 
 @torch.no_grad()

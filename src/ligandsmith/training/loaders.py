@@ -98,9 +98,8 @@ def make_loaders(
 ) -> Loaders:  # fmt: skip
     """Loaders of one process. To the complexes of an epoch come `ligands_per_complex` times as many ligands alone."""
     train, always = open_records(options, Split.TRAIN, population, vocabulary)
-    validation, fixed = open_records(
-        replace(options, ligand_only=population == "ligands"), Split.VALIDATION, population
-    )
+    validated = replace(options, ligand_only=population == "ligands")
+    validation, fixed = open_records(validated, Split.VALIDATION, population)
     extra = min(round(always * options.ligands_per_complex), len(train) - always)
     train_costs, validation_costs = record_sizes(train) @ COST, record_sizes(validation) @ COST
     train_sampler = (EvenSampler if options.static_shapes else BucketSampler)(

@@ -38,7 +38,7 @@ ATTEMPTS = 10  # pieces tried for each one that is asked for
 CONTACT = 4.5  # Å
 # 95 % of the crystal and docked ligands of the training set (800 looked at) have at least these, in 10 Å pockets.
 CONTACTS_PER_ATOM = 4.0  # pocket atoms within CONTACT, mean over the ligand's atoms
-TOUCHING = 0.8  # share of the ligand's atoms with one
+TOUCHING = 0.8  # fraction of the ligand's atoms with one
 CLOSEST = 2.2  # Å; nearer than this a pocket atom is bonded to the ligand
 SEPARATE = 3.0  # Å; nearer than this an atom of a bonded neighbour is near for being two or three bonds away
 METAL = 3.0  # Å; a ligand atom this near to a metal has an uncertain charge

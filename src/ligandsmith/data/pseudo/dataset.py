@@ -34,9 +34,8 @@ def write_pseudo_complexes(source: Path, out: Path, options: CutOptions | None =
     with scratch_folder(out) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
         with rdBase.BlockLogs():
-            ids, refused = write_shards(
-                scratch, "complexes", _cut_all(files, options or CutOptions(), licence, sequences)
-            )
+            records = _cut_all(files, options or CutOptions(), licence, sequences)
+            ids, refused = write_shards(scratch, "complexes", records)
         rejections += refused
         if not ids:
             why = "; ".join(f"{r.id}: {r.reason} ({r.detail})" for r in rejections[:3])
