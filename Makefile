@@ -15,7 +15,7 @@ help:
 	@echo "make test    lint, type-check, test"
 	@echo "make gates   the slow quality gates"
 	@echo "make bench   speed and memory of all parts; writes docs/experiments/performance.md (10 minutes on 2 idle cores)"
-	@echo "make docs    write the generated pages of docs/ anew"
+	@echo "make docs    write the generated pages of docs/ again"
 	@echo "make lint | format | unit | setup | lock | clean | distclean"
 
 setup: $(READY)
