@@ -14,7 +14,7 @@ help:
 	@echo "make demo    ligands for a held-out pocket by the shipped weights, scored, as a page (2 minutes on 2 cores)"
 	@echo "make test    lint, type-check, test"
 	@echo "make gates   the slow quality gates"
-	@echo "make bench   speed and memory of all parts; writes docs/performance.md (10 minutes on 2 idle cores)"
+	@echo "make bench   speed and memory of all parts; writes docs/experiments/performance.md (10 minutes on 2 idle cores)"
 	@echo "make docs    write the generated pages of docs/ again"
 	@echo "make lint | format | unit | setup | lock | clean | distclean"
 

@@ -21,7 +21,7 @@ def page() -> str:
         "# Benchmarks", "",
         "`python -m benchmarks NAME [flags]` runs a benchmark in a clone of the repository, `python -m benchmarks NAME",
         "--help` shows its flags. `make bench` runs those of speed and memory and writes",
-        "[performance.md](performance.md).", "",
+        "[performance.md](experiments/performance.md).", "",
         "| name | what it measures |", "|---|---|",
     ]  # fmt: skip
     rows = [f"| `{name}` | {text} |" for name, text in benchmarks().items()]

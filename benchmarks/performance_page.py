@@ -1,4 +1,4 @@
-"""Writes docs/performance.md and its figure from the JSON in benchmarks/results/."""
+"""Writes docs/experiments/performance.md and its figure from the JSON in benchmarks/results/."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 FIGURE = ROOT / "docs" / "figures" / "scaling.svg"
-PAGE = ROOT / "docs" / "performance.md"
+PAGE = ROOT / "docs" / "experiments" / "performance.md"
 Result = dict[str, Any]
 PEERS = {"diffsbdd": "DiffSBDD", "targetdiff": "TargetDiff", "geoldm": "GeoLDM", "ligandsmith": "ligandsmith"}
 

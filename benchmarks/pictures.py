@@ -1,4 +1,4 @@
-"""Pictures of molecules that pass every PoseBusters check and of others, drawn at random, with what they fail.
+"""Pictures of molecules that pass every PoseBusters check and of those that do not, at random, with the failed checks.
 
 `python -m benchmarks pictures RUN/evaluation/per_molecule.csv --out docs/figures`
 writes typical.svg and bad.svg from the table that `ligandsmith evaluate` wrote.

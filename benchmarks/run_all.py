@@ -1,4 +1,4 @@
-"""Run the benchmarks with few repeats and write docs/performance.md: about ten minutes on two idle cores.
+"""Run the benchmarks with few repeats and write docs/experiments/performance.md: about ten minutes on two idle cores.
 
 `python -m benchmarks run_all`; with --page_only the page is written again from benchmarks/results/. Each run has a
 process of its own and one thread. Results against other projects and earlier states come from `vs_peers.py --out` and

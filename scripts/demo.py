@@ -1,7 +1,7 @@
 """The main job in a few minutes: ligands for a held-out pocket by the shipped weights, relaxed, scored, ranked.
 
-Every step is a command that a user would type; it is printed before it runs. With `--train`, the three trainings come
-first, briefly, and the table at the end shows both: minutes of training, and more of it.
+Every step is a command that a user would type; it is printed before it runs. With `--train`, the three networks are
+first trained briefly, and the final table compares the trained and the shipped weights.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Add blocks, width, triangle updates, bonds or inputs to a trained denoiser, for training on with `--init_from`.
 
 `python scripts/grow_denoiser.py best_denoiser.pt grown.pt --self_layers 8 --cross_layers 4 --triangles 16 --bonds`
-then `train_denoiser.py --init_from grown.pt` with the flags that it prints. What it says of coordinates and features
-does not change: new blocks are spread evenly between the old ones, and everything that leaves a new part is zero.
+then `train_denoiser.py --init_from grown.pt` with the flags that it prints. The predicted coordinates and features
+do not change: new blocks are spread evenly between the old ones, and everything that leaves a new part is zero.
 
 `--width 128 --edge_width 64 --triangles 32` widens every block. New scalars of an atom are zero at first and are read
 by random weights; new hidden units have random weights and are not read. More edge and triangle channels change
@@ -129,7 +129,7 @@ class Widening:
         return wide
 
     def _triangles(self, part: str, kind: str, value: Tensor) -> Tensor:
-        """Every channel of the triangle update several times, read as their mean, with random differences."""
+        """Copies of each triangle channel, whose mean is read, with random differences."""
         n = self.times
         if n == 1:
             return value

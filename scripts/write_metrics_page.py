@@ -20,10 +20,10 @@ Written by `make docs` from the registry `METRICS` in `src/ligandsmith/evaluatio
 
 `ligandsmith evaluate` gives every metric as a mean with its {CONFIDENCE:g} % bootstrap interval, the number n
 of molecules that have a value, and the size of its population. A molecule that has no value is counted as a
-failure, never as 0 and never left out in silence; a metric whose input is missing (no protein, no list of known
-molecules, PoseBusters not installed) is "not run" with the cause.
+failure, never as 0 and never omitted without notice; a metric whose input is missing (no protein, no list of known
+molecules, PoseBusters not installed) is reported as "not run" with the cause.
 
-Populations: `requested` is every molecule that was asked for, those that could not be built included; `valid`
+Populations: `requested` is every requested molecule, including those that could not be built; `valid`
 those that RDKit sanitises; `connected` the valid ones of one fragment;
 `size-matched` the connected ones within 2 heavy atoms of the reference.
 With several pockets the intervals draw pockets, then molecules within them.

@@ -1,4 +1,4 @@
-"""Gates write what they measured to docs/gates.json, from which docs/gates.md is made."""
+"""Gates write what they measured to docs/experiments/gates.json, from which gates.md is made."""
 
 import json
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "experiments"
 Record = Callable[[str, str, dict[str, float | int | str]], None]
 
 
