@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -102,17 +103,16 @@ def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> 
 def test_a_worker_that_is_killed_ends_the_run_with_one_line(tmp_path: Path) -> None:
     for number in range(200):
         shutil.copytree(EXAMPLES / "7sza", tmp_path / "in" / f"copy-{number:03d}")
-    killed: list[int] = []
 
-    def kill_a_worker(done: int, total: int) -> None:
-        del done, total
-        if not killed:
-            killed.append(multiprocessing.active_children()[0].pid or 0)
-            os.kill(killed[0], signal.SIGKILL)
+    def kill_a_worker() -> None:
+        while not (workers := multiprocessing.active_children()):
+            time.sleep(0.05)
+        os.kill(workers[0].pid or 0, signal.SIGKILL)
 
+    threading.Thread(target=kill_a_worker, daemon=True).start()
     began = time.monotonic()
     with pytest.raises(LigandsmithError, match=r"^copy-\d+: its worker process ended \(-9\); .*fewer workers$"):
-        prepare(tmp_path / "in", tmp_path / "data", PrepareOptions(workers=2), kill_a_worker)
+        prepare(tmp_path / "in", tmp_path / "data", PrepareOptions(workers=2))
     assert time.monotonic() - began < 60
     assert not multiprocessing.active_children()
     assert not (tmp_path / "data").exists()
