@@ -17,8 +17,7 @@ from scipy.stats import wilcoxon
 from benchmarks.measure import report
 from ligandsmith.evaluation.evaluate import load_reference
 from ligandsmith.evaluation.protein import load_protein
-from ligandsmith.evaluation.tools.failure import ToolFailure
-from ligandsmith.evaluation.tools.runner import Site
+from ligandsmith.evaluation.tools.runner import Site, ToolFailure
 from ligandsmith.evaluation.tools.vina import VinaTool
 from ligandsmith.generation.generator import load
 from ligandsmith.structure.pocket import frame_origin, read_pocket
