@@ -1,6 +1,5 @@
 """What `ligandsmith evaluate` writes and prints."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.sources import PathLike, file_name
 from ligandsmith.evaluation.summary import Evaluation, Scored
-from ligandsmith.files import atomic_write, write_json, write_text
+from ligandsmith.files import write_csv, write_json, write_text
 
 SHOWN_RADIUS = 8.0  # Å around reference or molecules: residues of pockets/*.pdb
 POSE_FILES = {"min_pose": "minimised.sdf", "dock_pose": "docked.sdf"}
@@ -33,10 +32,7 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> tuple[Path,
     table, summary = folder / "per_molecule.csv", folder / "summary.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(table) as part, part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(evaluation.rows[0]))
-            writer.writeheader()
-            writer.writerows(evaluation.rows)
+        write_csv(table, evaluation.rows)
         write_json(summary, evaluation.summary)
         _write_structures(evaluation, folder)
     except OSError as error:
