@@ -1,6 +1,5 @@
 """What molecules are ranked by and filtered with: words of the user -> conditions on a table. Never imports torch."""
 
-import math
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.molecule_table import CHECK_PREFIX, MoleculeRow, MoleculeTable
 
 TERM = re.compile(r"([+-]?)\s*(\w+)\s*(?::\s*(\d+\.?\d*|\.\d+))?")
-COMPARISON = re.compile(r"(\w+)\s*(<=|>=|==|!=|<|>)\s*(\S+)")
+COMPARISON = re.compile(r"(\w+)\s*(<=|>=|==|!=|<|>)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?)")
 OPERATORS = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
@@ -98,15 +97,12 @@ def _condition(word: str, table: MoleculeTable) -> Condition:
             raise LigandsmithError(f"filter no-alerts: neither {' nor '.join(ALERTS)} was run for {table.path}")
         return Condition(tuple(found), "==", 0.0)
     if word in ("connected", "no-clashes"):
-        column, bound = ("connected", 1.0) if word == "connected" else ("clashes", 0.0)
-        return Condition((table.column(column),), "==", bound)
+        name, wanted = ("connected", 1.0) if word == "connected" else ("clashes", 0.0)
+        return Condition((table.column(name),), "==", wanted)
     match = COMPARISON.fullmatch(word)
-    try:
-        bound = float(match.group(3)) if match else math.nan
-    except ValueError:
-        bound = math.nan
-    if match is None or not math.isfinite(bound):
+    if match is None:
         raise LigandsmithError(
             f"no filter '{word}'; there are: {', '.join(NAMED_FILTERS)}, and comparisons such as 'qed>0.4'"
         )
-    return Condition((table.column(match.group(1)),), match.group(2), bound)
+    column, sign, bound = match.groups()
+    return Condition((table.column(column),), sign, float(bound))
