@@ -1,9 +1,11 @@
 """Writing files atomically, and their hashes."""
 
+import csv
 import hashlib
+import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file (UTF-8) atomically; raises LigandsmithError if it cannot be written."""
     try:
         with atomic_write(path) as part:
-            part.write_text(text, encoding="utf-8", errors="replace")
+            part.write_text(text, encoding="utf-8", errors="replace", newline="")
     except OSError as error:
         raise LigandsmithError(f"cannot write {path}: {error.strerror}; what was written before is whole") from error
 
@@ -39,6 +41,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Write `data` as JSON, indented, as `write_text` does."""
     write_text(path, json.dumps(data, indent=1) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows (at least one, all with the keys of the first) as CSV with a header, as `write_text` does."""
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
 
 
 def file_hash(path: Path) -> str:

@@ -1,15 +1,13 @@
 """The columns behind the metrics: for an `EvaluationInput`, one value for each sample, None where there is none."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 
 from ligandsmith.evaluation.input import EvaluationInput, KnownMolecules, NotRun, Sample
-from ligandsmith.evaluation.protein import count_clashes
 from ligandsmith.evaluation.statistics import Value
-from ligandsmith.evaluation.tools.clashes import count_posecheck_clashes
 
 FINGERPRINT_RADIUS = 2
 FINGERPRINT_BITS = 2048
@@ -50,14 +48,14 @@ def number(value: Any) -> Value:
     return None if value is None else float(value)
 
 
-def against_reference(function: Callable[[Chem.Mol, Chem.Mol], float]) -> Column:
-    """A column from a function of a molecule and the reference ligand."""
+def against(part: Literal["protein", "reference"], function: Callable[[Chem.Mol, Any], float]) -> Column:
+    """A column from a function of a molecule and the protein or the reference ligand of its site."""
 
     def column(data: EvaluationInput) -> list[Value]:
-        reference = data.site.reference
-        if reference is None:
-            raise NotRun("no reference ligand given")
-        return per_molecule(lambda mol: function(mol, reference))(data)
+        other = getattr(data.site, part)
+        if other is None:
+            raise NotRun(f"no {'protein' if part == 'protein' else 'reference ligand'} given")
+        return per_molecule(lambda mol: function(mol, other))(data)
 
     return column
 
@@ -122,22 +120,6 @@ def lipinski(mol: Chem.Mol) -> float:
     weight_ok = rdMolDescriptors.CalcExactMolWt(mol) <= 500
     donors_ok, acceptors_ok = rdMolDescriptors.CalcNumHBD(mol) <= 5, rdMolDescriptors.CalcNumHBA(mol) <= 10
     return float(weight_ok + donors_ok + acceptors_ok + (logp(mol) <= 5))
-
-
-def clashes(data: EvaluationInput) -> list[Value]:
-    """Pairs of ligand and protein heavy atoms closer than 0.75 of the sum of their van der Waals radii."""
-    protein = data.site.protein
-    if protein is None:
-        raise NotRun("no protein given")
-    return [None if s.mol is None else float(count_clashes(s.mol, protein)) for s in data.samples]
-
-
-def posecheck_clashes(data: EvaluationInput) -> list[Value]:
-    """Clashes as PoseCheck counts them (Harris et al. 2023), hydrogens included."""
-    protein = data.site.protein
-    if protein is None:
-        raise NotRun("no protein given")
-    return per_molecule(lambda mol: count_posecheck_clashes(mol, protein))(data)
 
 
 def is_zero(column: Column) -> Column:

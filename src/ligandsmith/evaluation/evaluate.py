@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rdkit import rdBase
@@ -85,21 +86,16 @@ def evaluate(
     return Evaluation(rows_of(scored), summary, tuple(scored))
 
 
-@dataclass(frozen=True)
-class _AnswerPocket:
+def _answer_pocket(options: EvaluationOptions, source: Source) -> None:
     """Work of a cluster: leaves the slow answers of a pocket in its folder, where the evaluation finds them."""
-
-    options: EvaluationOptions
-
-    def __call__(self, source: Source) -> None:
-        _score_source(source, self.options.of_pocket(source.pocket))
+    _score_source(source, options.of_pocket(source.pocket))
 
 
 def _answer_on_cluster(sources: Sequence[Source], options: EvaluationOptions) -> None:
     """A pocket whose task fails is logged, and computed here afterwards."""
     if options.folder is None:
         raise LigandsmithError(f"engine {options.engine}: name a folder for the answers")
-    work = _AnswerPocket(replace(options, workers=1, known=None))
+    work = partial(_answer_pocket, replace(options, workers=1, known=None))
     pockets = (source.absolute() for source in sources)
     with closing(ENGINES[options.engine](work, pockets, options.workers)) as results:
         for source, reason in results:

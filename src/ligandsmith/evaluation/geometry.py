@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -52,24 +52,19 @@ def measure(mols: Iterable[Chem.Mol]) -> dict[str, Values]:
     found: dict[str, Values] = {kind: defaultdict(list) for kind in GEOMETRY_KINDS}
     for mol in mols:
         x = mol.GetConformer().GetPositions()
-        for kind, paths in zip(GEOMETRY_KINDS, _paths(mol), strict=True):
-            if paths:
-                values = (_lengths, _angles, _torsions)[len(paths[0]) - 2](x[np.array(paths)])
+        for kind, length, values_of in zip(GEOMETRY_KINDS, (2, 3, 4), (_lengths, _angles, _torsions), strict=True):
+            if paths := _paths(mol, length):
+                values = values_of(x[np.array(paths)])
                 for path, value in zip(paths, values.tolist(), strict=True):
                     if np.isfinite(value):
                         found[kind][_type(mol, path)].append(value)
     return found
 
 
-def _paths(mol: Chem.Mol) -> tuple[list[tuple[int, ...]], ...]:
-    """Chains of two, three and four bonded heavy atoms; none twice, none that bites its tail."""
-    heavy = {a.GetIdx(): [b.GetIdx() for b in a.GetNeighbors() if b.GetAtomicNum() > 1] for a in mol.GetAtoms()}
-    bonds = [(i, j) for i in heavy if mol.GetAtomWithIdx(i).GetAtomicNum() > 1 for j in heavy[i] if i < j]
-    angles = [
-        (i, j, k) for j in heavy if mol.GetAtomWithIdx(j).GetAtomicNum() > 1 for i, k in combinations(heavy[j], 2)
-    ]
-    torsions = [(i, j, k, m) for j, k in bonds for i in heavy[j] for m in heavy[k] if i != k and m not in (j, i)]
-    return [*bonds], [*angles], [*torsions]
+def _paths(mol: Chem.Mol, length: int) -> list[tuple[int, ...]]:
+    """Chains of bonded heavy atoms; none twice, none that bites its tail."""
+    paths = (tuple(path) for path in Chem.FindAllPathsOfLengthN(mol, length, useBonds=False, useHs=False))
+    return [path for path in paths if len(set(path)) == length]
 
 
 def _type(mol: Chem.Mol, path: tuple[int, ...]) -> str:

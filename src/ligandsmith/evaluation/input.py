@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from rdkit import Chem
 
@@ -75,6 +75,12 @@ class EvaluationInput:
         return [
             {"requested": True, "valid": s.mol is not None, "connected": s.connected}[population] for s in self.samples
         ]
+
+    def answered(self, tool: str) -> list[tuple[Sample, dict[str, Any]]]:
+        """The samples for which a tool has an answer, with it."""
+        found = self.answers.get(tool, "")
+        answers = [] if isinstance(found, str) else zip(self.samples, found, strict=True)
+        return [(sample, answer) for sample, answer in answers if isinstance(answer, dict)]
 
     def of_tool(self, tool: str) -> Sequence[Answer | None]:
         """The answers of a tool; raises NotRun with the cause if there are none."""

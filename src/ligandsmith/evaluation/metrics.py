@@ -9,7 +9,9 @@ from rdkit.Chem import QED, rdMolDescriptors
 from ligandsmith.evaluation import alerts, shape
 from ligandsmith.evaluation import columns as c
 from ligandsmith.evaluation.input import EvaluationInput, Population
+from ligandsmith.evaluation.protein import count_clashes
 from ligandsmith.evaluation.statistics import Value
+from ligandsmith.evaluation.tools.clashes import count_posecheck_clashes
 
 Better = Literal["higher", "lower", "none"]
 
@@ -40,7 +42,7 @@ SHARE, KCAL, COUNT = "fraction", "kcal/mol", "count"
 _qed, _sa = c.per_molecule(QED.qed), c.per_molecule(lambda mol: (10 - c.sa_score(mol)) / 9)
 _dock = c.from_tool("vina", "vina_dock")
 _pb = c.pose_checks()
-_alerts = c.per_molecule(alerts.alerts)
+_alerts, _clashes = c.per_molecule(alerts.alerts), c.against("protein", count_clashes)
 
 
 def _from_tool(tool: str, name: str, meaning: str, unit: str, better: Better) -> Metric:
@@ -69,7 +71,7 @@ _ALL = (
            "connected", c.per_molecule(c.lipinski)),
     Metric("heavy_atoms", "heavy atoms", "atoms", "none", "valid", c.per_molecule(Chem.Mol.GetNumHeavyAtoms)),
     Metric("heavy_atoms_over_reference", "heavy atoms more than the reference ligand", "atoms", "none", "valid",
-           c.against_reference(lambda mol, ref: mol.GetNumHeavyAtoms() - ref.GetNumHeavyAtoms())),
+           c.against("reference", lambda mol, ref: mol.GetNumHeavyAtoms() - ref.GetNumHeavyAtoms())),
     Metric("rings", "rings (SSSR)", "rings", "none", "valid", c.per_molecule(rdMolDescriptors.CalcNumRings)),
     Metric("small_ring_share", "share of the rings that have 3 or 4 atoms; molecules without rings have none", SHARE,
            "none", "connected", c.per_molecule(alerts.small_ring_share)),
@@ -83,10 +85,11 @@ _ALL = (
     Metric("alerts", "BRENK alerts: reactive, unstable or toxic groups", COUNT, "lower", "connected", _alerts),
     Metric("no_alerts", "no BRENK alert", SHARE, "higher", "connected", c.is_zero(_alerts)),
     Metric("clashes", "ligand-protein heavy atom pairs closer than 0.75 of their van der Waals radii", "pairs", "lower",
-           "valid", c.clashes),
-    Metric("clash_free", "no such pair", SHARE, "higher", "valid", c.is_zero(c.clashes)),
+           "valid", _clashes),
+    Metric("clash_free", "no such pair", SHARE, "higher", "valid", c.is_zero(_clashes)),
     Metric("posecheck_clashes", "ligand-protein atom pairs, hydrogens included, 0.5 Å closer than their van der Waals "
-           "radii (PoseCheck)", "pairs", "lower", "valid", c.posecheck_clashes),
+           "radii (PoseCheck)", "pairs", "lower", "valid",
+           c.against("protein", count_posecheck_clashes)),
     Metric("pb_valid", "passes every PoseBusters check", SHARE, "higher", "valid", _pb),
     Metric("pb_valid_of_requested", "valid and passes every PoseBusters check", SHARE, "higher", "requested",
            c.or_zero(_pb)),
@@ -105,9 +108,9 @@ _ALL = (
     _from_tool("interactions", "interaction_recovery",
                "share of the reference ligand's interactions (residue and type)", SHARE, "higher"),
     Metric("shape_similarity", "1 - shape Tanimoto distance to the reference ligand, in place", "", "higher",
-           "connected", c.against_reference(shape.shape_similarity)),
+           "connected", c.against("reference", shape.shape_similarity)),
     Metric("centroid_distance", "between the centres of the molecule and the reference ligand", "Å", "lower",
-           "connected", c.against_reference(shape.centroid_distance)),
+           "connected", c.against("reference", shape.centroid_distance)),
     _from_tool("vina", "vina_score", "AutoDock Vina score of the pose as it is", KCAL, "lower"),
     _from_tool("vina", "vina_min", "after local minimisation in Vina's score", KCAL, "lower"),
     Metric("vina_dock", "best score of docking anew", KCAL, "lower", "connected", _dock),

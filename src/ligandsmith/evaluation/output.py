@@ -1,6 +1,6 @@
 """What `ligandsmith evaluate` writes and prints."""
 
-import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.sources import PathLike, file_name
 from ligandsmith.evaluation.summary import Evaluation, Scored
-from ligandsmith.files import atomic_write, write_json, write_text
+from ligandsmith.files import write_csv, write_json, write_text
 
 SHOWN_RADIUS = 8.0  # Å around reference or molecules: residues of pockets/*.pdb
-POSE_FILES = {"min_pose": "minimised.sdf", "dock_pose": "docked.sdf"}
+POSES = (("minimised.sdf", "min_pose", "vina_min"), ("docked.sdf", "dock_pose", "vina_dock"))
 
 
 def results_folder(place: Path) -> Path:
@@ -33,10 +33,7 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> tuple[Path,
     table, summary = folder / "per_molecule.csv", folder / "summary.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(table) as part, part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(evaluation.rows[0]))
-            writer.writeheader()
-            writer.writerows(evaluation.rows)
+        write_csv(table, evaluation.rows)
         write_json(summary, evaluation.summary)
         _write_structures(evaluation, folder)
     except OSError as error:
@@ -62,8 +59,8 @@ def _write_structures(evaluation: Evaluation, folder: Path) -> None:
     interactions = {key: value for s in scored for key, value in _interactions(s).items()}
     if interactions:
         write_json(folder / "interactions.json", interactions)
-    for key, name in POSE_FILES.items():
-        poses = [pose for s in scored for pose in _poses(s, key)]
+    for name, key, score in POSES:
+        poses = [pose for s in scored for pose in _poses(s, key, score)]
         if poses:
             write_sdf(folder / name, poses)
 
@@ -79,30 +76,18 @@ def pocket_pdb(scored: Scored, protein: ProteinView) -> str:
 
 
 def _interactions(scored: Scored) -> dict[str, Any]:
-    found = scored.data.answers.get("interactions", "")
-    if isinstance(found, str):
-        return {}
-    names = [*(sample.index for sample in scored.data.samples), "reference"]
-    answers = [*found, scored.data.reference_answers.get("interactions")]
-    return {
-        f"{scored.source.pocket}/{name}": answer["interactions"]
-        for name, answer in zip(names, answers, strict=True)
-        if isinstance(answer, dict)
-    }
+    answers = {str(sample.index): answer for sample, answer in scored.data.answered("interactions")}
+    reference = scored.data.reference_answers.get("interactions")
+    if isinstance(reference, dict):
+        answers["reference"] = reference
+    return {f"{scored.source.pocket}/{name}": answer["interactions"] for name, answer in answers.items()}
 
 
-def _poses(scored: Scored, key: str) -> list[tuple[Chem.Mol, dict[str, Any]]]:
-    found = scored.data.answers.get("vina", "")
-    if isinstance(found, str):
-        return []
-    poses = []
-    for sample, answer in zip(scored.data.samples, found, strict=True):
-        block = answer.get(key) if isinstance(answer, dict) else None
-        mol = Chem.MolFromMolBlock(block) if block else None
+def _poses(scored: Scored, key: str, score: str) -> Iterator[tuple[Chem.Mol, dict[str, Any]]]:
+    for sample, answer in scored.data.answered("vina"):
+        mol = Chem.MolFromMolBlock(answer[key]) if answer.get(key) else None
         if mol is not None:
-            score = answer.get("vina_min" if key == "min_pose" else "vina_dock")  # type: ignore[union-attr]
-            poses.append((mol, {"pocket": scored.source.pocket, "index": sample.index, "vina": score}))
-    return poses
+            yield mol, {"pocket": scored.source.pocket, "index": sample.index, "vina": answer[score]}
 
 
 def summary_table(evaluation: Evaluation) -> str:

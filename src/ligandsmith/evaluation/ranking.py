@@ -1,10 +1,9 @@
 """Rank the molecules of an evaluation: Pareto fronts or weights, filters, a diverse choice. Never imports torch."""
 
-import csv
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,10 +17,12 @@ from scipy.stats import rankdata
 from ligandsmith.chem.sdf import read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.columns import FINGERPRINT_BITS, FINGERPRINT_RADIUS
-from ligandsmith.evaluation.criteria import MoleculeRow, MoleculeTable, Term, parse_filters, parse_terms, value_of
+from ligandsmith.evaluation.criteria import Term, parse_filters, parse_terms
 from ligandsmith.evaluation.metrics import METRICS
+from ligandsmith.evaluation.molecule_table import MoleculeRow, read_molecule_table
+from ligandsmith.files import write_csv
 
-TABLE_FILE, POSES_FILE = "per_molecule.csv", "molecules.sdf"
+POSES_FILE = "molecules.sdf"
 TOP_FILE, RANKING_FILE = "top.sdf", "ranking.csv"
 POOL = 5  # times the wanted number: diverse molecules are picked among so many of the best
 DEFAULT_TOP = 100
@@ -38,11 +39,6 @@ class Ranked:
     front: int | None = None
     score: float | None = None  # 1: best in every term, 0: worst in every term
     chosen: bool = False  # is in top.sdf
-
-    @property
-    def key(self) -> Key:
-        """Pocket and index of the molecule."""
-        return self.row.get("pocket") or "", self.row["index"]
 
 
 @dataclass
@@ -64,88 +60,75 @@ def rank(
     that many of each pocket by MaxMin on Morgan fingerprints, the best molecule first, among the 5 times as many that
     rank highest; else the `num` best go to top.sdf. Raises LigandsmithError.
     """
-    table = load_table(Path(folder))
-    terms = parse_terms(by, table)
+    folder = Path(folder)
+    table = read_molecule_table(folder)
+    if not table.rows or "index" not in table.columns:
+        lacks = "column index" if table.rows else "molecules"
+        raise LigandsmithError(f"{table.path} has no {lacks}; run ligandsmith evaluate")
+    better, ligands = _summary(folder)
+    terms = parse_terms(by, table, better)
     conditions = parse_filters(filters, table)
 
     def refusal(row: MoleculeRow) -> str:
-        if row.get("reason"):
-            return f"no molecule: {row['reason']}"
+        if row.reason:
+            return f"no molecule: {row.reason}"
         return next((reason for condition in conditions if (reason := condition.refuses(row))), "")
 
-    molecules = [Ranked(row, refusal(row)) for row in table.rows]
     pockets: dict[str, list[Ranked]] = {}
-    for molecule in molecules:
-        pockets.setdefault(molecule.key[0], []).append(molecule)
-    poses = _load_poses(Path(folder), table)
+    for row in table.rows:
+        pockets.setdefault(row.pocket, []).append(Ranked(row, refusal(row)))
+    poses = _load_poses(folder, ligands, "pocket" in table.columns)
     ordered: list[Ranked] = []
     for members in pockets.values():
         best = _order([m for m in members if not m.reason], terms)
-        available = [m for m in best if m.score is not None and m.key in poses]
+        available = [m for m in best if m.score is not None and m.row.key in poses]
         for molecule in _diverse(available, poses, diverse) if diverse else available[:num]:
             molecule.chosen = True
         ordered += best + [m for m in members if m.rank is None]
-    _write(Path(folder), ordered, terms, poses)
-    return Ranking(ordered, _lines(ordered, terms, poses, Path(folder)))
+    _write(folder, ordered, terms, poses)
+    return Ranking(ordered, _lines(ordered, terms, poses, folder))
 
 
-def load_table(folder: Path) -> MoleculeTable:
-    """per_molecule.csv of an evaluation folder; better directions of its summary.json, else of METRICS."""
-    path = folder / TABLE_FILE
+def _summary(folder: Path) -> tuple[dict[str, str], str]:
+    """Better directions of columns, of summary.json and else of METRICS, and the name of the SDF that was evaluated."""
+    path, better = folder / "summary.json", {name: str(metric.better) for name, metric in METRICS.items()}
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except FileNotFoundError as error:
-        raise LigandsmithError(f"no {TABLE_FILE} in {folder}; run ligandsmith evaluate first") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LigandsmithError(f"cannot read {path}: {error}") from error
-    if not rows or "index" not in rows[0]:
-        raise LigandsmithError(f"{path} has no {'column index' if rows else 'molecules'}; run ligandsmith evaluate")
-    better: dict[str, str] = {name: metric.better for name, metric in METRICS.items()}
-    ligands = MoleculeTable.ligands
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = json.loads(path.read_text(encoding="utf-8"))
         better |= {name: str(entry["better"]) for name, entry in summary["metrics"].items()}
-        ligands = Path(summary.get("ligands", ligands)).name
+        return better, Path(summary.get("ligands", "ligands.sdf")).name
     except FileNotFoundError:
-        pass
+        return better, "ligands.sdf"
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise LigandsmithError(
-            f"cannot use {folder / 'summary.json'}: {error!r}; remove it or evaluate anew"
-        ) from error
-    return MoleculeTable(str(path), rows, better, ligands)
+        raise LigandsmithError(f"cannot use {path}: {error!r}; remove it or evaluate anew") from error
 
 
-def _load_poses(folder: Path, table: MoleculeTable) -> dict[Key, Chem.Mol]:
+def _load_poses(folder: Path, ligands: str, pockets: bool) -> dict[Key, Chem.Mol]:
     """Molecules by pocket (empty unless the table has pockets) and index, of molecules.sdf, else of the SDF that was
     evaluated."""
-    path = next((folder / name for name in (POSES_FILE, table.ligands) if (folder / name).is_file()), None)
+    path = next((folder / name for name in (POSES_FILE, ligands) if (folder / name).is_file()), None)
     if path is None:
-        raise LigandsmithError(f"neither {POSES_FILE} nor {table.ligands} in {folder}; {TOP_FILE} is made from it")
+        raise LigandsmithError(f"neither {POSES_FILE} nor {ligands} in {folder}; {TOP_FILE} is made from it")
     poses = {}
     for position, record in enumerate(read_sdf(path)):
         if record.mol is not None:
             props = record.mol.GetPropsAsDict(autoConvertStrings=False)
             record.mol.SetProp("_Name", record.title)
-            pocket = str(props.get("pocket", "")) if "pocket" in table.rows[0] else ""
+            pocket = str(props.get("pocket", "")) if pockets else ""
             poses[pocket, str(props.get("index", position))] = record.mol
     return poses
 
 
 def _order(molecules: list[Ranked], terms: Sequence[Term]) -> list[Ranked]:
     """Set front, score and rank; best first, those without a value last."""
-    scored = []
     for molecule in molecules:
-        lacking = [t.column for t in terms if value_of(molecule.row, t.column) is None]
+        row = molecule.row
+        lacking = next((t.column for t in terms if row.values[t.column] is None), "")
         if lacking:
-            text = molecule.row.get(lacking[0])
-            molecule.reason = f"{lacking[0]} is {text}" if text else f"no value of {lacking[0]}"
-        else:
-            scored.append(molecule)
+            molecule.reason = f"{lacking} is {row.fields[lacking]}" if row.fields[lacking] else f"no value of {lacking}"
+    scored = [m for m in molecules if not m.reason]
     if scored:
-        signs = [1.0 if t.lower else -1.0 for t in terms]
-        values = [[s * (value_of(m.row, t.column) or 0.0) for s, t in zip(signs, terms, strict=True)] for m in scored]
-        costs = np.array(values)  # smaller is better in every column
+        values = np.array([[m.row.values[t.column] for t in terms] for m in scored], dtype=np.float64)
+        costs = values * [1.0 if t.lower else -1.0 for t in terms]  # smaller is better in every column
         for molecule, score, front in zip(scored, scores(costs, terms), fronts(costs), strict=True):
             molecule.score, molecule.front = float(score), int(front)
         weighted = any(t.weight is not None for t in terms)
@@ -171,19 +154,10 @@ def fronts(costs: NDArray[np.float64]) -> NDArray[np.int64]:
     A row dominates another that is nowhere better and somewhere worse.
     """
 
-    def dominated_by(i: int) -> NDArray[np.bool_]:
-        return np.asarray((costs[i] <= costs).all(1) & (costs[i] < costs).any(1))
-
-    dominators = np.zeros(len(costs), dtype=np.int64)
-    for i in range(len(costs)):
-        dominators += dominated_by(i)
-    front, number = np.zeros(len(costs), dtype=np.int64), 0
-    while not front.all():
-        number += 1
-        members = (dominators == 0) & (front == 0)
-        front[members] = number
-        for i in np.flatnonzero(members).tolist():
-            dominators -= dominated_by(i)
+    front = np.zeros(len(costs), dtype=np.int64)
+    for i in np.lexsort(costs.T[::-1]).tolist():  # what dominates a row comes before it
+        dominating = (costs <= costs[i]).all(1) & (costs < costs[i]).any(1)
+        front[i] = 1 + front[dominating].max(initial=0)
     return front
 
 
@@ -193,34 +167,25 @@ def _diverse(ordered: Sequence[Ranked], poses: dict[Key, Chem.Mol], wanted: int)
     if len(pool) <= wanted:
         return list(pool)
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=FINGERPRINT_RADIUS, fpSize=FINGERPRINT_BITS)
-    prints = [generator.GetFingerprint(Chem.RemoveHs(poses[m.key])) for m in pool]
+    prints = [generator.GetFingerprint(Chem.RemoveHs(poses[m.row.key])) for m in pool]
     picked = rdSimDivPickers.MaxMinPicker().LazyBitVectorPick(prints, len(prints), wanted, firstPicks=[0], seed=0)
     return [pool[i] for i in sorted(picked)]
 
 
 def _write(folder: Path, ordered: Sequence[Ranked], terms: Sequence[Term], poses: dict[Key, Chem.Mol]) -> None:
-    def chosen() -> Iterator[tuple[Chem.Mol, dict[str, object]]]:
-        for molecule in ordered:
-            if molecule.chosen:
-                mol = poses[molecule.key]
-                kept = {name: mol.GetProp(name) for name in mol.GetPropNames()}
-                values = {t.column: molecule.row[t.column] for t in terms}
-                place = {"rank": molecule.rank, "front": molecule.front, "score": f"{molecule.score:.4f}"}
-                yield mol, {**kept, **values, **place}
-
-    write_sdf(folder / TOP_FILE, chosen())
-    path = folder / RANKING_FILE
-    names = ["pocket"] * ("pocket" in ordered[0].row) + ["index", "title", "smiles"]
-    try:
-        with path.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["rank", "front", "score", "in_top", *names, *(t.column for t in terms), "reason"])
-            for m in ordered:
-                score = "" if m.score is None else f"{m.score:.4f}"
-                fields = [m.row.get(name, "") for name in (*names, *(t.column for t in terms))]
-                writer.writerow([m.rank, m.front, score, int(m.chosen), *fields, m.reason])
-    except OSError as error:
-        raise LigandsmithError(f"cannot write {path}: {error.strerror or error}") from error
+    names, lines, top = ["index", "title", "smiles", *(t.column for t in terms)], [], []
+    if "pocket" in ordered[0].row.fields:
+        names.insert(0, "pocket")
+    for m in ordered:
+        place = {"rank": m.rank, "front": m.front, "score": "" if m.score is None else f"{m.score:.4f}"}
+        fields = {name: m.row.fields.get(name, "") for name in names}
+        lines.append({**place, "in_top": int(m.chosen), **fields, "reason": m.reason})
+        if m.chosen:
+            mol = poses[m.row.key]
+            kept = {name: mol.GetProp(name) for name in mol.GetPropNames()}
+            top.append((mol, {**kept, **{t.column: fields[t.column] for t in terms}, **place}))
+    write_sdf(folder / TOP_FILE, top)
+    write_csv(folder / RANKING_FILE, lines)
 
 
 def _lines(ordered: Sequence[Ranked], terms: Sequence[Term], poses: dict[Key, Chem.Mol], folder: Path) -> list[str]:
@@ -230,7 +195,7 @@ def _lines(ordered: Sequence[Ranked], terms: Sequence[Term], poses: dict[Key, Ch
     lines = [f"{len(scored)} of {len(ordered)} molecules ranked by {how}; {first} in the first Pareto front"]
     last = Counter(m.reason for m in ordered if m.rank is not None and m.score is None)
     lines += [f"  {count} ranked last: {reason}" for reason, count in last.items()]
-    lost = sum(m.key not in poses for m in scored)
+    lost = sum(m.row.key not in poses for m in scored)
     lines += [f"  {lost} have no usable record in the SDF and cannot be in {TOP_FILE}"] if lost else []
     out = Counter(m.reason.split(" is ")[0] for m in ordered if not m.rank)
     lines += [f"  {count} filtered out: {reason}" for reason, count in out.items()]

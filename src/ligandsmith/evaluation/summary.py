@@ -1,7 +1,7 @@
 """From scored pockets to rows and a summary: every mean with its n, population, failures and interval."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,6 +18,7 @@ from ligandsmith.evaluation.statistics import Value, estimate
 from ligandsmith.evaluation.tools.runner import Answer
 
 FORMAT = 2
+NEVER_BUILT = {"not generated", "not sampled", "unusable pocket", "no atoms"}  # reasons of molecules that are not there
 PROGRAMS = ("ligandsmith", "rdkit", "numpy", "gemmi", "posebusters", "vina", "meeko", "prolif")
 
 
@@ -49,8 +50,7 @@ def rows_of(scored: Sequence[Scored]) -> list[dict[str, Any]]:
 
 
 def _check_names(scored: Sequence[Scored]) -> list[str]:
-    answers = (a for s in scored for a in _answers(s, "posebusters") if isinstance(a, dict))
-    return list(dict.fromkeys(name for answer in answers for name in answer))
+    return list(dict.fromkeys(name for s in scored for _, answer in s.data.answered("posebusters") for name in answer))
 
 
 def _answers(scored: Scored, tool: str) -> Sequence[Answer | None]:
@@ -83,14 +83,7 @@ def summarise(scored: Sequence[Scored], protocol: Protocol) -> dict[str, Any]:
     references = [s.reference for s in scored if s.reference]
     return {
         "format": FORMAT,
-        "protocol": {
-            "name": protocol.name,
-            "version": protocol.version,
-            "about": protocol.about,
-            "tools": {name: dict(settings) for name, settings in protocol.tools.items()},
-            "columns": list(protocol.columns),
-            "differences": list(protocol.differences),
-        },
+        "protocol": {key: value for key, value in asdict(protocol).items() if key != "published"},
         "versions": _versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "inputs": [_input(s) for s in scored],
@@ -124,11 +117,10 @@ def _versions() -> dict[str, str]:
 
 def _input(scored: Scored) -> dict[str, Any]:
     source, protein = scored.source, scored.data.site.protein
+    files = {"ligands": source.ligands, "protein": source.protein, "reference": source.reference}
     return {
         "pocket": source.pocket,
-        "ligands": str(source.ligands),
-        "protein": None if source.protein is None else str(source.protein),
-        "reference": None if source.reference is None else str(source.reference),
+        **{name: None if path is None else str(path) for name, path in files.items()},
         "left_out_of_protein": [] if protein is None else list(protein.removed),
         "requested": len(scored.data.samples),
     }
@@ -165,7 +157,7 @@ def _checks(scored: Sequence[Scored]) -> dict[str, Any]:
     causes = [a for a in (s.data.answers.get("posebusters", "not asked for") for s in scored) if isinstance(a, str)]
     if len(causes) == len(scored):
         return {"status": f"not run: {causes[0]}"}
-    found = [(s.source.pocket, a) for s in scored for a in _answers(s, "posebusters") if isinstance(a, dict)]
+    found = [(s.source.pocket, answer) for s in scored for _, answer in s.data.answered("posebusters")]
     checks = {}
     for name in _check_names(scored):
         decided = [None if a.get(name) is None else float(bool(a[name])) for _, a in found]
@@ -187,31 +179,31 @@ def _funnel(scored: Sequence[Scored]) -> list[dict[str, Any]]:
     Built: the method delivered something. A molecule counts in a stage only if it passed all stages before.
     """
     samples = [x for s in scored for x in s.data.samples]
-    never = {"not generated", "not sampled", "unusable pocket", "no atoms"}
     failed = Counter(x.reason for x in samples if x.mol is None)
-    not_built = {reason: n for reason, n in failed.items() if reason in never}
-    refused = {reason: n for reason, n in failed.items() if reason not in never}
-    stages: list[dict[str, Any]] = [{"stage": "requested", "n": len(samples), "lost": {}}]
-    _stage(stages, "built", not_built)
-    _stage(stages, "valid", refused)
-    _stage(stages, "connected", {"several fragments": sum(x.mol is not None and not x.connected for x in samples)})
-    repeated = sum(v == 0 for s in scored for v in s.columns["unique"])
-    _stage(stages, "unique", {"same molecule again": repeated})
+    lost: dict[str, dict[str, int]] = {
+        "built": {reason: n for reason, n in failed.items() if reason in NEVER_BUILT},
+        "valid": {reason: n for reason, n in failed.items() if reason not in NEVER_BUILT},
+        "connected": Counter("several fragments" for x in samples if x.mol is not None and not x.connected),
+        "unique": Counter("same molecule again" for s in scored for v in s.columns["unique"] if v == 0),
+    }
     status = _checks(scored)["status"]
+    if status == "ok":
+        lost["posebusters"] = dict(Counter(_failed_checks(scored)).most_common())
+    stages: list[dict[str, Any]] = [{"stage": "requested", "n": len(samples), "lost": {}}]
+    for name, reasons in lost.items():
+        stages.append({"stage": name, "n": stages[-1]["n"] - sum(reasons.values()), "lost": dict(reasons)})
     if status != "ok":
-        return [*stages, {"stage": "posebusters", "n": None, "lost": {}, "status": status}]
-    lost: Counter[str] = Counter()
-    for s in scored:
-        for k, answer in enumerate(_answers(s, "posebusters")):
-            if s.columns["unique"][k] == 1 and s.columns["pb_valid"][k] != 1:
-                first = (
-                    next((n for n, v in answer.items() if v is not True), "") if isinstance(answer, dict) else answer
-                )
-                lost[first or "no answer"] += 1
-    _stage(stages, "posebusters", dict(lost.most_common()))
+        stages.append({"stage": "posebusters", "n": None, "lost": {}, "status": status})
     return stages
 
 
-def _stage(stages: list[dict[str, Any]], name: str, lost: dict[str, int]) -> None:
-    lost = {reason: n for reason, n in lost.items() if n}
-    stages.append({"stage": name, "n": stages[-1]["n"] - sum(lost.values()), "lost": lost})
+def _failed_checks(scored: Sequence[Scored]) -> Iterator[str]:
+    """Of each unique molecule that is not PoseBusters-valid: the first check that it fails, or why it has no answer."""
+    for s in scored:
+        values = zip(_answers(s, "posebusters"), s.columns["unique"], s.columns["pb_valid"], strict=True)
+        for answer, unique, valid in values:
+            if unique == 1 and valid != 1:
+                found = (
+                    next((n for n, v in answer.items() if v is not True), "") if isinstance(answer, dict) else answer
+                )
+                yield found or "no answer"

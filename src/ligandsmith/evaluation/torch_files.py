@@ -4,31 +4,23 @@ Such a file is a zip archive with one pickle. Here the pickle may name RDKit mol
 binary form, tensors and arrays, which are passed over, and builtin containers; any other name is refused.
 """
 
-import io
-import pickle
 import zipfile
-from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rdkit import Chem
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.unpickling import CONTAINERS, NUMERIC_ARRAYS, Placeholder, RestrictedUnpickler, unpickle
 
 LARGEST_PICKLE = 1 << 31  # bytes, unpacked
+STORAGES = (
+    "Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool", "ComplexFloat",
+    "ComplexDouble", "Typed", "Untyped",
+)  # fmt: skip
 
 
-class _Nothing:
-    """Stands for a tensor or array, whose values are not needed."""
-
-    def __init__(self, *_: Any) -> None:
-        return
-
-    def __setstate__(self, _: Any) -> None:
-        return
-
-
-class _Molecule(_Nothing):
+class _Molecule(Placeholder):
     """An RDKit molecule in the pickle: its binary form; `build` makes the molecule."""
 
     def __init__(self, data: Any = b"") -> None:
@@ -41,40 +33,18 @@ class _Molecule(_Nothing):
             return None
 
 
-class _Encode:
-    """`_codecs.encode`, as a class so that the pickle cannot set attributes of a function."""
+class _ResultUnpickler(RestrictedUnpickler):
+    accepted = "molecules"
+    allowed: ClassVar = {
+        **CONTAINERS,
+        **dict.fromkeys(NUMERIC_ARRAYS, Placeholder),
+        "rdkit.Chem.rdchem.Mol": _Molecule,
+        **{f"torch._utils._rebuild_{name}": Placeholder for name in ("tensor_v2", "parameter")},
+        **{f"{module}.{kind}Storage": Placeholder for module in ("torch", "torch.storage") for kind in STORAGES},
+    }
 
-    def __new__(cls, text: Any, encoding: Any = "latin1") -> bytes:  # type: ignore[misc]
-        if not isinstance(text, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
-            raise pickle.UnpicklingError(f"text codec {encoding!r}")
-        return text.encode(encoding)
-
-
-ALLOWED: dict[tuple[str, str], type] = {
-    ("rdkit.Chem.rdchem", "Mol"): _Molecule,
-    ("_codecs", "encode"): _Encode,
-    ("collections", "OrderedDict"): OrderedDict,
-    **{(module, t.__name__): t for module in ("builtins", "__builtin__") for t in (dict, list, tuple, set)},
-    **{("torch._utils", name): _Nothing for name in ("_rebuild_tensor_v2", "_rebuild_parameter")},
-    **{("numpy", name): _Nothing for name in ("ndarray", "dtype")},
-    **{
-        (f"numpy.{core}.multiarray", name): _Nothing
-        for core in ("core", "_core")
-        for name in ("_reconstruct", "scalar")
-    },
-}
-
-
-class _ResultUnpickler(pickle.Unpickler):
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        if module_name in ("torch", "torch.storage") and global_name.endswith("Storage"):
-            return _Nothing
-        if (module_name, global_name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"{module_name}.{global_name}")
-        return ALLOWED[module_name, global_name]
-
-    def persistent_load(self, _: Any) -> Any:
-        return _Nothing()
+    def persistent_load(self, _: Any) -> Placeholder:
+        return Placeholder()
 
 
 def read_result_file(path: Path) -> dict[str, list[Chem.Mol | None]]:
@@ -119,8 +89,6 @@ def _load(path: Path) -> Any:
     except (zipfile.BadZipFile, OSError) as error:
         raise LigandsmithError(f"{path}: not a file of torch.save ({error})") from error
     try:
-        return _ResultUnpickler(io.BytesIO(data)).load()
-    except pickle.UnpicklingError as error:
-        raise LigandsmithError(f"{path}: refused to unpickle {error}; only molecules are read") from None
-    except Exception as error:  # a damaged pickle can raise anything; it is always re-raised as one kind
-        raise LigandsmithError(f"{path}: damaged ({type(error).__name__})") from error
+        return unpickle(data, _ResultUnpickler)
+    except LigandsmithError as error:
+        raise LigandsmithError(f"{path}: {error}") from error

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 from rdkit import Chem
 
+from ligandsmith.evaluation.molecule_table import MoleculeRow
 from ligandsmith.evaluation.report.depiction import depict
 from ligandsmith.evaluation.report.plots import Figure, histogram, outside
 from ligandsmith.evaluation.report.rendering import label, number, render
-from ligandsmith.evaluation.report.results import METRIC_DEFAULTS, Results, Row, read_results
+from ligandsmith.evaluation.report.results import METRIC_DEFAULTS, Results, read_results
 from ligandsmith.evaluation.report.tables import all_tables
 from ligandsmith.files import write_json, write_text
 
@@ -147,13 +148,13 @@ def _describe(results: Results, name: str) -> dict[str, str]:
     return {"name": name, "label": label(name), **{key: str(metric[key]) for key in ("unit", "better", "meaning")}}
 
 
-def _pack(row: Row, metrics: Sequence[str], checks: Sequence[str], place: int) -> list[Any]:
+def _pack(row: MoleculeRow, metrics: Sequence[str], checks: Sequence[str], place: int) -> list[Any]:
     values = [None if row.values.get(n) is None else float(f"{row.values[n]:.5g}") for n in metrics]
     failed = [k for k, name in enumerate(checks) if row.checks.get(name) is False] if row.checks else None
     return [place, row.index, row.title, row.smiles, values, failed, row.detail]
 
 
-def _structures(results: Results, rows: Sequence[Row]) -> Iterator[tuple[int, list[Any]]]:
+def _structures(results: Results, rows: Sequence[MoleculeRow]) -> Iterator[tuple[int, list[Any]]]:
     """By number of the row: depiction, molfile without its title, interactions."""
     for k, row in enumerate(rows):
         mol = results.structures.get(row.key)

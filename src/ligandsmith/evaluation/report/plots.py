@@ -1,7 +1,7 @@
 """Histograms and curves as SVG. Never imports torch."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,9 +37,7 @@ def histogram(values: Sequence[float], reference: float | None, name: str) -> Ma
     edges, counts = _bins(np.asarray(values, dtype=np.float64), reference)
     low, high = float(edges[0]), float(edges[-1])
 
-    def place(value: float) -> float:
-        return round(float(np.interp(value, (low, high), (MARGIN, WIDTH - MARGIN))), 1)
-
+    place = _scale(low, high, MARGIN, WIDTH - MARGIN)
     bars = []
     for left, right, count in zip(edges[:-1], edges[1:], counts.tolist(), strict=True):
         height = round(count / counts.max() * (BASELINE - 12), 1)
@@ -81,25 +79,25 @@ def _bins(values: np.ndarray, reference: float | None) -> tuple[np.ndarray, np.n
 def curves(series: Mapping[str, Points], logarithmic: bool, name: str) -> Markup:
     """Lines, by their CSS class; on a logarithmic scale all values are positive."""
     scaled = {kind: [(x, math.log10(y) if logarithmic else y) for x, y in points] for kind, points in series.items()}
-    xs, ys = np.array([point for points in scaled.values() for point in points]).T
-    x_low, x_high, y_low, y_high = (float(v) for v in (xs.min(), xs.max(), ys.min(), ys.max()))
-
-    def across(x: float) -> float:
-        return round(LEFT + (x - x_low) / ((x_high - x_low) or 1.0) * (RIGHT - LEFT), 1)
-
-    def up(y: float) -> float:
-        return round(BOTTOM - (y - y_low) / ((y_high - y_low) or 1.0) * (BOTTOM - TOP), 1)
-
+    points = np.array([point for line in scaled.values() for point in line])
+    (x_low, y_low), (x_high, y_high) = points.min(0).tolist(), points.max(0).tolist()
+    across, up = _scale(x_low, x_high, LEFT, RIGHT), _scale(y_low, y_high, BOTTOM, TOP)
     if logarithmic:
         y_ticks = [(up(tick), _text(10**tick, ".1g")) for tick in _decades(y_low, y_high)]
     else:
         y_ticks = [(up(tick), _text(tick)) for tick in ticks(y_low, y_high)]
     x_ticks = [(across(tick), f"{tick:g}") for tick in ticks(x_low, x_high) if tick.is_integer()]
     lines = {}
-    for kind, points in scaled.items():
-        step = math.ceil(len(points) / MOST_POINTS)
-        lines[kind] = [(across(x), up(y)) for x, y in [*points[::step], points[-1]]]
+    for kind, line in scaled.items():
+        step = math.ceil(len(line) / MOST_POINTS)
+        lines[kind] = [(across(x), up(y)) for x, y in [*line[::step], line[-1]]]
     return render("curves.svg", name=name, layout=CURVES_LAYOUT, x_ticks=x_ticks, y_ticks=y_ticks, lines=lines)
+
+
+def _scale(low: float, high: float, first: float, last: float) -> Callable[[float], float]:
+    """From values between `low` and `high` to places between `first` and `last`; those beyond go to the ends."""
+    span = (low, high if high > low else low + 1)
+    return lambda value: round(float(np.interp(value, span, (first, last))), 1)
 
 
 def _text(value: float, form: str = "g") -> str:

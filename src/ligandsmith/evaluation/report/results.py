@@ -3,9 +3,9 @@
 Everything in it may come from strangers: it is parsed as data, and what is absent or unreadable is named in `missing`.
 """
 
-import csv
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
@@ -16,11 +16,9 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.molecule_table import MoleculeRow, finite_number, read_molecule_table
 
 FORMAT = 2
-FIXED_COLUMNS = ("pocket", "index", "title", "reason", "detail", "smiles")
-CHECK_PREFIX = "pb_"
-TRUTH = {"True": True, "1": True, "1.0": True, "False": False, "0": False, "0.0": False}
 RANKING = (  # (metrics, of which the first that was scored counts; better)
     (("pb_valid",), "higher"),
     (("connected", "valid_connected"), "higher"),
@@ -41,33 +39,14 @@ ABSENT = {  # what the report lacks without a file
 
 
 @dataclass(frozen=True)
-class Row:
-    """One requested molecule. `reason` says why there is none; else `smiles` is there."""
-
-    pocket: str
-    index: str
-    title: str
-    reason: str
-    detail: str
-    smiles: str
-    values: dict[str, float | None]
-    checks: dict[str, bool | None]  # PoseBusters; empty where it did not run on this molecule
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Unique, unlike the title."""
-        return self.pocket, self.index
-
-
-@dataclass(frozen=True)
 class Results:
     """What the report needs. `interactions` by 'pocket/index', or 'pocket/reference' for the reference ligand."""
 
     folder: Path
     summary: dict[str, Any]
-    rows: list[Row]
-    metric_names: list[str]
-    check_names: list[str]
+    rows: Sequence[MoleculeRow]
+    metric_names: Sequence[str]
+    check_names: Sequence[str]
     structures: dict[tuple[str, str], Chem.Mol]  # molecules with coordinates, by the key of their row
     references: dict[str, Chem.Mol]
     pocket_files: dict[str, Path]
@@ -88,9 +67,9 @@ class Results:
         }
 
     @cached_property
-    def molecules(self) -> list[Row]:
+    def molecules(self) -> list[MoleculeRow]:
         """Rows of valid molecules, best first; the pockets take turns, so that a page cut short shows them all."""
-        by_pocket: dict[str, list[Row]] = {}
+        by_pocket: dict[str, list[MoleculeRow]] = {}
         for row in sorted((r for r in self.rows if not r.reason and r.smiles), key=self._rank):
             by_pocket.setdefault(row.pocket, []).append(row)
         turns = zip_longest(*by_pocket.values())
@@ -102,7 +81,7 @@ class Results:
         chosen = ((next((n for n in names if n in self.metric_names), None), better) for names, better in RANKING)
         return [(name, better) for name, better in chosen if name is not None]
 
-    def _rank(self, row: Row) -> list[float]:
+    def _rank(self, row: MoleculeRow) -> list[float]:
         values = ((row.values.get(name), better) for name, better in self.ranking)
         return [math.inf if v is None else -v if better == "higher" else v for v, better in values]
 
@@ -115,16 +94,16 @@ def read_results(folder: Path) -> Results:
         raise LigandsmithError(
             f"{folder / 'summary.json'} has format {stated!r}, not {FORMAT}; run `ligandsmith evaluate` again"
         )
-    rows, metric_names, check_names = _read_rows(folder / "per_molecule.csv", set(summary.get("metrics") or {}))
+    table = read_molecule_table(folder, summary.get("metrics") or {})
     missing = [f"no {name}: {lacks}" for name, lacks in ABSENT.items() if not any(folder.glob(name))]
-    if not any(row.smiles and not row.reason for row in rows):
+    if not any(row.smiles and not row.reason for row in table.rows):
         missing.append("no valid molecule among those requested")
     return Results(
         folder,
         summary,
-        rows,
-        metric_names,
-        check_names,
+        table.rows,
+        table.metric_names,
+        table.check_names,
         structures={(_prop(m, "pocket"), _prop(m, "index")): m for m in _read_mols(folder / "molecules.sdf")},
         references={_prop(mol, "pocket"): mol for mol in reversed(_read_mols(folder / "references.sdf"))},
         pocket_files={path.stem: path for path in sorted((folder / "pockets").glob("*.pdb"))},
@@ -136,44 +115,11 @@ def read_results(folder: Path) -> Results:
 def read_json(path: Path, command: str = "evaluate") -> Any:
     """A JSON file with NaN and infinity as None; raises LigandsmithError naming the command that writes it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_float=_number, parse_constant=_number)
+        return json.loads(path.read_text(encoding="utf-8"), parse_float=finite_number, parse_constant=finite_number)
     except FileNotFoundError as error:
         raise LigandsmithError(f"no {path.name} in {path.parent}; run `ligandsmith {command}` first") from error
     except (OSError, ValueError) as error:
         raise LigandsmithError(f"cannot read {path}: {error}; run `ligandsmith {command}` again") from error
-
-
-def _read_rows(path: Path, metrics: set[str]) -> tuple[list[Row], list[str], list[str]]:
-    try:
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            names = [name for name in reader.fieldnames or [] if name not in FIXED_COLUMNS]
-            checks = [n for n in names if n.startswith(CHECK_PREFIX) and n not in metrics]
-            values = [name for name in names if name not in checks]
-            rows = [_row(record, values, checks) for record in reader]
-    except FileNotFoundError as error:
-        raise LigandsmithError(f"no {path.name} in {path.parent}; run `ligandsmith evaluate` first") from error
-    except (OSError, csv.Error) as error:
-        raise LigandsmithError(f"cannot read {path}: {error}; run `ligandsmith evaluate` again") from error
-    return rows, values, [name.removeprefix(CHECK_PREFIX) for name in checks]
-
-
-def _row(record: dict[str, str], values: list[str], checks: list[str]) -> Row:
-    answers = {name.removeprefix(CHECK_PREFIX): TRUTH.get(record[name]) for name in checks}
-    return Row(
-        **{name: record.get(name) or "" for name in FIXED_COLUMNS},
-        values={name: _number(record[name]) for name in values},
-        checks=answers if any(answer is not None for answer in answers.values()) else {},
-    )
-
-
-def _number(text: str) -> float | None:
-    """A finite number, 1 or 0 for a truth value, else None."""
-    try:
-        value = float(TRUTH.get(text, text))
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _read_mols(path: Path) -> list[Chem.Mol]:

@@ -17,23 +17,6 @@ from ligandsmith.evaluation.report.tables import Table
 from ligandsmith.files import write_text
 
 LOGARITHMIC = 30.0  # largest over smallest value from which the scale is logarithmic
-CARD_ROWS = (  # field, text, unit
-    ("molecules", "Molecules", ""),
-    ("noise_x", "Noise on positions (Å per axis)", ""),
-    ("noise_h", "Noise on features (s.d.)", ""),
-    ("element", "Element right", "fraction"),
-    ("charge", "Charge right", "fraction"),
-    ("num_h", "Hydrogen count right", "fraction"),
-    ("bond_recall", "Bonds found with the right order", "fraction"),
-    ("false_bonds", "Bonds that are not there, per real bond", "fraction"),
-    ("exact_graph", "Exact graph", "fraction"),
-    ("rmsd_in", "RMSD of the input (Å)", ""),
-    ("rmsd_out", "RMSD of the output (Å)", ""),
-    ("bond_error_in", "Bond length error of the input (Å)", ""),
-    ("bond_error_out", "Bond length error of the output (Å)", ""),
-    ("kl", "KL (nats per atom)", ""),
-    ("active_dimensions", "Active latent dimensions (KL above 0.1 nats)", ""),
-)
 
 
 def training_report(run_dir: Path) -> Path:
@@ -46,7 +29,7 @@ def training_report(run_dir: Path) -> Path:
         "training.html",
         name=run_dir.resolve().name,
         histories=[_history(path) for path in histories],
-        cards=[_report_card(path) for path in sorted(run_dir.glob("*_report_card.json"))],
+        reports=[_report_card(path) for path in sorted(run_dir.glob("*_report_card.json"))],
     )
     path = run_dir / "training.html"
     write_text(path, page + "\n")
@@ -94,23 +77,11 @@ def _report_card(path: Path) -> dict[str, Any]:
     cards = content if isinstance(content, list) else [content]
     if not cards or not all(isinstance(card, dict) for card in cards):
         raise LigandsmithError(f"cannot use {path}: not a report card or a list of them")
-    columns = ("Measure", *(f"noise {number(card.get('noise_x'))} Å" for card in cards))
-    rows = [
-        (text, *(number(card.get(key), unit) for card in cards))
-        for key, text, unit in CARD_ROWS
-        if any(key in card for card in cards)
-    ]
     heading = f"Report card of {path.name.removesuffix('_report_card.json').replace('_', ' ')} on held-out ligands"
-    tables = [Table(heading, columns, rows, numeric=columns[1:])]
     spread = cards[0].get("kl_per_dimension")
-    if isinstance(spread, list) and spread and all(isinstance(v, int | float) for v in spread):
-        tables.append(
-            Table(
-                "KL of each latent dimension",
-                ("Dimension", "KL (nats per atom)"),
-                [(str(k), number(float(v))) for k, v in enumerate(spread)],
-                bars=[v / max(*spread, 1e-9) for v in spread],
-                numeric=("KL (nats per atom)",),
-            )
-        )
-    return {"heading": heading, "tables": tables}
+    if not (isinstance(spread, list) and spread and all(isinstance(v, int | float) for v in spread)):
+        return {"heading": heading, "cards": cards, "spread": None}
+    columns, rows = ("Dimension", "KL (nats per atom)"), [(str(k), number(float(v))) for k, v in enumerate(spread)]
+    bars = [v / max(*spread, 1e-9) for v in spread]
+    table = Table("KL of each latent dimension", columns, rows, bars=bars, numeric=columns[1:])
+    return {"heading": heading, "cards": cards, "spread": table}

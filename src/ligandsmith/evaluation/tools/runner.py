@@ -74,24 +74,19 @@ class Tool(Protocol):
     @property
     def name(self) -> str:
         """Prefix of what it writes."""
-        ...
 
     @property
     def seconds(self) -> float:
         """Longest time for one molecule, the first of a process including the set-up; then it is a failure."""
-        ...
 
     def missing(self, site: Site) -> str:
         """Why it cannot run at all (not installed, no protein); empty if it can."""
-        ...
 
     def settings(self) -> Mapping[str, Any]:
         """What changes its answers, versions included; plain values."""
-        ...
 
     def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, Any]]:
         """Set up for a site, once per process; the function answers for a heavy-atom molecule or raises ToolFailure."""
-        ...
 
 
 def run_tool(

@@ -1,6 +1,5 @@
 """What lies beside the folders of pockets: the run's summary, its failures, and a manifest for `evaluate`."""
 
-import csv
 import json
 import os
 from collections import Counter
@@ -11,7 +10,7 @@ from typing import Any
 
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write, write_json
+from ligandsmith.files import write_csv, write_json
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.batch.progress import STATE_FILE, PocketProgress
 from ligandsmith.generation.output import LIGANDS_FILE, SAMPLES_FILE
@@ -45,10 +44,10 @@ def write_results(
     for row in rows:
         if row.pocket in bad:
             _write_unusable(out / row.pocket, bad[row.pocket], about)
-    _write_csv(out / MANIFEST_FILE, [_for_evaluation(out, row, bad) for row in rows])
+    write_csv(out / MANIFEST_FILE, [_for_evaluation(out, row, bad) for row in rows])
     failures = [f for row in rows for f in _failures(row, bad, pockets)]
     if failures:
-        _write_csv(out / FAILURES_FILE, failures)
+        write_csv(out / FAILURES_FILE, failures)
     else:
         (out / FAILURES_FILE).unlink(missing_ok=True)
     summary = about | {"rows": len(rows), "totals": _totals(bad, pockets), "failures": failures}
@@ -123,10 +122,3 @@ def _totals(bad: Mapping[str, str], pockets: Mapping[str, PocketProgress]) -> di
         "seconds": round(sum(c.seconds for c in counts), 3),
         "failures": dict(failures.most_common()),
     }
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
