@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ligandsmith.evaluation.tools.failure import ToolFailure
 from rdkit import Chem
 from scipy.stats import wilcoxon
 
 from benchmarks.measure import report
 from ligandsmith.evaluation.evaluate import load_reference
 from ligandsmith.evaluation.protein import load_protein
-from ligandsmith.evaluation.tools.failure import ToolFailure
 from ligandsmith.evaluation.tools.runner import Site
 from ligandsmith.evaluation.tools.vina import VinaTool
 from ligandsmith.generation.generator import load

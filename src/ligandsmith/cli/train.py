@@ -78,7 +78,7 @@ def train_vae_flags(parser: argparse.ArgumentParser) -> None:
     _common_flags(parser, batch_size=32)
 
 
-def train_vae(args: argparse.Namespace) -> None:
+def run_train_vae(args: argparse.Namespace) -> None:
     """Train the ligand or the protein VAE."""
     from ligandsmith.training import stages
 
@@ -96,7 +96,7 @@ def train_denoiser_flags(parser: argparse.ArgumentParser) -> None:
     _diffusion_flags(parser)
 
 
-def train_denoiser(args: argparse.Namespace) -> None:
+def run_train_denoiser(args: argparse.Namespace) -> None:
     """Train the diffusion model."""
     from ligandsmith.training import stages
 
@@ -111,7 +111,7 @@ def train_all_flags(parser: argparse.ArgumentParser) -> None:
     _diffusion_flags(parser)
 
 
-def train_all(args: argparse.Namespace) -> None:
+def run_train_all(args: argparse.Namespace) -> None:
     """Train both VAEs and the diffusion model together, then sample ligands for a validation pocket."""
     from ligandsmith.cli.final_samples import sample_after_training
     from ligandsmith.evaluation.evaluate import evaluate

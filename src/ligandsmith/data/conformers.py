@@ -31,7 +31,7 @@ from ligandsmith.structure.ligands import ligand_from_mol
 
 log = logging.getLogger(__name__)
 
-HELD_OUT = 0.05  # fraction of the molecules, in whole Murcko scaffolds
+SCAFFOLDS_HELD_OUT = 0.05  # fraction of the molecules, in whole Murcko scaffolds
 MINIMISATION_STEPS = 500
 
 
@@ -71,7 +71,7 @@ def embed_conformers(smi_file: Path, out: Path, options: EmbedOptions | None = N
             why = "; ".join(f"{r.detail}: {r.reason}" for r in rejections[:3]) or "the file has no lines"
             raise LigandsmithError(f"{smi_file}: no molecule could be used ({why})")
         scaffolds = [scaffold_of(record.smiles) for record in ShardReader(shard_paths(scratch, "ligands"))]
-        held = hold_out_groups(scaffolds, HELD_OUT, options.seed)
+        held = hold_out_groups(scaffolds, SCAFFOLDS_HELD_OUT, options.seed)
         splits: dict[str, list[str]] = {Split.TRAIN: [], Split.VALIDATION: []}
         for id, out_of_train in zip(ids, held, strict=True):
             splits[Split.VALIDATION if out_of_train else Split.TRAIN].append(id)

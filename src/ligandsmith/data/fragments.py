@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from ligandsmith.config import MAX_FRAGMENT_SHARE
 from ligandsmith.records import Ligand
 
 MOST_CUTS = 3  # bonds
-LARGEST_SHARE = 0.85  # of the atoms that are given
 
 
 def draw_fragment(ligand: Ligand, rng: np.random.Generator) -> NDArray[np.bool_] | None:
@@ -20,7 +20,7 @@ def draw_fragment(ligand: Ligand, rng: np.random.Generator) -> NDArray[np.bool_]
     chosen = rng.random(int(piece.max()) + 1) < 0.5
     chosen[rng.integers(len(chosen))] = True
     fixed: NDArray[np.bool_] = chosen[piece]
-    return fixed if fixed.mean() <= LARGEST_SHARE else None
+    return fixed if fixed.mean() <= MAX_FRAGMENT_SHARE else None
 
 
 def _skeleton(ligand: Ligand, bonds: NDArray[np.int16]) -> Chem.RWMol:

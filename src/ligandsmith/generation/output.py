@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdkit import Chem
 
-from ligandsmith.chem.sdf import write_sdf
+from ligandsmith.chem.sdf import complete_records, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json, write_text
 from ligandsmith.records import GeneratedLigand, Pocket
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ligandsmith.options import GenerationOptions
 
 SAMPLES_FILE, LIGANDS_FILE = "samples.json", "ligands.sdf"
-RECORD_END = "\n$$$$\n"
 
 
 def generate_to_folder(
@@ -49,7 +48,7 @@ def generate_to_folder(
     began = time.perf_counter() - record["seconds"]
     for batch in generator.batches(pocket, options, start=record["done"]):
         write_sdf(out / LIGANDS_FILE, records_of(batch, identity), append=True)
-        molecules, failures = rows_of(batch)
+        molecules, failures = sample_rows(batch)
         record["molecules"] += molecules
         record["failures"] += failures
         record["done"] = batch[-1].index + 1
@@ -100,12 +99,12 @@ def _previous(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         raise LigandsmithError(f"{path}: not the record of earlier samples ({error!r}); choose another --out") from None
     refuse_other(out, theirs, identity)
     text = sdf.read_text(encoding="utf-8") if sdf.exists() else ""
-    records = text.split(RECORD_END)[:-1]
+    records = complete_records(text)
     if len(records) < listed:
         raise LigandsmithError(
             f"{sdf}: holds {len(records)} of {listed} molecules of {SAMPLES_FILE}; choose another --out"
         )
-    kept = "".join(r + RECORD_END for r in records[:listed])
+    kept = "".join(records[:listed])
     if kept != text:
         write_text(sdf, kept)
     return record
@@ -123,7 +122,7 @@ def records_of(
             yield mol, _summary(ligand) | same
 
 
-def rows_of(ligands: Iterable[GeneratedLigand]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def sample_rows(ligands: Iterable[GeneratedLigand]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What `samples.json` lists: molecules, and failures with their reason."""
     molecules, failures = [], []
     for ligand in ligands:

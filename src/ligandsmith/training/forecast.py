@@ -24,7 +24,7 @@ from ligandsmith.training.losses import DiffusionTraining
 from ligandsmith.training.vae_losses import VAE_LOSSES, VAETraining
 
 COPIES = 5  # weights, gradients, their average, and at most two moments of the optimizer, in single precision
-SMALL = (2, 6)  # molecules of the two batches
+BATCH_SIZES = (2, 6)  # molecules of the two batches
 
 
 @dataclass(frozen=True)
@@ -83,20 +83,20 @@ def _forecast(name: str, module: nn.Module, loaders: Loaders, device: torch.devi
     sizes = loaders.train_sampler.sizes[: loaders.train_sampler.always]
     middle = sizes.argsort(kind="stable")[len(sizes) // 2 :]
     bytes_kept, seconds = [], 0.0
-    for count in SMALL:
+    for count in BATCH_SIZES:
         records = [loaders.train.dataset[(0, int(i))] for i in middle[:count]]  # type: ignore[index]
         batch = collate(records, VOCABULARY).to(device)
         kept, seconds = _step(module, batch)
         bytes_kept.append(kept)
-    per_molecule = max(0.0, (bytes_kept[1] - bytes_kept[0]) / (SMALL[1] - SMALL[0]))
+    per_molecule = max(0.0, (bytes_kept[1] - bytes_kept[0]) / (BATCH_SIZES[1] - BATCH_SIZES[0]))
     number = loaders.train_sampler.global_batch
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     return Forecast(
         stage=name,
         parameters=trainable,
         state_bytes=4 * COPIES * trainable,
-        activation_bytes=round(bytes_kept[1] + (number - SMALL[1]) * per_molecule),
-        seconds_per_step=seconds * number / SMALL[1],
+        activation_bytes=round(bytes_kept[1] + (number - BATCH_SIZES[1]) * per_molecule),
+        seconds_per_step=seconds * number / BATCH_SIZES[1],
         batch_size=number,
     )
 

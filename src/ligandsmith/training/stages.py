@@ -23,7 +23,7 @@ from ligandsmith.training.cudagraphs import GraphTrainer
 from ligandsmith.training.gradient_checkpointing import enable_gradient_checkpointing
 from ligandsmith.training.hardware import make_fabric, process_counts
 from ligandsmith.training.latent_cache import cached_pocket_latents
-from ligandsmith.training.loaders import Loaders, Population, make_loaders
+from ligandsmith.training.loaders import Loaders, TrainingPopulation, make_loaders
 from ligandsmith.training.losses import DiffusionTraining
 from ligandsmith.training.optim import scaled_learning_rate
 from ligandsmith.training.options import Progress, Request, Stage
@@ -107,7 +107,7 @@ def train_vae(model_type: str, request: Request) -> Progress:
     torch.manual_seed(request.train.seed)
     vocabulary = _vocabulary(request.config)
     stage = VAEStage(model_type, build_vaes(request.config, vocabulary)[model_type], request.config, vocabulary)
-    population: Population = "ligands" if model_type == "ligand" else "pockets"
+    population: TrainingPopulation = "ligands" if model_type == "ligand" else "pockets"
     ranks = (fabric.global_rank, fabric.world_size)
     loaders = make_loaders(request.data, population, request.config, vocabulary, ranks)
     progress = _train(stage, loaders, request, fabric)
