@@ -88,14 +88,8 @@ def load_checkpoint(path: Path, kinds: Sequence[str] = CHECKPOINT_KINDS) -> dict
 def git_commit() -> str:
     """Commit of the checkout that the package runs from; empty for an installed package."""
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=5,
-        )
+        command, folder = ["git", "rev-parse", "HEAD"], Path(__file__).parent
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

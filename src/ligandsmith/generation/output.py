@@ -35,13 +35,8 @@ def generate_to_folder(
     Raises LigandsmithError if the folder holds the samples of another request.
     """
     identity = identity_of(generator, options, pocket)
-    record = _previous(out, identity) or {
-        "identity": identity,
-        "done": 0,
-        "molecules": [],
-        "failures": [],
-        "seconds": 0.0,
-    }
+    new: dict[str, Any] = {"identity": identity, "done": 0, "molecules": [], "failures": [], "seconds": 0.0}
+    record = _previous(out, identity) or new
     record |= {"requested": max(options.num, record["done"]), **(notes or {})}
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / SAMPLES_FILE, record)

@@ -41,9 +41,6 @@ class VAEStage:
 
     def __init__(self, name: str, vae: nn.Module, config: Config, vocabulary: Vocabulary) -> None:
         self.kind = VAE_KINDS[name]
-        self.best_name, self.epoch_name, self.plot_name = (
-            f"{name}_vae", f"{name}_vae_epoch", f"{name}_vae_losses_epoch",
-        )  # fmt: skip
         self.module: nn.Module = VAETraining(vae, name)
         self.config, self.vae, self.vocabulary = config, vae, vocabulary
 
@@ -64,10 +61,6 @@ class DiffusionStage:
         self, kind: str, config: Config, vocabulary: Vocabulary, vaes: nn.ModuleDict, frozen: frozenset[str]
     ) -> None:
         self.kind, self.config, self.vocabulary, self.vaes, self.frozen = kind, config, vocabulary, vaes, sorted(frozen)
-        self.best_name, self.epoch_name, self.plot_name = {
-            "denoiser": ("denoiser", "denoiser_epoch", "denoiser_losses_epoch"),
-            "joint": ("model", "checkpoint_epoch", "losses_epoch"),
-        }[kind]
         self.model = DiffusionModel(config)
         losses = {name: loss for name, loss in VAE_LOSSES.items() if name not in frozen}
         self.training = DiffusionTraining(self.model, vaes, losses)
