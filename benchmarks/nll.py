@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from ligandsmith.batches import ComplexBatch, LigandBatch
 from ligandsmith.diffusion import rng
-from ligandsmith.diffusion.process import Layout, NoisyLigand, Schedule, coefficients, to_clean
+from ligandsmith.diffusion.process import Layout, NoisyLigand, Schedule, coefficients, real_pairs, to_clean
 from ligandsmith.models.latent_diffusion import DiffusionModel, size_classes
 from ligandsmith.models.pocket_vae import PocketLatents
 from ligandsmith.predictions import LigandPrediction, Posterior
@@ -79,7 +79,7 @@ def diffusion_nll(
     grid = grid or NoiseGrid()
     low, high = reachable(schedule, grid)
     z, mask, layout = latents
-    weight = layout.weight(mask)
+    weight = _entry_weight(layout, mask)
     dof = weight.double().sum((1, 2))
     densities = weight[..., : layout.atom].double().sum((1, 2))
     energy = _squared(z, weight)
@@ -100,6 +100,13 @@ def diffusion_nll(
     gained = signal[1] - signal[0]
     linear_integral = gained * energy + dof * (math.log1p(math.exp(high)) - math.log1p(math.exp(low)) - gained)
     return DiffusionNLL(prior, start, 0.5 * linear_integral + 0.5 * (high - low) / grid.points * difference)
+
+
+def _entry_weight(layout: Layout, mask: Tensor) -> Tensor:
+    """Weight [B, N, D] of each entry in a sum over degrees of freedom; ½ for bonds, which have two entries."""
+    atoms = mask.unsqueeze(-1).expand(-1, -1, layout.atom).float()
+    pairs = 0.5 * real_pairs(mask).unsqueeze(-1).expand(-1, -1, -1, layout.orders).flatten(2)
+    return torch.cat([atoms, pairs], -1)
 
 
 def _squared(value: Tensor, weight: Tensor) -> Tensor:

@@ -65,7 +65,8 @@ def summary(logits: Tensor, atoms: Tensor) -> str:
 def fit(model: FittedSizeModel, train: Examples, held_out: Examples, epochs: int, rate: float) -> str:
     """Leaves the model in the state that is best on the held-out pockets; returns how good that is."""
     features, atoms = train
-    model.standardise(features)
+    model.mean.copy_(features.mean(0))
+    model.scale.copy_(features.std(0) + 1e-3)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.03)
     best, state, words = float("inf"), {}, ""
     for epoch in range(1, epochs + 1):

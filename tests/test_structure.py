@@ -1,7 +1,9 @@
 """The structure of the code: docstrings, size, what a reader has to open, the list of benchmarks, allowed skips."""
 
+import ast
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,40 @@ def test_every_public_name_has_a_docstring() -> None:
 
 def test_a_missing_docstring_is_seen() -> None:
     assert undocumented('"""M."""\ndef f(): ...\nclass _C:\n    def g(self): ...\n', "m") == (2, ["m.f"])
+
+
+SHARED_IN_EVALUATION = {"FOLDER", "FORMAT", "number"}  # still to be renamed
+
+
+def _public_names(source: str) -> set[str]:
+    """Functions, classes and constants of a module; loggers and type variables may share a name."""
+    names: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign) and "TypeVar(" not in ast.unparse(node.value):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return {name for name in names if not name.startswith("_")} - {"log"}
+
+
+def _shared_names(sources: dict[str, str]) -> dict[str, list[str]]:
+    """Public names that several modules define, with these modules."""
+    modules = defaultdict(list)
+    for module, source in sources.items():
+        for name in _public_names(source):
+            modules[name].append(module)
+    return {name: where for name, where in modules.items() if len(where) > 1}
+
+
+def test_no_two_things_share_a_name() -> None:
+    shared = _shared_names({str(p.relative_to(PACKAGE)): p.read_text() for p in sorted(PACKAGE.rglob("*.py"))})
+    assert {name: where for name, where in shared.items() if name not in SHARED_IN_EVALUATION} == {}
+
+
+def test_a_shared_name_is_seen() -> None:
+    one = 'A = B = 1\nlog = 1\nT = TypeVar("T")\ndef f(): ...'
+    two = 'B = 2\nlog = _C = 1\nT = TypeVar("T")\nclass f: ...'
+    assert _shared_names({"one": one, "two": two}) == {"B": ["one", "two"], "f": ["one", "two"]}
 
 
 def test_a_training_step_reads_few_files() -> None:

@@ -20,6 +20,7 @@ from ligandsmith.errors import LigandsmithError
 T = TypeVar("T")
 SITE_RADIUS = 10.0  # Å, of a site around a centre
 MIN_ATOMS, MAX_ATOMS = 5, 80  # heavy atoms of a ligand
+MAX_FRAGMENT_SHARE = 0.85  # of the atoms of a ligand that is completed from a fragment
 BACKBONES = ("eqattn", "egnn")
 UNLIMITED = 10**9  # a limit from here on only guards against nonsense and is not shown
 

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from ligandsmith.batches import TensorRecord
 
+LOGVAR_RANGE = (-8.0, 2.0)  # of Posterior.logvar_h
+
 
 @dataclass(frozen=True)
 class Posterior(TensorRecord):

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from ligandsmith.chem.fragment import LARGEST_SHARE, LEAST_REGROWN, SMALLEST_PIECE, Kept, kept_part
+from ligandsmith.chem.fragment import LEAST_REGROWN, SMALLEST_PIECE, Kept, kept_part
+from ligandsmith.config import MAX_FRAGMENT_SHARE
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.structure.ligands import mol_from_ligand
 
@@ -50,7 +51,7 @@ def test_room_is_made_around_a_small_fault_and_crumbs_go() -> None:
         kept = kept_part(mol, defective(mol, 10), seed=seed)
         assert kept is not None
         left_out = 13 - kept.part.num_atoms
-        assert left_out >= max(LEAST_REGROWN, 13 * (1 - LARGEST_SHARE))
+        assert left_out >= max(LEAST_REGROWN, 13 * (1 - MAX_FRAGMENT_SHARE))
         pieces = Chem.GetMolFrags(mol_from_ligand(kept.part.ligand))
         assert min(map(len, pieces)) >= SMALLEST_PIECE
 

@@ -9,7 +9,7 @@ from ligandsmith.cli.main import main
 def test_doctor_prints_the_machine_and_a_forecast(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(doctor.PACKAGES, "no-such-package", "nothing")
+    monkeypatch.setitem(doctor.OPTIONAL_PACKAGES, "no-such-package", "nothing")
     assert main(["doctor", "--preset", "tiny", "--batch_size", "4", "--device", "cpu", "--threads", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Python 3.")

@@ -18,6 +18,7 @@ from ligandsmith.config import Config, SamplingConfig, from_dict, override, pres
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.generation.generator import sampling_config, shipped_weights
 from ligandsmith.options import DataOptions, GenerationOptions, Hardware, TrainOptions
+from ligandsmith.records import PROPERTIES
 from tiny_runs import Tiny, content
 
 
@@ -78,7 +79,7 @@ def test_each_training_flag_sets_its_option_and_no_other(cls: Any, part: str, na
 @pytest.mark.parametrize("name", [f.name for f in fields(GenerationOptions) if f.name not in ("fix", "add_hs")])
 def test_each_generation_flag_sets_its_option_and_no_other(name: str) -> None:
     of = SamplingConfig if hasattr(SamplingConfig, name) else GenerationOptions
-    value = 0.5 if name in generate.PROPERTIES else other(of, name)
+    value = 0.5 if name in PROPERTIES else other(of, name)
     site = ["--protein", "p.pdb", "--het", "LIG", "--out", "o"]
     found = with_flags(GenerationOptions(), build_parser("generate").parse_args([*site, *words(name, value)]))
     assert found == replace(GenerationOptions(), **{name: value})
@@ -121,7 +122,7 @@ def test_nonsense_is_refused_with_the_range_wherever_it_comes_from(name: str, va
 
 def test_the_help_shows_the_settings_of_the_shipped_weights() -> None:
     shipped = from_dict(Config, load_checkpoint(shipped_weights("small"))["config"]).sampling
-    assert shipped == generate.SMALL
+    assert shipped == generate.SMALL_SAMPLING
 
 
 def test_help_of_generate_begins_with_what_most_people_need() -> None:
@@ -137,6 +138,16 @@ def test_help_of_generate_begins_with_what_most_people_need() -> None:
 def test_every_flag_has_help(command: str | None) -> None:
     parser = build_parser(command)
     assert [action.dest for action in parser._actions if not action.help] == []
+
+
+def test_descriptions_keep_the_case_of_names() -> None:
+    described = {build_parser(name).description for name in ("report", "conformers", "properties", "train-all")}
+    assert described == {
+        "Write an HTML page of an evaluation or training run.",
+        "Make a data set of ligands from SMILES.",
+        "Add QED, SA and logP to a data set.",
+        "Train everything together, on one or many GPUs.",
+    }
 
 
 def test_help_imports_nothing_heavy() -> None:

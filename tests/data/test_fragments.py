@@ -5,8 +5,9 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from ligandsmith.config import MAX_FRAGMENT_SHARE
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.data.fragments import LARGEST_SHARE, MOST_CUTS, draw_fragment
+from ligandsmith.data.fragments import MOST_CUTS, draw_fragment
 from ligandsmith.records import Ligand
 from ligandsmith.structure.ligands import ligand_from_mol, mol_from_ligand
 
@@ -29,7 +30,7 @@ def test_pieces_end_at_bonds_outside_of_rings() -> None:
         if fixed is None:
             continue
         drawn += 1
-        assert 0 < fixed.mean() <= LARGEST_SHARE
+        assert 0 < fixed.mean() <= MAX_FRAGMENT_SHARE
         ends = [b for b in mol.GetBonds() if fixed[b.GetBeginAtomIdx()] != fixed[b.GetEndAtomIdx()]]
         assert 1 <= len(ends) <= MOST_CUTS
         assert not any(bond.IsInRing() for bond in ends)

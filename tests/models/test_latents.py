@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ligandsmith.batches import ComplexBatch
 from ligandsmith.checkpoints.files import fingerprint
-from ligandsmith.models.latent_diffusion import MOMENTUM, LatentStats, moments
+from ligandsmith.models.latent_diffusion import STATS_MOMENTUM, LatentStats, moments
 from ligandsmith.models.pocket_vae import farthest_point_sampling, null_pocket, pocket_latents
 
 MEAN, SD = torch.tensor([1.0, -2.0, 0.1]), torch.tensor([0.2, 3.0, 1.0])
@@ -53,7 +53,7 @@ def test_running_statistics_start_with_the_first_batch_and_follow_slowly() -> No
     stats.update(moments(*first))
     assert torch.allclose(stats.std_h, fitted(first).std_h)
     stats.update(moments(*second))
-    expected = torch.lerp(fitted(first).mean_h, fitted(second).mean_h, MOMENTUM)
+    expected = torch.lerp(fitted(first).mean_h, fitted(second).mean_h, STATS_MOMENTUM)
     assert torch.allclose(stats.mean_h, expected, atol=1e-6)
     for seed in range(100):
         stats.update(moments(*draw(seed + 5, molecules=20)))

@@ -39,7 +39,7 @@ def saved(path: Path) -> Path:
 
 def refusal(path: Path, *kinds: str) -> str:
     with pytest.raises(LigandsmithError) as caught:
-        load_checkpoint(path, kinds or checkpoint.KINDS)
+        load_checkpoint(path, kinds or checkpoint.CHECKPOINT_KINDS)
     message = str(caught.value)
     assert "\n" not in message
     assert str(path) in message
@@ -52,7 +52,7 @@ def test_what_is_saved_comes_back(saved: Path) -> None:
     assert {k: content[k] for k in ("kind", "epoch", "config", "vocabulary", "history")} == {
         k: CONTENT[k] for k in ("kind", "epoch", "config", "vocabulary", "history")
     }
-    assert content["format_version"] == checkpoint.FORMAT_VERSION
+    assert content["format_version"] == checkpoint.CHECKPOINT_FORMAT_VERSION
     assert content["package_version"]
     assert os.listdir(saved.parent) == ["last.pt"]
 

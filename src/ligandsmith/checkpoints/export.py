@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ligandsmith.checkpoints.files import (
-    FORMAT_VERSION,
-    KINDS,
+    CHECKPOINT_FORMAT_VERSION,
+    CHECKPOINT_KINDS,
     VAE_KINDS,
     averaged_diffusion_state,
     averaged_vae_state,
@@ -49,7 +49,7 @@ def export(content: dict[str, Any], folder: Path, card: str = "") -> list[Path]:
     small = slim(content)
     tensors = {f"{part}/{k}": v.contiguous().clone() for part in STATES for k, v in small.pop(part, {}).items()}
     folder.mkdir(parents=True, exist_ok=True)
-    described = {"format_version": FORMAT_VERSION, **small}
+    described = {"format_version": CHECKPOINT_FORMAT_VERSION, **small}
     with atomic_write(folder / TENSORS) as part:
         save_file(tensors, part, metadata={"format": "pt"})
     write_json(folder / CONFIG, described)
@@ -57,7 +57,7 @@ def export(content: dict[str, Any], folder: Path, card: str = "") -> list[Path]:
     return [folder / name for name in (TENSORS, CONFIG, CARD)]
 
 
-def load_exported(folder: Path, kinds: tuple[str, ...] = KINDS) -> dict[str, Any]:
+def load_exported(folder: Path, kinds: tuple[str, ...] = CHECKPOINT_KINDS) -> dict[str, Any]:
     """The content of a checkpoint from a folder that `export` wrote. Raises LigandsmithError."""
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -68,8 +68,10 @@ def load_exported(folder: Path, kinds: tuple[str, ...] = KINDS) -> dict[str, Any
         ) from None
     except (ValueError, OSError, SafetensorError) as error:
         raise LigandsmithError(f"{folder}: damaged: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
-        raise LigandsmithError(f"{folder / CONFIG}: not an exported model of format version {FORMAT_VERSION}")
+    if not isinstance(content, dict) or content.get("format_version") != CHECKPOINT_FORMAT_VERSION:
+        raise LigandsmithError(
+            f"{folder / CONFIG}: not an exported model of format version {CHECKPOINT_FORMAT_VERSION}"
+        )
     if content.get("kind") not in kinds:
         raise LigandsmithError(f"{folder}: holds a {content.get('kind')}; expected {' or '.join(kinds)}")
     from_dict(Config, content.get("config", {}), str(folder / CONFIG))

@@ -25,10 +25,10 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
 from ligandsmith.structure.vocabulary import Vocabulary
 
-FORMAT_VERSION = 1
+CHECKPOINT_FORMAT_VERSION = 1
 VAE_KINDS = {"ligand": "ligand_vae", "protein": "protein_vae"}  # of checkpoints
 SECTIONS = {"ligand": "ligand_vae", "protein": "pocket_vae"}  # of the configuration
-KINDS = (*VAE_KINDS.values(), "denoiser", "joint")
+CHECKPOINT_KINDS = (*VAE_KINDS.values(), "denoiser", "joint")
 DAMAGED = (  # what reading a damaged or foreign file raises
     RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError, TypeError,
     AttributeError, AssertionError, OverflowError, struct.error,
@@ -39,7 +39,7 @@ REQUIRED = ("format_version", "kind", "epoch", "config", "vocabulary")
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write atomically, with the format version, package version and commit added. Raises LigandsmithError."""
     content = {
-        "format_version": FORMAT_VERSION,
+        "format_version": CHECKPOINT_FORMAT_VERSION,
         "package_version": metadata.version("ligandsmith"),
         "git_commit": git_commit(),
         **content,
@@ -56,7 +56,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         ) from error
 
 
-def load_checkpoint(path: Path, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
+def load_checkpoint(path: Path, kinds: Sequence[str] = CHECKPOINT_KINDS) -> dict[str, Any]:
     """Read a checkpoint of one of `kinds`, tensors on the CPU. Raises LigandsmithError for anything else."""
     try:
         with warnings.catch_warnings():
@@ -74,10 +74,10 @@ def load_checkpoint(path: Path, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
         ) from None
     if not isinstance(content, dict) or any(key not in content for key in REQUIRED):
         raise LigandsmithError(f"{path}: not a checkpoint of this program: it lacks one of {', '.join(REQUIRED)}")
-    if content["format_version"] != FORMAT_VERSION:
+    if content["format_version"] != CHECKPOINT_FORMAT_VERSION:
         raise LigandsmithError(
-            f"{path}: format version {content['format_version']}; this program reads {FORMAT_VERSION}; use the "
-            f"version of ligandsmith that wrote it ({content.get('package_version', 'unknown')})"
+            f"{path}: format version {content['format_version']}; this program reads {CHECKPOINT_FORMAT_VERSION}; "
+            f"use the version of ligandsmith that wrote it ({content.get('package_version', 'unknown')})"
         )
     if content["kind"] not in kinds:
         raise LigandsmithError(f"{path}: holds a {content['kind']}; expected {' or '.join(kinds)}")
@@ -88,14 +88,8 @@ def load_checkpoint(path: Path, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
 def git_commit() -> str:
     """Commit of the checkout that the package runs from; empty for an installed package."""
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=5,
-        )
+        command, folder = ["git", "rev-parse", "HEAD"], Path(__file__).parent
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -11,7 +11,7 @@ from rdkit import Chem
 from scipy.sparse.csgraph import connected_components
 
 from ligandsmith.chem.plausibility import TOLERATED_RING
-from ligandsmith.config import MAX_ATOMS
+from ligandsmith.config import MAX_ATOMS, MAX_FRAGMENT_SHARE
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import BuildFailure, DecodedLigand, Ligand, Rejection
 from ligandsmith.structure.ligands import BOND_TYPES, ligand_from_mol, read_ligand
@@ -20,7 +20,6 @@ from ligandsmith.structure.vocabulary import AROMATIC, BOND_CLASSES, NONE, SINGL
 CHANGED = "fragment changed"
 FARTHEST = 10.0  # Å, from the nearest pocket atom
 LEAST_REGROWN = 4  # atoms
-LARGEST_SHARE = 0.85  # of the atoms, that is kept: the most that training gives
 SMALLEST_PIECE = 3  # atoms in a row that are worth keeping
 
 
@@ -139,7 +138,7 @@ def _left_out(
     unit, near, free = _units(mol), Chem.GetAdjacencyMatrix(mol).astype(bool), np.arange(n) >= always
     start = unit[defective] if defective.any() else unit[rng.integers(n, size=1)]
     out: NDArray[np.bool_] = np.isin(unit, start) & free
-    while out.sum() < LEAST_REGROWN or 1 - out.mean() > LARGEST_SHARE:
+    while out.sum() < LEAST_REGROWN or 1 - out.mean() > MAX_FRAGMENT_SHARE:
         border = np.flatnonzero(near[out].any(0) & ~out & free)
         if not len(border):
             return None

@@ -27,7 +27,7 @@ UFF = {  # distance of the minimum in Å, depth in kcal/mol, of an atom with its
     9: (3.364, 0.050), 14: (4.295, 0.402), 15: (4.147, 0.305), 16: (4.035, 0.274), 17: (3.947, 0.227),
     34: (4.205, 0.291), 35: (4.189, 0.251), 53: (4.500, 0.339),
 }  # fmt: skip
-OTHER = (2.8, 0.1)  # metal ions and the rest
+UFF_OTHER = (2.8, 0.1)  # metal ions and the rest
 POLAR, SULFUR = (7, 8), 16
 POLAR_PAIR = (3.0, 0.15)  # Å, kcal/mol: N and O of a hydrogen bond
 HYDROGEN_BOND = (1.9, 1.0)  # polar hydrogen and acceptor
@@ -82,7 +82,7 @@ class PocketTerm:
 def _pair_parameters(mol: Chem.Mol, surroundings: Surroundings) -> tuple[Array, Array]:
     ligand = np.array([a.GetAtomicNum() for a in mol.GetAtoms()])
     pocket = surroundings.element
-    own, other = (np.array([UFF.get(int(z), OTHER) for z in elements]) for elements in (ligand, pocket))
+    own, other = (np.array([UFF.get(int(z), UFF_OTHER) for z in elements]) for elements in (ligand, pocket))
     minimum = np.sqrt(own[:, None, 0] * other[None, :, 0])
     depth = np.sqrt(own[:, None, 1] * other[None, :, 1])
     polar = np.array(

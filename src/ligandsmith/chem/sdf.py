@@ -90,6 +90,12 @@ def _cut_incomplete_record(path: Path) -> None:
                 file.write("\n")
 
 
+def complete_records(text: str) -> list[str]:
+    """The records of an SDF text, each with its end mark; what follows the last mark is left out."""
+    end = f"\n{RECORD_END}\n"
+    return [record + end for record in text.split(end)[:-1]]
+
+
 def read_sdf(path: str | os.PathLike[str]) -> list[SdfRecord]:
     """All records of an SDF file (or .sdf.gz), in order; a bad one has `mol` None and a one-line reason.
 

@@ -24,7 +24,7 @@ def prepare_flags(parser: argparse.ArgumentParser) -> None:
     add_path(parser, "--split_file", "CSV with id, split")
 
 
-def prepare(args: argparse.Namespace) -> None:
+def run_prepare(args: argparse.Namespace) -> None:
     """Read complexes and write a data set."""
     from ligandsmith.data.preparation import PrepareOptions, prepare
 
@@ -43,7 +43,7 @@ def split_flags(parser: argparse.ArgumentParser) -> None:
     add_path(parser, "--file", "CSV with id, split, for --by file")
 
 
-def split(args: argparse.Namespace) -> None:
+def run_split(args: argparse.Namespace) -> None:
     """Split a data set and report leakage."""
     from ligandsmith.data.splitting import split_dataset
 
@@ -58,7 +58,7 @@ def conformers_flags(parser: argparse.ArgumentParser) -> None:
     add_seed(parser)
 
 
-def conformers(args: argparse.Namespace) -> None:
+def run_conformers(args: argparse.Namespace) -> None:
     """Embed molecules in 3D and write a data set of ligands."""
     from ligandsmith.data.conformers import EmbedOptions, embed_conformers
 
@@ -71,7 +71,7 @@ def properties_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, help="data set folder")
 
 
-def properties(args: argparse.Namespace) -> None:
+def run_properties(args: argparse.Namespace) -> None:
     """Compute QED, SA and logP of a data set's ligands."""
     from ligandsmith.data.dataset import open_dataset
     from ligandsmith.data.properties import FILE, write_properties
@@ -90,7 +90,7 @@ def pseudo_complexes_flags(parser: argparse.ArgumentParser) -> None:
     add_seed(parser)
 
 
-def pseudo_complexes(args: argparse.Namespace) -> None:
+def run_pseudo_complexes(args: argparse.Namespace) -> None:
     """Cut peptides and side chains out of proteins as a data set for pre-training (ProFSA; Gao et al. 2024)."""
     from ligandsmith.data.pseudo.complexes import CutOptions
     from ligandsmith.data.pseudo.dataset import write_pseudo_complexes

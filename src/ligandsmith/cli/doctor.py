@@ -12,14 +12,14 @@ from importlib import metadata
 from ligandsmith.cli.arguments import add_options, preset_name, with_flags
 from ligandsmith.options import DataOptions, Hardware
 
-PACKAGES = {
+OPTIONAL_PACKAGES = {
     "posebusters": "PoseBusters' checks",
     "vina": "docking",
     "meeko": "docking",
     "prolif": "interactions",
     "ray": "generate --engine ray",
 }
-PROGRAMS = {"mmseqs": "fast split --by sequence", "obabel": "SDF files without bonds or hydrogens"}
+OPTIONAL_PROGRAMS = {"mmseqs": "fast split --by sequence", "obabel": "SDF files without bonds or hydrogens"}
 
 
 def doctor_flags(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def doctor_flags(parser: argparse.ArgumentParser) -> None:
     add_options(parser, Hardware, ["device", "threads", "gradient_checkpointing"])
 
 
-def doctor(args: argparse.Namespace) -> None:
+def run_doctor(args: argparse.Namespace) -> None:
     """Print installed packages, this machine, and what a training run needs here."""
     import torch
 
@@ -63,9 +63,9 @@ def machine_lines(device: str) -> Iterator[str]:
         )
     else:
         yield "GPU: none in use; training in float32"
-    for name, use in PACKAGES.items():
+    for name, use in OPTIONAL_PACKAGES.items():
         yield f"{name:<12} {_version(name)} ({use})"
-    for name, use in PROGRAMS.items():
+    for name, use in OPTIONAL_PROGRAMS.items():
         yield f"{name:<12} {shutil.which(name) or 'not found'} ({use})"
 
 

@@ -32,7 +32,7 @@ def evaluate_flags(parser: argparse.ArgumentParser) -> None:
     add_engine(parser.add_argument_group("scale"), "a Ray task per pocket")
 
 
-def evaluate(args: argparse.Namespace) -> None:
+def run_evaluate(args: argparse.Namespace) -> None:
     """Score molecules of any method."""
     from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
     from ligandsmith.evaluation.output import results_folder, summary_table, write_evaluation
@@ -54,7 +54,7 @@ def report_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="results of `ligandsmith evaluate`, or the folder of a training run")
 
 
-def report(args: argparse.Namespace) -> None:
+def run_report(args: argparse.Namespace) -> None:
     """Write an HTML page of an evaluation or of a training run."""
     from ligandsmith.evaluation.report.page import write_report
     from ligandsmith.evaluation.report.training import training_report
@@ -70,7 +70,7 @@ def export_flags(parser: argparse.ArgumentParser) -> None:
     add_path(parser, "--card", "model card (default: made from the checkpoint)")
 
 
-def export(args: argparse.Namespace) -> None:
+def run_export(args: argparse.Namespace) -> None:
     """Write a checkpoint as safetensors, configuration and model card."""
     from ligandsmith.checkpoints.export import export
     from ligandsmith.checkpoints.files import load_checkpoint

@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from ligandsmith.generation.generator import LigandGenerator
 
 HIGH_GUIDANCE = 3.0
-PROPERTIES = ("qed", "sa", "logp")
 SAMPLING = (
     "steps", "sampler", "candidates", "cfg_scale", "cfg_scale_x", "autoguidance", "churn", "noise_scale",
     "noise_scale_h", "repulsion",
 )  # fmt: skip
-SMALL = SamplingConfig(  # of the shipped weights `small`, for the help; a test compares them with the checkpoint
-    churn=2.5, cfg_scale=1.0, autoguidance=2.0, guidance_low=0.1, guidance_high=1.5, candidates=8, repulsion=1.0
+SMALL_SAMPLING = (
+    SamplingConfig(  # of the shipped weights `small`, for the help; a test compares them with the checkpoint
+        churn=2.5, cfg_scale=1.0, autoguidance=2.0, guidance_low=0.1, guidance_high=1.5, candidates=8, repulsion=1.0
+    )
 )
 
 
@@ -60,14 +61,14 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     constraints = parser.add_argument_group("constraints")
     text = "fragment that every ligand contains, in the protein's coordinates, Å"
     add_path(constraints, "--fix", text, "SDF", default=argparse.SUPPRESS)
-    for name in PROPERTIES:
+    for name in ("qed", "sa", "logp"):
         limits = setting_of(SamplingConfig.__dataclass_fields__[name])
         flag = constraints.add_argument(f"--{name}", type=number_or_any(limits), metavar="X", default=argparse.SUPPRESS)
         flag.help = f"{limits.help} ({limits.allowed()}, or any; default: any)"
     sampling = parser.add_argument_group("sampling", "Defaults are those of the checkpoint; in brackets: of `small`.")
     text = "shipped weights (small, tiny), a .pt file, or an exported folder (default: %(default)s)"
     sampling.add_argument("--checkpoint", default="small", metavar="NAME|PATH", help=text)
-    add_options(sampling, SamplingConfig, SAMPLING, SMALL, "the checkpoint's [{}]".format)
+    add_options(sampling, SamplingConfig, SAMPLING, SMALL_SAMPLING, "the checkpoint's [{}]".format)
     for name in ("ligand", "protein"):
         add_path(
             sampling, f"--{name}_vae_path", f"check that this is the {name} VAE of the checkpoint, and refuse another"
@@ -84,7 +85,7 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     many.add_argument("--stop_below", type=probability, default=0.0, metavar="SHARE", help=text)
 
 
-def generate(args: argparse.Namespace) -> None:
+def run_generate(args: argparse.Namespace) -> None:
     """Generate ligands for a pocket, or for each pocket of a manifest."""
     from ligandsmith.parallel.devices import use_threads
 

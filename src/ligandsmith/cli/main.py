@@ -27,25 +27,32 @@ class Command(NamedTuple):
     flags: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], None]
 
+    @property
+    def description(self) -> str:
+        """The line of help as a sentence."""
+        return f"{self.help[0].upper()}{self.help[1:]}."
+
 
 COMMANDS: dict[str, Command] = {
-    "prepare": Command("make a data set from protein-ligand complexes", data.prepare_flags, data.prepare),
-    "split": Command("split a data set without leakage", data.split_flags, data.split),
-    "conformers": Command("make a data set of ligands from SMILES", data.conformers_flags, data.conformers),
-    "properties": Command("add QED, SA and logP to a data set", data.properties_flags, data.properties),
+    "prepare": Command("make a data set from protein-ligand complexes", data.prepare_flags, data.run_prepare),
+    "split": Command("split a data set without leakage", data.split_flags, data.run_split),
+    "conformers": Command("make a data set of ligands from SMILES", data.conformers_flags, data.run_conformers),
+    "properties": Command("add QED, SA and logP to a data set", data.properties_flags, data.run_properties),
     "pseudo-complexes": Command(
-        "make a data set for pre-training from proteins alone", data.pseudo_complexes_flags, data.pseudo_complexes
+        "make a data set for pre-training from proteins alone", data.pseudo_complexes_flags, data.run_pseudo_complexes
     ),
-    "train-vae": Command("train the ligand or the protein VAE", train.train_vae_flags, train.train_vae),
-    "train-denoiser": Command("train the diffusion model", train.train_denoiser_flags, train.train_denoiser),
-    "train-all": Command("train everything together, on one or many GPUs", train.train_all_flags, train.train_all),
-    "generate": Command("generate ligands for a pocket", generate.generate_flags, generate.generate),
-    "export": Command("write a checkpoint as safetensors and model card", evaluate.export_flags, evaluate.export),
-    "evaluate": Command("score molecules of any method", evaluate.evaluate_flags, evaluate.evaluate),
-    "report": Command("write an HTML page of an evaluation or training run", evaluate.report_flags, evaluate.report),
-    "relax": Command("relax ligands in their pocket", select.relax_flags, select.relax),
-    "rank": Command("choose the best of evaluated molecules", select.rank_flags, select.rank),
-    "doctor": Command("show installed packages and what training needs here", doctor.doctor_flags, doctor.doctor),
+    "train-vae": Command("train the ligand or the protein VAE", train.train_vae_flags, train.run_train_vae),
+    "train-denoiser": Command("train the diffusion model", train.train_denoiser_flags, train.run_train_denoiser),
+    "train-all": Command("train everything together, on one or many GPUs", train.train_all_flags, train.run_train_all),
+    "generate": Command("generate ligands for a pocket", generate.generate_flags, generate.run_generate),
+    "export": Command("write a checkpoint as safetensors and model card", evaluate.export_flags, evaluate.run_export),
+    "evaluate": Command("score molecules of any method", evaluate.evaluate_flags, evaluate.run_evaluate),
+    "report": Command(
+        "write an HTML page of an evaluation or training run", evaluate.report_flags, evaluate.run_report
+    ),
+    "relax": Command("relax ligands in their pocket", select.relax_flags, select.run_relax),
+    "rank": Command("choose the best of evaluated molecules", select.rank_flags, select.run_rank),
+    "doctor": Command("show installed packages and what training needs here", doctor.doctor_flags, doctor.run_doctor),
 }
 
 
@@ -59,7 +66,7 @@ def _shared_flags(parser: argparse.ArgumentParser) -> None:
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser of one command, or of all."""
     if command is not None:
-        return _with_command(Parser(description=f"{COMMANDS[command].help.capitalize()}."), COMMANDS[command])
+        return _with_command(Parser(description=COMMANDS[command].description), COMMANDS[command])
     parser = Parser(prog="ligandsmith", description="Generate 3D ligands for a protein pocket, and train the models.")
     parser.add_argument("--version", action="version", version=f"ligandsmith {metadata.version('ligandsmith')}")
     subparsers = parser.add_subparsers(
@@ -67,7 +74,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         help="`ligandsmith COMMAND --help` shows the flags of a command",
     )  # fmt: skip
     for name, entry in COMMANDS.items():
-        _with_command(subparsers.add_parser(name, help=entry.help, description=f"{entry.help.capitalize()}."), entry)
+        _with_command(subparsers.add_parser(name, help=entry.help, description=entry.description), entry)
     shell = subparsers.add_parser("completion", help="print a completion script for a shell")
     shell.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="to be read by the shell")
     _shared_flags(shell)

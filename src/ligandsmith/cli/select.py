@@ -18,7 +18,7 @@ def relax_flags(parser: argparse.ArgumentParser) -> None:
     add_workers(parser)
 
 
-def relax(args: argparse.Namespace) -> None:
+def run_relax(args: argparse.Namespace) -> None:
     """Relax ligands in their pocket, with hydrogens."""
     from ligandsmith.evaluation.relaxation import POSES_FILE, relax_sdf, relaxation_lines
 
@@ -38,10 +38,10 @@ def rank_flags(parser: argparse.ArgumentParser) -> None:
     count.add_argument("--diverse", type=positive, default=0, metavar="N", help="N diverse molecules of the best 5 N")
 
 
-def rank(args: argparse.Namespace) -> None:
+def run_rank(args: argparse.Namespace) -> None:
     """Choose the best of evaluated molecules."""
-    from ligandsmith.evaluation.ranking import rank as rank_molecules
+    from ligandsmith.evaluation.ranking import rank
 
-    *lines, last = rank_molecules(args.folder, args.by, args.filters.split(","), args.diverse, args.num).lines
+    *lines, last = rank(args.folder, args.by, args.filters.split(","), args.diverse, args.num).lines
     say(*lines)
     print(last)

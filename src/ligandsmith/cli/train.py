@@ -43,7 +43,8 @@ def _diffusion_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("diffusion")
     add_options(group, DiffusionConfig, ["cfg_dropout_prob"])
     add_options(group, SamplingConfig, ["cfg_scale"])
-    group.add_argument("--complexes_only", action="store_true", help="do not train on ligands without a pocket")
+    only = group.add_argument("--complexes_only", dest="ligand_only", action="store_false", default=argparse.SUPPRESS)
+    only.help = "do not train on ligands without a pocket"
     add_options(group, DataOptions, ["ligands_per_complex"])
 
 
@@ -64,10 +65,6 @@ def train_request(args: argparse.Namespace) -> Any:
     from ligandsmith.training.options import Request
 
     data = with_flags(DataOptions(batch_size=args.default_batch_size), args)
-    if getattr(args, "complexes_only", False):
-        data = replace(data, ligand_only=False)
-    if getattr(args, "cuda_graphs", False):
-        data = replace(data, static_shapes=True)
     train, hardware = with_flags(TrainOptions(), args), with_flags(Hardware(), args)
     return Request(configuration(args), data, train, hardware, getattr(args, "cache_latents", False))
 
@@ -78,7 +75,7 @@ def train_vae_flags(parser: argparse.ArgumentParser) -> None:
     _common_flags(parser, batch_size=32)
 
 
-def train_vae(args: argparse.Namespace) -> None:
+def run_train_vae(args: argparse.Namespace) -> None:
     """Train the ligand or the protein VAE."""
     from ligandsmith.training import stages
 
@@ -91,12 +88,13 @@ def train_denoiser_flags(parser: argparse.ArgumentParser) -> None:
     add("--ligand_vae_path", type=Path, metavar="PATH", help="frozen ligand VAE; without it, one is trained too")
     add("--protein_vae_path", type=Path, metavar="PATH", help="frozen protein VAE; without it, one is trained too")
     add("--cache_latents", action="store_true", help="encode every pocket once with the frozen protein VAE")
-    add("--cuda_graphs", action="store_true", help="on a GPU: capture steps as CUDA graphs and replay them")
+    graphs = add("--cuda_graphs", dest="static_shapes", action="store_true", default=argparse.SUPPRESS)
+    graphs.help = "on a GPU: capture steps as CUDA graphs and replay them"
     _common_flags(parser, batch_size=16)
     _diffusion_flags(parser)
 
 
-def train_denoiser(args: argparse.Namespace) -> None:
+def run_train_denoiser(args: argparse.Namespace) -> None:
     """Train the diffusion model."""
     from ligandsmith.training import stages
 
@@ -111,7 +109,7 @@ def train_all_flags(parser: argparse.ArgumentParser) -> None:
     _diffusion_flags(parser)
 
 
-def train_all(args: argparse.Namespace) -> None:
+def run_train_all(args: argparse.Namespace) -> None:
     """Train both VAEs and the diffusion model together, then sample ligands for a validation pocket."""
     from ligandsmith.cli.final_samples import sample_after_training
     from ligandsmith.evaluation.evaluate import evaluate

@@ -31,7 +31,7 @@ from ligandsmith.structure.ligands import ligand_from_mol
 
 log = logging.getLogger(__name__)
 
-HELD_OUT = 0.05  # fraction of the molecules, in whole Murcko scaffolds
+SCAFFOLDS_HELD_OUT = 0.05  # fraction of the molecules, in whole Murcko scaffolds
 MINIMISATION_STEPS = 500
 
 
@@ -66,12 +66,14 @@ def embed_conformers(smi_file: Path, out: Path, options: EmbedOptions | None = N
     if not smi_file.is_file():
         raise LigandsmithError(f"{smi_file}: no such file; give a file with one SMILES per line")
     with scratch_folder(out) as scratch:
-        ids, rejections = write_shards(scratch, "ligands", _embed_all(read_molecules(smi_file), options))
+        work, molecules = partial(embed, options=options), read_molecules(smi_file)
+        records = map_in_processes(work, molecules, options.workers, lambda molecule: molecule.id)
+        ids, rejections = write_shards(scratch, "ligands", records)
         if not ids:
             why = "; ".join(f"{r.detail}: {r.reason}" for r in rejections[:3]) or "the file has no lines"
             raise LigandsmithError(f"{smi_file}: no molecule could be used ({why})")
         scaffolds = [scaffold_of(record.smiles) for record in ShardReader(shard_paths(scratch, "ligands"))]
-        held = hold_out_groups(scaffolds, HELD_OUT, options.seed)
+        held = hold_out_groups(scaffolds, SCAFFOLDS_HELD_OUT, options.seed)
         splits: dict[str, list[str]] = {Split.TRAIN: [], Split.VALIDATION: []}
         for id, out_of_train in zip(ids, held, strict=True):
             splits[Split.VALIDATION if out_of_train else Split.TRAIN].append(id)
@@ -116,18 +118,10 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise LigandsmithError(f"{path}: not a readable text file ({error}); give one SMILES per line") from None
 
 
-def _embed_all(molecules: Iterator[Molecule | Rejection], options: EmbedOptions) -> Iterator[Complex | Rejection]:
-    """Results in the order of the molecules."""
-    work = partial(_embed_or_pass, options=options)
-    return map_in_processes(work, molecules, options.workers, lambda molecule: molecule.id)
-
-
-def _embed_or_pass(molecule: Molecule | Rejection, options: EmbedOptions) -> Complex | Rejection:
-    return molecule if isinstance(molecule, Rejection) else embed(molecule, options)
-
-
-def embed(molecule: Molecule, options: EmbedOptions) -> Complex | Rejection:
-    """One conformer of one molecule as a record without a pocket, or why there is none."""
+def embed(molecule: Molecule | Rejection, options: EmbedOptions) -> Complex | Rejection:
+    """One conformer of one molecule as a record without a pocket, or why there is none. A rejection stays one."""
+    if isinstance(molecule, Rejection):
+        return molecule
     where = f"line {molecule.line}"
     mol = Chem.MolFromSmiles(molecule.smiles)
     # Everything but the geometry can be refused before the slow part: on coordinates that are certainly apart.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ligandsmith.data.properties import read_properties
-from ligandsmith.data.shards import FORMAT_VERSION, KINDS, DatasetKind, ShardReader, shard_paths
+from ligandsmith.data.shards import DATASET_KINDS, SHARD_FORMAT_VERSION, DatasetKind, ShardReader, shard_paths
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_hash, write_json
 from ligandsmith.records import Complex, Rejection
@@ -25,7 +25,7 @@ from ligandsmith.structure import vocabulary as vocab
 MANIFEST = "manifest.json"
 SPLITS = "splits.json"
 SEQUENCES = "sequences.json"  # id -> sequences of the chains that line its site
-SHIPPED = "crystal"
+SHIPPED_DATASET = "crystal"
 
 
 class Split(StrEnum):
@@ -43,7 +43,7 @@ class Manifest:
     counts: dict[str, int]  # records by kind and, as "complexes/train", by kind and split
     files: dict[str, str]  # shard name -> sha256
     rejections: tuple[Rejection, ...] = ()
-    format_version: int = FORMAT_VERSION
+    format_version: int = SHARD_FORMAT_VERSION
     package_version: str = ""
     vocabulary: dict[str, Any] = field(default_factory=vocab.VOCABULARY.to_dict)
 
@@ -56,9 +56,9 @@ class Manifest:
         """Read `manifest.json`; raises LigandsmithError if it is missing, damaged or of another format."""
         data = _read_json(folder / MANIFEST)
         version = data.get("format_version")
-        if version != FORMAT_VERSION:
+        if version != SHARD_FORMAT_VERSION:
             raise LigandsmithError(
-                f"{folder / MANIFEST}: format version {version}, but this program reads {FORMAT_VERSION}; "
+                f"{folder / MANIFEST}: format version {version}, but this program reads {SHARD_FORMAT_VERSION}; "
                 "prepare the data again"
             )
         try:
@@ -73,13 +73,13 @@ def write_manifest(folder: Path, splits: Mapping[str, Sequence[str]], rejections
     """Complete a folder of finished shards with `splits.json` and `manifest.json`."""
     counts: dict[str, int] = {}
     split_of = {id: split for split, ids in splits.items() for id in ids}
-    for kind in KINDS:
+    for kind in DATASET_KINDS:
         ids = ShardReader(shard_paths(folder, kind)).index()["id"]
         counts[kind] = len(ids)
         by_split = Counter(split_of.get(id, "none") for id in ids)
         counts |= {f"{kind}/{split}": n for split, n in sorted(by_split.items())}
     write_json(folder / SPLITS, {str(split): list(splits.get(split, ())) for split in Split})
-    files = {p.name: file_hash(p) for kind in KINDS for p in shard_paths(folder, kind)}
+    files = {p.name: file_hash(p) for kind in DATASET_KINDS for p in shard_paths(folder, kind)}
     manifest = Manifest(counts, files, tuple(rejections), package_version=metadata.version("ligandsmith"))
     write_json(folder / MANIFEST, asdict(manifest) | {"rejection_counts": manifest.rejection_counts()})
     return manifest
@@ -118,7 +118,7 @@ def read_splits(folder: Path) -> dict[str, list[str]]:
 
 def open_dataset(path: Path | None = None) -> Path:
     """The folder of a prepared data set; the one that comes with the package for None. Raises LigandsmithError."""
-    folder = Path(str(resources.files("ligandsmith") / "datasets" / SHIPPED)) if path is None else Path(path)
+    folder = Path(str(resources.files("ligandsmith") / "datasets" / SHIPPED_DATASET)) if path is None else Path(path)
     if not folder.is_dir():
         raise LigandsmithError(
             f"{folder}: no such data set folder; make one with `ligandsmith prepare DIR --out {folder}`"

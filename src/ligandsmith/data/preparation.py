@@ -68,7 +68,9 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> M
     split_of = _read_split_file(source, options)
     with scratch_folder(out) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
-        ids, refused = write_shards(scratch, "complexes", _records(_read_all(pairs, options), sequences))
+        read = partial(_read_pair, options=options)
+        results = map_in_processes(read, pairs, options.workers, lambda pair: pair.id)
+        ids, refused = write_shards(scratch, "complexes", _records(results, sequences))
         if not ids:
             why = "; ".join(f"{r.id}: {r.reason} ({r.detail})" for r in [*rejections, *refused][:3])
             raise LigandsmithError(f"{source}: none of {len(pairs) + len(rejections)} complexes could be used: {why}")
@@ -182,11 +184,6 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[st
                 yield reader.line_num, {k: (v or "").strip() for k, v in row.items() if isinstance(k, str)}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LigandsmithError(f"{path}: not a readable CSV file ({error})") from None
-
-
-def _read_all(pairs: Sequence[Pair], options: PrepareOptions) -> Iterator[_Read]:
-    """Records in the order of the pairs, each with the sequences at its site."""
-    return map_in_processes(partial(_read_pair, options=options), pairs, options.workers, lambda pair: pair.id)
 
 
 def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import QED, rdMolDescriptors
 
-from ligandsmith.data.shards import KINDS, ShardReader, shard_paths
+from ligandsmith.data.shards import DATASET_KINDS, ShardReader, shard_paths
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
 from ligandsmith.records import PROPERTIES, Ligand
@@ -29,7 +29,7 @@ def ligand_properties(mol: Chem.Mol) -> NDArray[np.float32]:
 
 def write_properties(folder: Path) -> int:
     """Compute the properties of all ligands of a data set, beside its shards; returns how many ligands it has."""
-    reader = ShardReader([path for kind in KINDS for path in shard_paths(folder, kind)])
+    reader = ShardReader([path for kind in DATASET_KINDS for path in shard_paths(folder, kind)])
     with rdBase.BlockLogs():
         found = [(record.id, _ligand_properties(record.ligand)) for record in reader]
     columns = np.array([values for _, values in found], dtype=np.float32).reshape(-1, len(PROPERTIES)).T

@@ -23,14 +23,14 @@ from ligandsmith.files import atomic_write
 from ligandsmith.records import Complex, Ligand, Pocket, Rejection
 
 DatasetKind = Literal["complexes", "ligands"]
-KINDS: tuple[DatasetKind, ...] = ("complexes", "ligands")
-FORMAT_VERSION = 1
+DATASET_KINDS: tuple[DatasetKind, ...] = ("complexes", "ligands")
+SHARD_FORMAT_VERSION = 1
 ROWS_PER_GROUP = 64
 MILLI = 1000.0  # stored units per Å
 LARGEST = 32767  # int16
 
 
-class Column(NamedTuple):
+class BinaryColumn(NamedTuple):
     """How a binary column stores an array of a record."""
 
     field: str  # of Ligand or Pocket
@@ -39,21 +39,21 @@ class Column(NamedTuple):
 
 
 LIGAND_COLUMNS = {
-    "ligand_element": Column("element", "u1"),
-    "ligand_charge": Column("charge", "i1"),
-    "ligand_aromatic": Column("aromatic", "?"),
-    "ligand_num_h": Column("num_h", "u1"),
-    "ligand_x": Column("x", "<i2", (-1, 3)),  # mÅ from the origin
-    "bond_index": Column("bond_index", "<i2", (-1, 2)),
-    "bond_type": Column("bond_type", "u1"),
+    "ligand_element": BinaryColumn("element", "u1"),
+    "ligand_charge": BinaryColumn("charge", "i1"),
+    "ligand_aromatic": BinaryColumn("aromatic", "?"),
+    "ligand_num_h": BinaryColumn("num_h", "u1"),
+    "ligand_x": BinaryColumn("x", "<i2", (-1, 3)),  # mÅ from the origin
+    "bond_index": BinaryColumn("bond_index", "<i2", (-1, 2)),
+    "bond_type": BinaryColumn("bond_type", "u1"),
 }
 POCKET_COLUMNS = {
-    "pocket_element": Column("element", "u1"),
-    "pocket_residue": Column("residue", "u1"),
-    "pocket_atom_name": Column("atom_name", "u1"),
-    "pocket_residue_index": Column("residue_index", "<i2"),
-    "pocket_x": Column("x", "<i2", (-1, 3)),  # mÅ from the origin
-    "pocket_center": Column("center", "<f4"),  # Å, where the user gave one
+    "pocket_element": BinaryColumn("element", "u1"),
+    "pocket_residue": BinaryColumn("residue", "u1"),
+    "pocket_atom_name": BinaryColumn("atom_name", "u1"),
+    "pocket_residue_index": BinaryColumn("residue_index", "<i2"),
+    "pocket_x": BinaryColumn("x", "<i2", (-1, 3)),  # mÅ from the origin
+    "pocket_center": BinaryColumn("center", "<f4"),  # Å, where the user gave one
 }
 ORIGIN = "origin"  # float32 [3] Å
 TEXTS = ("id", "source", "licence", "smiles")
@@ -66,7 +66,7 @@ SCHEMA = pa.schema(
         *(pa.field(name, pa.binary()) for name in POCKET_COLUMNS),
         pa.field("pocket_name", pa.string()),
     ],
-    metadata={"ligandsmith_format_version": str(FORMAT_VERSION)},
+    metadata={"ligandsmith_format_version": str(SHARD_FORMAT_VERSION)},
 )
 INDEX_COLUMNS = ["id", *NUMBERS]
 
@@ -105,7 +105,7 @@ def decode(columns: dict[str, list[Any]], i: int) -> Complex:
     return Complex(ligand=ligand, pocket=pocket, **{name: row[name] for name in (*TEXTS, "cluster")})
 
 
-def _arrays_to_bytes(arrays: dict[str, Any], columns: dict[str, Column]) -> dict[str, bytes]:
+def _arrays_to_bytes(arrays: dict[str, Any], columns: dict[str, BinaryColumn]) -> dict[str, bytes]:
     """The columns of those arrays that are there."""
     return {
         name: np.ascontiguousarray(arrays[column.field], dtype=column.dtype).tobytes()
@@ -114,7 +114,9 @@ def _arrays_to_bytes(arrays: dict[str, Any], columns: dict[str, Column]) -> dict
     }
 
 
-def _arrays_from_bytes(row: dict[str, Any], columns: dict[str, Column], origin: NDArray[np.float64]) -> dict[str, Any]:
+def _arrays_from_bytes(
+    row: dict[str, Any], columns: dict[str, BinaryColumn], origin: NDArray[np.float64]
+) -> dict[str, Any]:
     """The arrays that a row has in these columns, by field, of native byte order and writable."""
     arrays = {
         column.field: np.frombuffer(row[name], column.dtype).astype(column.dtype.lstrip("<")).reshape(column.shape)
@@ -226,6 +228,6 @@ def _open(path: Path) -> pq.ParquetFile:
         raise LigandsmithError(f"{path}: not a readable Parquet shard ({str(error).splitlines()[0]})") from None
     if not file.schema_arrow.equals(SCHEMA, check_metadata=False):
         raise LigandsmithError(
-            f"{path}: the columns are not those of format {FORMAT_VERSION}; prepare the data set again"
+            f"{path}: the columns are not those of format {SHARD_FORMAT_VERSION}; prepare the data set again"
         )
     return file

@@ -24,7 +24,7 @@ from scipy.sparse.csgraph import connected_components
 
 from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, open_dataset, write_manifest
 from ligandsmith.data.homology import related_pairs
-from ligandsmith.data.shards import KINDS, ShardReader, shard_paths
+from ligandsmith.data.shards import DATASET_KINDS, ShardReader, shard_paths
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json
 from ligandsmith.records import Complex, Pocket
@@ -136,7 +136,7 @@ def read_items(folder: Path) -> list[Item]:
             chains = json.loads((folder / SEQUENCES).read_text(encoding="utf-8"))
         except ValueError as error:
             raise LigandsmithError(f"{folder / SEQUENCES}: not JSON ({error}); prepare the data again") from None
-    records = (record for kind in KINDS for record in ShardReader(shard_paths(folder, kind), cached_groups=1))
+    records = (record for kind in DATASET_KINDS for record in ShardReader(shard_paths(folder, kind), cached_groups=1))
     with rdBase.BlockLogs():
         return [_item(record, chains.get(record.id, ())) for record in records]
 

@@ -128,12 +128,6 @@ class Layout(NamedTuple):
         pairs = (upper + upper.transpose(2, 3)).permute(0, 2, 3, 1) * real_pairs(mask).unsqueeze(-1)
         return torch.cat([atoms, pairs.flatten(2)], -1)
 
-    def weight(self, mask: Tensor) -> Tensor:
-        """Weight [B, N, D] of each entry in a sum over degrees of freedom; ½ for bonds, which have two entries."""
-        atoms = mask.unsqueeze(-1).expand(-1, -1, self.atom).float()
-        pairs = 0.5 * real_pairs(mask).unsqueeze(-1).expand(-1, -1, -1, self.orders).flatten(2)
-        return torch.cat([atoms, pairs], -1)
-
     def reordered(self, z: Tensor, order: Tensor) -> Tensor:
         """One unpadded molecule [N, D] with its atoms in the given order [N]."""
         z = z[order]

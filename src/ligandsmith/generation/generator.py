@@ -39,7 +39,7 @@ from ligandsmith.records import PROPERTIES, GeneratedLigand, Pocket
 from ligandsmith.structure.pocket import frame_origin
 from ligandsmith.structure.vocabulary import Vocabulary
 
-SHIPPED = "weights"
+WEIGHTS_FOLDER = "weights"
 
 
 def load(checkpoint: str | Path = "small", device: str = "cpu") -> "LigandGenerator":
@@ -60,7 +60,7 @@ def _short_hash(path: Path) -> str:
 
 def shipped_weights(name: str) -> Path:
     """Path of weights that come with the package. Raises LigandsmithError listing what there is."""
-    folder = Path(str(resources.files("ligandsmith") / SHIPPED))
+    folder = Path(str(resources.files("ligandsmith") / WEIGHTS_FOLDER))
     there = sorted(p.stem.removeprefix("denoiser_") for p in folder.glob("denoiser_*.pt"))
     if name not in there:
         listing = ", ".join(there) or "none"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdkit import Chem
 
-from ligandsmith.chem.sdf import write_sdf
+from ligandsmith.chem.sdf import complete_records, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json, write_text
 from ligandsmith.records import GeneratedLigand, Pocket
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ligandsmith.options import GenerationOptions
 
 SAMPLES_FILE, LIGANDS_FILE = "samples.json", "ligands.sdf"
-RECORD_END = "\n$$$$\n"
 
 
 def generate_to_folder(
@@ -36,20 +35,15 @@ def generate_to_folder(
     Raises LigandsmithError if the folder holds the samples of another request.
     """
     identity = identity_of(generator, options, pocket)
-    record = _previous(out, identity) or {
-        "identity": identity,
-        "done": 0,
-        "molecules": [],
-        "failures": [],
-        "seconds": 0.0,
-    }
+    new: dict[str, Any] = {"identity": identity, "done": 0, "molecules": [], "failures": [], "seconds": 0.0}
+    record = _previous(out, identity) or new
     record |= {"requested": max(options.num, record["done"]), **(notes or {})}
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / SAMPLES_FILE, record)
     began = time.perf_counter() - record["seconds"]
     for batch in generator.batches(pocket, options, start=record["done"]):
         write_sdf(out / LIGANDS_FILE, records_of(batch, identity), append=True)
-        molecules, failures = rows_of(batch)
+        molecules, failures = sample_rows(batch)
         record["molecules"] += molecules
         record["failures"] += failures
         record["done"] = batch[-1].index + 1
@@ -100,12 +94,12 @@ def _previous(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         raise LigandsmithError(f"{path}: not the record of earlier samples ({error!r}); choose another --out") from None
     refuse_other(out, theirs, identity)
     text = sdf.read_text(encoding="utf-8") if sdf.exists() else ""
-    records = text.split(RECORD_END)[:-1]
+    records = complete_records(text)
     if len(records) < listed:
         raise LigandsmithError(
             f"{sdf}: holds {len(records)} of {listed} molecules of {SAMPLES_FILE}; choose another --out"
         )
-    kept = "".join(r + RECORD_END for r in records[:listed])
+    kept = "".join(records[:listed])
     if kept != text:
         write_text(sdf, kept)
     return record
@@ -123,7 +117,7 @@ def records_of(
             yield mol, _summary(ligand) | same
 
 
-def rows_of(ligands: Iterable[GeneratedLigand]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def sample_rows(ligands: Iterable[GeneratedLigand]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What `samples.json` lists: molecules, and failures with their reason."""
     molecules, failures = [], []
     for ligand in ligands:

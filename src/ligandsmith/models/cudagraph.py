@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ligandsmith.batches import TensorRecord
 from ligandsmith.diffusion.process import NoisyLigand
 
 Network = Callable[..., Tensor]
@@ -44,9 +45,11 @@ class CapturedNetwork:
 
 
 def tensors(part: Any) -> list[Tensor]:
-    """All tensors of nested named tuples, in order."""
+    """All tensors of nested named tuples and tensor records, in order."""
     if isinstance(part, Tensor):
         return [part]
+    if isinstance(part, TensorRecord):
+        part = tuple(vars(part).values())
     return [tensor for inner in part for tensor in tensors(inner)] if isinstance(part, tuple) else []
 
 

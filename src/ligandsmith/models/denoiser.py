@@ -142,7 +142,8 @@ class Denoiser(nn.Module):
         edges = dense_edges(start, mask, self.basis, triangles)
         pair = self.pair_embedding(edges.radial, *self._previous_radial(noisy))
         if self.config.bonds:
-            pair = pair + self._embedded_bonds(c_h.scale_in * noisy.z, previous)
+            bonds = [self.layout.bonds(z) for z in (c_h.scale_in * noisy.z, previous)]
+            pair = pair + self.bond_embedding(torch.cat(bonds, -1))
         rows = split_by_pocket(null, pocket_kv)
         pocket_mask = mask & ~null.unsqueeze(-1)
         for number, (block, cross) in enumerate(self._layers()):
@@ -158,10 +159,6 @@ class Denoiser(nn.Module):
             return atoms
         edges = dense_edges(estimate + share * moved, mask, self.basis)
         return torch.cat([atoms, self._bond_target(noisy, s, pair, edges)], -1)
-
-    def _embedded_bonds(self, z: Tensor, previous: Tensor) -> Tensor:
-        """Edge state [B, N, N, E] of the bonds in noisy latents and in an earlier estimate."""
-        return self.bond_embedding(torch.cat([self.layout.bonds(z), self.layout.bonds(previous)], -1))
 
     def _bond_target(self, noisy: NoisyLigand, s: Tensor, pair: Tensor, edges: Edges) -> Tensor:
         """The target [B, N, ·] whose clean bond orders are the probabilities that the network predicts."""

@@ -24,7 +24,7 @@ from ligandsmith.models.size import (
 )
 from ligandsmith.structure.vocabulary import Vocabulary
 
-MOMENTUM = 0.05  # of the running statistics in joint training
+STATS_MOMENTUM = 0.05  # of the running statistics in joint training
 
 
 class LatentStats(nn.Module):
@@ -53,7 +53,7 @@ class LatentStats(nn.Module):
         return z[..., :3] * self.scale_x, z[..., 3:width] * self.std_h + self.mean_h
 
     @torch.no_grad()
-    def update(self, sums: Tensor, momentum: float = MOMENTUM) -> None:
+    def update(self, sums: Tensor, momentum: float = STATS_MOMENTUM) -> None:
         """Blend in summed `moments`, such as those of a batch in joint training. The first ones count in full."""
         momentum = 1.0 if self.seen == 0 else momentum
         width = len(self.mean_h)

@@ -10,10 +10,9 @@ from ligandsmith.batches import LigandBatch
 from ligandsmith.config import LigandVAEConfig
 from ligandsmith.models.backbones import BLOCKS
 from ligandsmith.models.layers import Edges, RadialBasis, RadialLinear, dense_edges
-from ligandsmith.predictions import LigandPrediction, Posterior
+from ligandsmith.predictions import LOGVAR_RANGE, LigandPrediction, Posterior
 from ligandsmith.structure.vocabulary import AROMATIC, Vocabulary
 
-LOGVAR_RANGE = (-8.0, 2.0)
 DECODER_MAX_MOVE = 0.5  # Å per block
 MAX_DEGREE = 6  # bonds of one atom that the encoder reads
 

@@ -15,11 +15,10 @@ from ligandsmith.config import PocketVAEConfig
 from ligandsmith.diffusion import rng
 from ligandsmith.models.backbones import BLOCKS
 from ligandsmith.models.layers import Edges, RadialBasis, RadialLinear, gathered_edges, nearest
-from ligandsmith.predictions import PocketPrediction, Posterior
+from ligandsmith.predictions import LOGVAR_RANGE, PocketPrediction, Posterior
 from ligandsmith.structure.vocabulary import BACKBONE_NAMES, CALPHA, OTHER_RESIDUE, Vocabulary
 
-LOGVAR_RANGE = (-8.0, 2.0)
-DECODER_MAX_MOVE = 10.0  # Å, from a C-alpha to the centroid of its side chain
+SIDE_CHAIN_REACH = 10.0  # Å, from a C-alpha to the centroid of its side chain
 GLYCINE = 7  # index in vocabulary.RESIDUES; it has no side chain to mask
 
 
@@ -107,7 +106,7 @@ class PocketVAE(nn.Module):
         self.posterior = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 2 * z))
         self.latent_embedding = nn.Linear(z, d)
         self.decoder_pair = RadialLinear(e)
-        self.decoder = block(config.block(max_move=DECODER_MAX_MOVE))
+        self.decoder = block(config.block(max_move=SIDE_CHAIN_REACH))
         self.heads = nn.Linear(d, len(vocabulary.residues) + len(vocabulary.atom_names))
         self.basis = RadialBasis()
         backbone = torch.tensor([name in BACKBONE_NAMES for name in vocabulary.atom_names])

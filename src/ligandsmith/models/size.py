@@ -48,11 +48,6 @@ class FittedSizeModel(nn.Module):
         latent = (pocket.h.detach().float() * mask.unsqueeze(-1)).sum(1) / count.clamp(min=1)
         return torch.cat([inside.sum(1), axes, count, count.log1p(), latent], -1)
 
-    def standardise(self, features: Tensor) -> None:
-        """Take mean and spread from features [B, F] of the training set."""
-        self.mean.copy_(features.mean(0))
-        self.scale.copy_(features.std(0) + 1e-3)
-
     def logits(self, features: Tensor) -> Tensor:
         """[B, F] -> [B, CLASSES]."""
         return self.net((features - self.mean) / self.scale)

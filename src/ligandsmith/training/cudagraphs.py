@@ -4,7 +4,6 @@ replayed by one call, so that the GPU does not wait for the CPU.
 Batches are padded to static shapes (`data.static_shapes`). Padding rows have no weight in the loss.
 """
 
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from ligandsmith.batches import ComplexBatch
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.models.cudagraph import tensors
 from ligandsmith.training.losses import DiffusionTraining, uses_self_conditioning
 from ligandsmith.training.microbatch import LossInputs
 from ligandsmith.training.optim import MuonAdamW
@@ -100,14 +100,14 @@ class CapturedStep:
         for group in self.optimizer.param_groups:
             group["lr"].fill_(rate * group["lr_ratio"])
         inputs = padded_inputs(batch, *seeds)
-        shapes = tuple(t.shape for t in _tensors(inputs))
+        shapes = tuple(t.shape for t in _on_gpu(inputs))
         signature = (shapes, batch.num_with_pocket, uses_self_conditioning(inputs.step_seed))
         if self.pool is None or signature not in self.graphs:
             self.graphs[signature] = None
             self._work(self._on_device(inputs))
             return
         graph, static = self.graphs[signature] = self.graphs[signature] or self._capture(inputs)
-        for place, value in zip(_tensors(static), _tensors(inputs), strict=True):
+        for place, value in zip(_on_gpu(static), _on_gpu(inputs), strict=True):
             place.copy_(value, non_blocking=True)
         graph.replay()
 
@@ -144,11 +144,9 @@ class CapturedStep:
         self.sums.add_(torch.stack([loss.double(), torch.where(usable, size, 0).double(), (~usable).double()]))
 
 
-def _tensors(inputs: LossInputs) -> list[Tensor]:
-    """The tensors that change from step to step, in order."""
-    records = (inputs.batch.ligand, inputs.batch.pocket)
-    parts = [getattr(record, f.name) for record in records if record is not None for f in fields(record)]
-    return [*(part for part in parts if isinstance(part, Tensor)), inputs.seeds, inputs.weight]
+def _on_gpu(inputs: LossInputs) -> list[Tensor]:
+    """The tensors of the inputs that a captured step reads, in order."""
+    return tensors((inputs.batch, inputs.seeds, inputs.weight))
 
 
 def padded_inputs(batch: ComplexBatch, molecule_seeds: Tensor, step_seed: Tensor) -> LossInputs:

@@ -7,7 +7,7 @@ linearly.
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,12 @@ from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.options import DataOptions
 from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.gradient_checkpointing import enable_gradient_checkpointing
-from ligandsmith.training.loaders import Loaders, make_loaders
+from ligandsmith.training.loaders import Loaders, TrainingPopulation, make_loaders
 from ligandsmith.training.losses import DiffusionTraining
 from ligandsmith.training.vae_losses import VAE_LOSSES, VAETraining
 
 COPIES = 5  # weights, gradients, their average, and at most two moments of the optimizer, in single precision
-SMALL = (2, 6)  # molecules of the two batches
+BATCH_SIZES = (2, 6)  # molecules of the two batches
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,12 @@ class Forecast:
     seconds_per_step: float
     batch_size: int
 
-    @property
-    def complexes_per_second(self) -> float:
-        """Throughput of one process."""
-        return self.batch_size / self.seconds_per_step
-
     def line(self) -> str:
         """One row of the table that `doctor` prints."""
         total = (self.state_bytes + self.activation_bytes) / 2**30
         return (
             f"{self.stage:<12} {self.parameters / 1e6:7.2f} M   {total:6.2f} GiB "
-            f"(state {self.state_bytes / 2**30:.2f})   {self.complexes_per_second:8.1f}/s   "
+            f"(state {self.state_bytes / 2**30:.2f})   {self.batch_size / self.seconds_per_step:8.1f}/s   "
             f"{self.seconds_per_step:8.2f} s a step"
         )
 
@@ -58,21 +53,17 @@ def forecasts(
 ) -> list[Forecast]:
     """Of the two VAEs, the denoiser with both frozen, and joint training, on records of the data set."""
     vaes = build_vaes(config, VOCABULARY)
-    stages: dict[str, tuple[nn.Module, Any]] = {
-        "ligand VAE": (VAETraining(vaes["ligand"], "ligand"), "ligands"),
-        "protein VAE": (VAETraining(vaes["protein"], "protein"), "pockets"),
-        "joint": (DiffusionTraining(DiffusionModel(config), vaes, VAE_LOSSES), "complexes"),
-    }
-    found = {}
-    for name, (module, population) in stages.items():
-        found[name] = _forecast(name, module, make_loaders(data, population, config, VOCABULARY), device)
+    ligands, pockets, complexes = (
+        make_loaders(data, population, config, VOCABULARY) for population in get_args(TrainingPopulation)
+    )
+    ligand = _forecast("ligand VAE", VAETraining(vaes["ligand"], "ligand"), ligands, device)
+    protein = _forecast("protein VAE", VAETraining(vaes["protein"], "protein"), pockets, device)
+    joint = _forecast("joint", DiffusionTraining(DiffusionModel(config), vaes, VAE_LOSSES), complexes, device)
     # last: it takes the VAEs apart from training
     module = DiffusionTraining(DiffusionModel(config), vaes, {})
     if gradient_checkpointing:
         enable_gradient_checkpointing(module)
-    loaders = make_loaders(data, "complexes", config, VOCABULARY)
-    found["denoiser"] = _forecast("denoiser", module, loaders, device)
-    return [found[name] for name in ("ligand VAE", "protein VAE", "denoiser", "joint")]
+    return [ligand, protein, _forecast("denoiser", module, complexes, device), joint]
 
 
 def _forecast(name: str, module: nn.Module, loaders: Loaders, device: torch.device) -> Forecast:
@@ -83,20 +74,20 @@ def _forecast(name: str, module: nn.Module, loaders: Loaders, device: torch.devi
     sizes = loaders.train_sampler.sizes[: loaders.train_sampler.always]
     middle = sizes.argsort(kind="stable")[len(sizes) // 2 :]
     bytes_kept, seconds = [], 0.0
-    for count in SMALL:
+    for count in BATCH_SIZES:
         records = [loaders.train.dataset[(0, int(i))] for i in middle[:count]]  # type: ignore[index]
         batch = collate(records, VOCABULARY).to(device)
         kept, seconds = _step(module, batch)
         bytes_kept.append(kept)
-    per_molecule = max(0.0, (bytes_kept[1] - bytes_kept[0]) / (SMALL[1] - SMALL[0]))
+    per_molecule = max(0.0, (bytes_kept[1] - bytes_kept[0]) / (BATCH_SIZES[1] - BATCH_SIZES[0]))
     number = loaders.train_sampler.global_batch
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     return Forecast(
         stage=name,
         parameters=trainable,
         state_bytes=4 * COPIES * trainable,
-        activation_bytes=round(bytes_kept[1] + (number - SMALL[1]) * per_molecule),
-        seconds_per_step=seconds * number / SMALL[1],
+        activation_bytes=round(bytes_kept[1] + (number - BATCH_SIZES[1]) * per_molecule),
+        seconds_per_step=seconds * number / BATCH_SIZES[1],
         batch_size=number,
     )
 

@@ -17,7 +17,7 @@ from ligandsmith.config import Config
 from ligandsmith.data.collate import BucketSampler, FramedDataset
 from ligandsmith.data.crossdocked.reader import CrossDockedDataset
 from ligandsmith.data.dataset import SPLITS, ComplexDataset, Split, open_dataset, read_splits
-from ligandsmith.data.shards import KINDS, DatasetKind, ShardReader, shard_paths
+from ligandsmith.data.shards import DATASET_KINDS, DatasetKind, ShardReader, shard_paths
 from ligandsmith.data.static_shapes import EvenSampler, collate_to_static_shapes
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.options import DataOptions
@@ -25,9 +25,9 @@ from ligandsmith.records import Complex
 from ligandsmith.structure.vocabulary import VOCABULARY, Vocabulary
 
 log = logging.getLogger("ligandsmith")
-LISTED = 20  # ids in a warning
+IDS_SHOWN = 20  # ids in a warning
 COST = np.array([1000, 1])  # of a ligand atom and of a pocket atom: batches are sorted by ligand, then pocket size
-Population = Literal["ligands", "pockets", "complexes"]
+TrainingPopulation = Literal["ligands", "pockets", "complexes"]
 
 
 def record_sizes(records: Any) -> NDArray[np.int64]:
@@ -40,7 +40,7 @@ def record_sizes(records: Any) -> NDArray[np.int64]:
 
 
 def open_records(
-    options: DataOptions, split: Split, population: Population, vocabulary: Vocabulary = VOCABULARY
+    options: DataOptions, split: Split, population: TrainingPopulation, vocabulary: Vocabulary = VOCABULARY
 ) -> tuple[ConcatDataset[Complex], int]:
     """The records a population needs, and how many of them come in every epoch."""
     usable = partial(_usable, limit=options.limit, vocabulary=vocabulary)
@@ -55,13 +55,13 @@ def open_records(
     return records, len(records) if population == "ligands" else len(datasets[0])
 
 
-def _kinds(options: DataOptions, split: Split, population: Population) -> list[DatasetKind]:
+def _kinds(options: DataOptions, split: Split, population: TrainingPopulation) -> list[DatasetKind]:
     """The kinds of records of a data set that a population needs. Warns of ids of the split that have no record."""
     folder = open_dataset(options.data)
     ids = set(read_splits(folder).get(split, ()))
-    found = {kind: ids & set(ShardReader(shard_paths(folder, kind)).index()["id"]) for kind in KINDS}
+    found = {kind: ids & set(ShardReader(shard_paths(folder, kind)).index()["id"]) for kind in DATASET_KINDS}
     if absent := sorted(ids.difference(*found.values())):
-        listing = ", ".join(absent[:LISTED]) + (", …" if len(absent) > LISTED else "")
+        listing = ", ".join(absent[:IDS_SHOWN]) + (", …" if len(absent) > IDS_SHOWN else "")
         log.warning("%s: %d ids of the split %s have no record: %s", folder / SPLITS, len(absent), split, listing)
     if population == "ligands" and not found["complexes"] and found["ligands"]:
         return ["ligands"]
@@ -93,7 +93,7 @@ class Loaders:
 
 
 def make_loaders(
-    options: DataOptions, population: Population, config: Config, vocabulary: Vocabulary,
+    options: DataOptions, population: TrainingPopulation, config: Config, vocabulary: Vocabulary,
     ranks: tuple[int, int] = (0, 1), latents: dict[str, NDArray[np.float16]] | None = None,
 ) -> Loaders:  # fmt: skip
     """Loaders of one process. To the complexes of an epoch come `ligands_per_complex` times as many ligands alone."""

@@ -105,8 +105,8 @@ class MicroBatches:
                 reports.append(report)
             return added(reports)
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise  # neither the memory of a GPU nor that of the machine ran out
             self._lower_budget(parts[0].batch, place, error)
         # after the handler: until then the error holds on to the tensors of the attempt
         _restore_state(self.module, before)
@@ -140,11 +140,6 @@ def average_gradients(fabric: Fabric, module: nn.Module) -> None:
     mean = fabric.all_reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduce_op="mean")
     for p, part in zip(used, mean.split([p.numel() for p in used]), strict=True):  # type: ignore[union-attr]
         p.grad = part.view_as(p)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Of a GPU, or of the machine itself."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _copied_state(module: nn.Module) -> list[Tensor | None]:

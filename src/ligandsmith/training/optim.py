@@ -18,7 +18,7 @@ from ligandsmith.models.backbones import BLOCKS
 from ligandsmith.models.layers import AdaptiveNorm
 
 SMALLEST_SIDE = 16  # of a matrix that is worth orthogonalising
-MOMENTUM = 0.95
+MUON_MOMENTUM = 0.95
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig, learning_rate: float) -> torch.optim.Optimizer:
@@ -143,8 +143,8 @@ class MuonAdamW(torch.optim.Optimizer):
     def _muon(self, group: dict[str, Any], members: list[Tensor]) -> None:
         gradient = torch.stack([p.grad for p in members if p.grad is not None])
         momenta = self._states(members, "momentum")
-        torch._foreach_lerp_(momenta, list(gradient.unbind()), 1 - MOMENTUM)
-        update = orthogonalised(gradient.lerp(torch.stack(momenta), MOMENTUM))
+        torch._foreach_lerp_(momenta, list(gradient.unbind()), 1 - MUON_MOMENTUM)
+        update = orthogonalised(gradient.lerp(torch.stack(momenta), MUON_MOMENTUM))
         rows, columns = members[0].shape
         scale = max(1.0, rows / columns) ** 0.5
         torch._foreach_sub_(members, list(update.mul(group["lr"] * scale).unbind()))

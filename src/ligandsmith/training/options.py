@@ -38,13 +38,17 @@ class Progress:
     is_main: bool = True  # the process that writes files and logs
 
 
+def file_names(kind: str) -> tuple[str, str, str]:
+    """Names for best_{...}.pt, checkpoints/{...}_{N}.pt and {...}_{N}.png of a run with this kind of checkpoint."""
+    if kind == "joint":
+        return "model", "checkpoint_epoch", "losses_epoch"
+    return kind, f"{kind}_epoch", f"{kind}_losses_epoch"
+
+
 class Stage(Protocol):
-    """What is trained, the names of its files, and its part of a checkpoint."""
+    """What is trained, and its part of a checkpoint."""
 
     kind: str  # of the checkpoint
-    best_name: str  # best_{...}.pt
-    epoch_name: str  # checkpoints/{epoch_name}_{N}.pt
-    plot_name: str  # {plot_name}_{N}.png
     module: nn.Module  # (batch, seeds, step_seed, weight) -> LossReport
     config: Config
 

@@ -23,7 +23,7 @@ from ligandsmith.training.cudagraphs import GraphTrainer
 from ligandsmith.training.gradient_checkpointing import enable_gradient_checkpointing
 from ligandsmith.training.hardware import make_fabric, process_counts
 from ligandsmith.training.latent_cache import cached_pocket_latents
-from ligandsmith.training.loaders import Loaders, Population, make_loaders
+from ligandsmith.training.loaders import Loaders, TrainingPopulation, make_loaders
 from ligandsmith.training.losses import DiffusionTraining
 from ligandsmith.training.optim import scaled_learning_rate
 from ligandsmith.training.options import Progress, Request, Stage
@@ -41,9 +41,6 @@ class VAEStage:
 
     def __init__(self, name: str, vae: nn.Module, config: Config, vocabulary: Vocabulary) -> None:
         self.kind = VAE_KINDS[name]
-        self.best_name, self.epoch_name, self.plot_name = (
-            f"{name}_vae", f"{name}_vae_epoch", f"{name}_vae_losses_epoch",
-        )  # fmt: skip
         self.module: nn.Module = VAETraining(vae, name)
         self.config, self.vae, self.vocabulary = config, vae, vocabulary
 
@@ -64,10 +61,6 @@ class DiffusionStage:
         self, kind: str, config: Config, vocabulary: Vocabulary, vaes: nn.ModuleDict, frozen: frozenset[str]
     ) -> None:
         self.kind, self.config, self.vocabulary, self.vaes, self.frozen = kind, config, vocabulary, vaes, sorted(frozen)
-        self.best_name, self.epoch_name, self.plot_name = {
-            "denoiser": ("denoiser", "denoiser_epoch", "denoiser_losses_epoch"),
-            "joint": ("model", "checkpoint_epoch", "losses_epoch"),
-        }[kind]
         self.model = DiffusionModel(config)
         losses = {name: loss for name, loss in VAE_LOSSES.items() if name not in frozen}
         self.training = DiffusionTraining(self.model, vaes, losses)
@@ -107,7 +100,7 @@ def train_vae(model_type: str, request: Request) -> Progress:
     torch.manual_seed(request.train.seed)
     vocabulary = _vocabulary(request.config)
     stage = VAEStage(model_type, build_vaes(request.config, vocabulary)[model_type], request.config, vocabulary)
-    population: Population = "ligands" if model_type == "ligand" else "pockets"
+    population: TrainingPopulation = "ligands" if model_type == "ligand" else "pockets"
     ranks = (fabric.global_rank, fabric.world_size)
     loaders = make_loaders(request.data, population, request.config, vocabulary, ranks)
     progress = _train(stage, loaders, request, fabric)

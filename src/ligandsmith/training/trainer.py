@@ -23,6 +23,7 @@ from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json
 from ligandsmith.options import TrainOptions
+from ligandsmith.parallel.signals import handled_signals
 from ligandsmith.predictions import LossReport
 from ligandsmith.training.interruption import Interrupted, StopRequest
 from ligandsmith.training.loaders import Loaders
@@ -35,7 +36,7 @@ from ligandsmith.training.optim import (
     make_optimizer,
     moving_average,
 )
-from ligandsmith.training.options import Progress, Stage
+from ligandsmith.training.options import Progress, Stage, file_names
 from ligandsmith.training.plots import plot_losses
 
 log = logging.getLogger("ligandsmith")
@@ -50,6 +51,7 @@ class Trainer:
         self.stage, self.loaders, self.options, self.fabric = stage, loaders, options, fabric
         self.progress = Progress(is_main=fabric.is_global_zero)
         self.optimizer_config: OptimizerConfig = stage.config.optimizer
+        self.best_name, self.epoch_name, self.plot_name = file_names(stage.kind)
         self.module = stage.module.to(fabric.device)
         if options.init_from is not None:
             stage.load_state_dict(load_checkpoint(options.init_from, (stage.kind,)))
@@ -80,7 +82,7 @@ class Trainer:
                 half.unlink()  # of a process that was killed while it saved
         p = self.progress
         try:
-            with self.stop:
+            with handled_signals(self.stop.note):
                 ended = p.epoch > self.options.num_epochs or self._decisions()[1]
                 while not ended:
                     ended = self._finish_epoch(completed=self._train_epoch())
@@ -244,13 +246,13 @@ class Trainer:
         if completed:
             self._save_last()
         if better:
-            self._save(self.options.run_dir / f"best_{self.stage.best_name}.pt", number)
+            self._save(self.options.run_dir / f"best_{self.best_name}.pt", number)
         if number % self.options.save_interval == 0 or ended:
-            self._save(self.options.run_dir / "checkpoints" / f"{self.stage.epoch_name}_{number}.pt", number)
+            self._save(self.options.run_dir / "checkpoints" / f"{self.epoch_name}_{number}.pt", number)
             if self.fabric.is_global_zero:
-                plot_losses(p.history, self.options.run_dir / f"{self.stage.plot_name}_{number}.png")
+                plot_losses(p.history, self.options.run_dir / f"{self.plot_name}_{number}.png")
         if self.fabric.is_global_zero:
-            write_json(self.options.run_dir / f"{self.stage.best_name}_history.json", p.history)
+            write_json(self.options.run_dir / f"{self.best_name}_history.json", p.history)
         return ended
 
     def _next_epoch(self) -> None:
@@ -285,7 +287,7 @@ class Trainer:
 
     def last_path(self) -> Path:
         """The checkpoint that `--resume auto` continues."""
-        return self.options.run_dir / "checkpoints" / f"{self.stage.epoch_name.removesuffix('_epoch')}_last.pt"
+        return self.options.run_dir / "checkpoints" / f"{self.epoch_name.removesuffix('_epoch')}_last.pt"
 
     def _save_last(self) -> None:
         self._save(self.last_path(), self.progress.epoch)

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ligandsmith.batches import ComplexBatch, LigandBatch, PocketBatch
-from ligandsmith.config import LigandVAEConfig, PocketVAEConfig
 from ligandsmith.diffusion import rng
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.models.pocket_vae import PocketVAE
@@ -46,7 +45,11 @@ def ligand_vae_loss(vae: LigandVAE, batch: ComplexBatch, seeds: Tensor, weight: 
     extra = rng.uniform(seeds, "noise h").view(-1, 1, 1) * config.noise_h
     z_h = _sampled(posterior, seeds, "z_h") + extra * rng.normal(seeds, "extra h", posterior.mean_h.shape[1:])
     terms = ligand_terms(vae.decode(z_x, z_h, ligand.mask, level), ligand, posterior)
-    return weighted_report(terms, ligand_term_weights(config), weight)
+    weights = {
+        "x": 1.0, "element": 1.0, "charge": 1.0, "aromatic": 1.0, "num_h": 0.5, "bond": 1.0,
+        "distance": config.distance_weight, "kl": config.kl_weight,
+    }  # fmt: skip
+    return weighted_report(terms, weights, weight)
 
 
 def pocket_vae_loss(vae: PocketVAE, batch: ComplexBatch, seeds: Tensor, weight: Tensor) -> LossReport:
@@ -59,20 +62,8 @@ def pocket_vae_loss(vae: PocketVAE, batch: ComplexBatch, seeds: Tensor, weight: 
     prediction = vae.decode(_sampled(posterior, seeds, "pocket z_h"), seen, edges)
     terms = pocket_terms(prediction, replace(batch.pocket, mask=seen.mask), masked, offset)
     terms["kl"] = per_atom_mean(gaussian_kl(posterior).sum(-1), seen.mask)
-    return weighted_report(terms, pocket_term_weights(vae.config), weight)
-
-
-def ligand_term_weights(config: LigandVAEConfig) -> dict[str, float]:
-    """Weights of the terms of the ligand VAE's loss."""
-    return {
-        "x": 1.0, "element": 1.0, "charge": 1.0, "aromatic": 1.0, "num_h": 0.5, "bond": 1.0,
-        "distance": config.distance_weight, "kl": config.kl_weight,
-    }  # fmt: skip
-
-
-def pocket_term_weights(config: PocketVAEConfig) -> dict[str, float]:
-    """Weights of the terms of the pocket VAE's loss."""
-    return {"residue": 0.2, "atom_name": 0.2, "masked": 1.0, "offset": 1.0, "kl": config.kl_weight}
+    weights = {"residue": 0.2, "atom_name": 0.2, "masked": 1.0, "offset": 1.0, "kl": vae.config.kl_weight}
+    return weighted_report(terms, weights, weight)
 
 
 def ligand_terms(prediction: LigandPrediction, ligand: LigandBatch, posterior: Posterior) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ from ligandsmith.records import Complex, Rejection
 
 log = logging.getLogger(__name__)
 
-HELD_OUT = 0.01  # fraction of the training records, in whole protein groups
+PROTEINS_HELD_OUT = 0.01  # fraction of the training records, in whole protein groups
 INDEX_VERSION = 1
 REPORTED = 10_000  # records between two lines of the log
 
@@ -251,7 +251,7 @@ class CrossDockedDataset:
         good = {name: [i for i in found if not index[i].reason] for name, found in positions.items()}
         if not good["validation"]:
             train = np.array(good["train"], dtype=np.int64)
-            held = np.array(hold_out_groups([index[i].group for i in train], HELD_OUT, seed=0), dtype=np.bool_)
+            held = np.array(hold_out_groups([index[i].group for i in train], PROTEINS_HELD_OUT, seed=0), dtype=np.bool_)
             good["train"], good["validation"] = train[~held].tolist(), train[held].tolist()
         chosen = [index[i] for i in good[split]]
         if not chosen:

@@ -21,7 +21,6 @@ AMINO_ACID_TYPES = (
     "ALA", "CYS", "ASP", "GLU", "PHE", "GLY", "HIS", "ILE", "LYS", "LEU",
     "MET", "ASN", "PRO", "GLN", "ARG", "SER", "THR", "VAL", "TRP", "TYR",
 )  # fmt: skip
-SOURCE = "CrossDocked2020"
 FURTHEST_LIGAND = 8.0  # Å from the nearest pocket atom
 MAX_LIGAND_ATOMS = 512  # with hydrogens; the limit on heavy atoms is that of every ligand
 MAX_PROTEIN_ATOMS = 20000
@@ -50,7 +49,7 @@ def complex_from_record(record: object, key: str) -> Complex | Rejection:
         pocket = _pocket(record, ligand, protein)
     except _Refused as refusal:
         return Rejection(name, *refusal.args)
-    return Complex(name, ligand, pocket, smiles=Chem.MolToSmiles(mol), source=SOURCE)
+    return Complex(name, ligand, pocket, smiles=Chem.MolToSmiles(mol), source="CrossDocked2020")
 
 
 def _text(record: dict[str, Any], field: str) -> str:

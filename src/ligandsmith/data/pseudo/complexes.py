@@ -31,13 +31,12 @@ from ligandsmith.structure.ligands import ligand_from_mol
 from ligandsmith.structure.pocket import RADIUS, pocket_from_ligand
 from ligandsmith.structure.protein import Kind, Protein
 
-SOURCE = "pseudo-complex"
 LENGTHS = (0, 1, 2, 3, 4)  # residues of a piece; 0: a side chain
 LARGEST_LIGAND = 40  # heavy atoms
 ATTEMPTS = 10  # pieces tried for each one that is asked for
-CONTACT = 4.5  # Å
+CONTACT_DISTANCE = 4.5  # Å
 # 95 % of the crystal and docked ligands of the training set (800 looked at) have at least these, in 10 Å pockets.
-CONTACTS_PER_ATOM = 4.0  # pocket atoms within CONTACT, mean over the ligand's atoms
+CONTACTS_PER_ATOM = 4.0  # pocket atoms within CONTACT_DISTANCE, mean over the ligand's atoms
 TOUCHING = 0.8  # fraction of the ligand's atoms with one
 CLOSEST = 2.2  # Å; nearer than this a pocket atom is bonded to the ligand
 SEPARATE = 3.0  # Å; nearer than this an atom of a bonded neighbour is near for being two or three bonds away
@@ -180,7 +179,7 @@ def _record(chain: _Chain, cut: _Cut, id: str) -> Complex | Rejection:
     ligand = ligand_from_mol(mol, id)
     if isinstance(ligand, Rejection):
         return ligand
-    return Complex(id, ligand, pocket, Chem.MolToSmiles(mol), SOURCE)
+    return Complex(id, ligand, pocket, Chem.MolToSmiles(mol), "pseudo-complex")
 
 
 def _pieces(chain: _Chain, cut: _Cut) -> dict[int, Piece]:
@@ -232,7 +231,7 @@ def _pocket(chain: _Chain, gone: set[int], x: NDArray[np.float32]) -> Pocket:
         pocket, _ = pocket_from_ligand(rest, x, RADIUS)
     except LigandsmithError:
         raise _Refused("empty pocket") from None
-    contacts = cKDTree(pocket.x).query_ball_point(x, CONTACT, return_length=True)
+    contacts = cKDTree(pocket.x).query_ball_point(x, CONTACT_DISTANCE, return_length=True)
     if contacts.mean() < CONTACTS_PER_ATOM or (contacts > 0).mean() < TOUCHING:
         raise _Refused("few contacts")
     return pocket

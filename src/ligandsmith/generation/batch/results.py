@@ -18,7 +18,6 @@ from ligandsmith.structure.ligands import read_ligand
 
 RUN_FILE, MANIFEST_FILE, FAILURES_FILE = "generation.json", "manifest.csv", "failures.csv"
 UNUSABLE = "unusable pocket"
-SDF_ENDINGS = (".sdf", ".sdf.gz")
 
 
 def read_run(out: Path) -> dict[str, Any] | None:
@@ -91,7 +90,7 @@ def _for_evaluation(out: Path, row: PocketRow, bad: Mapping[str, str]) -> dict[s
 
 def _as_sdf(ligand: Path, folder: Path) -> Path:
     """The reference as evaluation reads it: a MOL2 becomes an SDF in the folder of the pocket."""
-    if ligand.name.endswith(SDF_ENDINGS):
+    if ligand.name.endswith((".sdf", ".sdf.gz")):
         return ligand
     copy = folder / "reference.sdf"
     write_sdf(copy, [(read_ligand(ligand), {})])

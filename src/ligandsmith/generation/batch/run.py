@@ -1,9 +1,7 @@
 """Ligands for a batch of pockets, by workers, continued where an earlier run ended."""
 
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from ligandsmith.generation.generator import LigandGenerator, load, sampling_con
 from ligandsmith.generation.output import identity_of, refuse_other
 from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.engines import ENGINES
+from ligandsmith.parallel.signals import handled_signals
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def generate_batch(
     work = TaskRunner(absolute, request.options, request.device, request.threads, request.radius)
     # Pocket after pocket, so that a worker keeps its pocket as long as it can.
     tasks = (task for pocket in pockets.values() for task in pocket.tasks())
-    with _signals_as_interrupt(), closing(ENGINES[request.engine](work, tasks, request.workers)) as results:
+    with handled_signals(_interrupt), closing(ENGINES[request.engine](work, tasks, request.workers)) as results:
         for task, reason in results:
             pockets[task.row.pocket].finished(task, reason)
     summary = write_results(out, rows, bad, pockets, about)
@@ -120,19 +119,6 @@ def _pockets(
     return pockets, bad
 
 
-@contextmanager
-def _signals_as_interrupt() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run at once, with its workers: finished tasks are whole on disk, others are not."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt("interrupted; what is finished is kept, the same command continues")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _interrupt(*_: object) -> None:
+    """End the run at once, with its workers: finished tasks are whole on disk, others are not."""
+    raise KeyboardInterrupt("interrupted; what is finished is kept, the same command continues")

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from rdkit import Chem
 
-from ligandsmith.chem.sdf import write_sdf
+from ligandsmith.chem.sdf import complete_records, write_sdf
 from ligandsmith.config import SITE_RADIUS
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.output import RECORD_END, identity_of, records_of, rows_of
+from ligandsmith.generation.output import identity_of, records_of, sample_rows
 from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.devices import usable_device
 from ligandsmith.records import GeneratedLigand, Pocket
@@ -65,7 +65,7 @@ def write_chunk(task: Task, ligands: Sequence[GeneratedLigand], identity: dict[s
     """Write the files of a task. Raises OSError where the disk is full or the folder cannot be written."""
     task.record.parent.mkdir(parents=True, exist_ok=True)
     write_sdf(task.ligands, records_of(ligands, identity))
-    molecules, failures = rows_of(ligands)
+    molecules, failures = sample_rows(ligands)
     keys = [molecule_key(ligand.mol) for ligand in ligands if ligand.mol is not None]
     content = Chunk(round(seconds, 3), molecules, failures, keys)
     with atomic_write(task.record) as part:
@@ -83,7 +83,7 @@ def read_chunk(task: Task) -> Chunk:
 def read_records(task: Task, count: int) -> list[str]:
     """The SDF records of a finished task as text. Raises LigandsmithError unless there are `count`."""
     text = task.ligands.read_text(encoding="utf-8") if task.ligands.is_file() else ""
-    records = [part + RECORD_END for part in text.split(RECORD_END)[:-1]]
+    records = complete_records(text)
     if len(records) != count:
         raise LigandsmithError(
             f"{task.ligands}: holds {len(records)} of {count} molecules; remove {task.record.name} to make them again"
