@@ -60,6 +60,16 @@ def against(part: Literal["protein", "reference"], function: Callable[[Chem.Mol,
     return column
 
 
+def valid(data: EvaluationInput) -> list[Value]:
+    """1 where there is a molecule, else 0."""
+    return [float(sample.mol is not None) for sample in data.samples]
+
+
+def connected(data: EvaluationInput) -> list[Value]:
+    """1 where there is a molecule of one fragment, else 0."""
+    return [float(sample.connected) for sample in data.samples]
+
+
 def unique(data: EvaluationInput) -> list[Value]:
     """1 for the first molecule of each kind, 0 for repetitions; stereo is ignored."""
     seen: set[str] = set()

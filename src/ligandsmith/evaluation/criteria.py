@@ -14,12 +14,7 @@ OPERATORS = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 ALERTS = ("alerts", "pains")
-NAMED_FILTERS = {
-    "posebusters": "passes every PoseBusters check",
-    "connected": "one fragment",
-    "no-alerts": f"no structural alerts (columns {', '.join(ALERTS)})",
-    "no-clashes": "no clashes with the protein",
-}
+NAMED_FILTERS = ("posebusters", "connected", "no-alerts", "no-clashes")
 
 
 @dataclass(frozen=True)

@@ -50,16 +50,18 @@ def _from_tool(tool: str, name: str, meaning: str, unit: str, better: Better) ->
     return Metric(name, meaning, unit, better, "connected", c.from_tool(tool, name))
 
 
+def _share(name: str, meaning: str, population: Population, function: c.Column) -> Metric:
+    """A share of molecules, of which more is better."""
+    return Metric(name, meaning, SHARE, "higher", population, function)
+
+
 # fmt: off
 _ALL = (
-    Metric("valid", "RDKit sanitises the molecule", SHARE, "higher", "requested",
-           lambda data: [float(s.mol is not None) for s in data.samples]),
-    Metric("connected", "a valid molecule is one fragment", SHARE, "higher", "valid",
-           lambda data: [float(s.connected) for s in data.samples]),
-    Metric("valid_connected", "valid and one fragment", SHARE, "higher", "requested",
-           lambda data: [float(s.connected) for s in data.samples]),
-    Metric("unique", "first of its canonical SMILES (no stereo) in its pocket", SHARE, "higher", "connected", c.unique),
-    Metric("novel", "not among the known molecules (no stereo)", SHARE, "higher", "connected", c.novel),
+    _share("valid", "RDKit sanitises the molecule", "requested", c.valid),
+    _share("connected", "a valid molecule is one fragment", "valid", c.connected),
+    _share("valid_connected", "valid and one fragment", "requested", c.connected),
+    _share("unique", "first of its canonical SMILES (no stereo) in its pocket", "connected", c.unique),
+    _share("novel", "not among the known molecules (no stereo)", "connected", c.novel),
     Metric("diversity", "1 - mean Tanimoto similarity to the others of the pocket (Morgan, radius 2, 2048 bits)", "",
            "higher", "connected", c.diversity),
     Metric("qed", "quantitative estimate of drug-likeness", "", "higher", "connected", _qed),
@@ -79,24 +81,22 @@ _ALL = (
            c.per_molecule(alerts.fused_rings)),
     Metric("largest_ring", "atoms in the largest ring", "atoms", "none", "connected",
            c.per_molecule(alerts.largest_ring)),
-    Metric("stereo_defined", "every possible stereocentre and double bond is assigned", SHARE, "higher", "connected",
+    _share("stereo_defined", "every possible stereocentre and double bond is assigned", "connected",
            c.per_molecule(alerts.stereo_defined)),
     Metric("pains", "PAINS alerts", COUNT, "lower", "connected", c.per_molecule(alerts.pains)),
     Metric("alerts", "BRENK alerts: reactive, unstable or toxic groups", COUNT, "lower", "connected", _alerts),
-    Metric("no_alerts", "no BRENK alert", SHARE, "higher", "connected", c.is_zero(_alerts)),
+    _share("no_alerts", "no BRENK alert", "connected", c.is_zero(_alerts)),
     Metric("clashes", "ligand-protein heavy atom pairs closer than 0.75 of their van der Waals radii", "pairs", "lower",
            "valid", _clashes),
-    Metric("clash_free", "no such pair", SHARE, "higher", "valid", c.is_zero(_clashes)),
+    _share("clash_free", "no such pair", "valid", c.is_zero(_clashes)),
     Metric("posecheck_clashes", "ligand-protein atom pairs, hydrogens included, 0.5 Å closer than their van der Waals "
            "radii (PoseCheck)", "pairs", "lower", "valid",
            c.against("protein", count_posecheck_clashes)),
-    Metric("pb_valid", "passes every PoseBusters check", SHARE, "higher", "valid", _pb),
-    Metric("pb_valid_of_requested", "valid and passes every PoseBusters check", SHARE, "higher", "requested",
-           c.or_zero(_pb)),
-    Metric("pb_molecule", "passes the PoseBusters checks of the molecule alone", SHARE, "higher", "valid",
+    _share("pb_valid", "passes every PoseBusters check", "valid", _pb),
+    _share("pb_valid_of_requested", "valid and passes every PoseBusters check", "requested", c.or_zero(_pb)),
+    _share("pb_molecule", "passes the PoseBusters checks of the molecule alone", "valid",
            c.pose_checks(lambda name: not c.in_pocket(name))),
-    Metric("pb_pocket", "passes the PoseBusters checks of the pose in the pocket", SHARE, "higher", "valid",
-           c.pose_checks(c.in_pocket)),
+    _share("pb_pocket", "passes the PoseBusters checks of the pose in the pocket", "valid", c.pose_checks(c.in_pocket)),
     _from_tool("strain", "strain_uff", "UFF energy of the pose above that of a relaxed conformer (PoseCheck)", KCAL,
                "lower"),
     _from_tool("strain", "strain_mmff", "the same in MMFF94s", KCAL, "lower"),
@@ -114,17 +114,15 @@ _ALL = (
     _from_tool("vina", "vina_score", "AutoDock Vina score of the pose as it is", KCAL, "lower"),
     _from_tool("vina", "vina_min", "after local minimisation in Vina's score", KCAL, "lower"),
     Metric("vina_dock", "best score of docking anew", KCAL, "lower", "connected", _dock),
-    Metric("dock_rmsd", "heavy-atom RMSD between the pose and the docked one", "Å", "lower", "connected",
-           c.from_tool("vina", "dock_rmsd")),
+    _from_tool("vina", "dock_rmsd", "heavy-atom RMSD between the pose and the docked one", "Å", "lower"),
     Metric("vina_dock_per_atom", "docking score per heavy atom", KCAL, "lower", "connected", c.per_heavy_atom(_dock)),
     Metric("vina_score_size_matched", "Vina score, molecules within 2 heavy atoms of the reference's size", KCAL,
            "lower", "size-matched", c.from_tool("vina", "vina_score")),
     Metric("vina_dock_size_matched", "docking score, molecules within 2 heavy atoms of the reference's size", KCAL,
            "lower", "size-matched", _dock),
-    Metric("high_affinity", "docks at least as well as the reference ligand", SHARE, "higher", "connected",
+    _share("high_affinity", "docks at least as well as the reference ligand", "connected",
            c.at_most_reference("vina", "vina_dock")),
-    Metric("success", "vina_dock < -8.18, qed > 0.25 and sa_normalised > 0.59", SHARE, "higher", "requested",
-           c.success(_qed, _sa)),
+    _share("success", "vina_dock < -8.18, qed > 0.25 and sa_normalised > 0.59", "requested", c.success(_qed, _sa)),
     Metric("seconds", "wall time of the generation per requested molecule", "s", "lower", "requested", c.seconds),
 )
 # fmt: on

@@ -46,8 +46,8 @@ class RelaxTool:
 
     def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, Any]]:
         """A function that relaxes a ligand in the site."""
-        assert site.protein is not None  # `missing` said so
-        protein, around = site.protein, ProteinSurroundings(site.protein)
+        protein = site.required_protein()
+        around = ProteinSurroundings(protein)
 
         def answer(mol: Chem.Mol) -> dict[str, Any]:
             try:

@@ -157,19 +157,16 @@ def _manifest(path: Path) -> list[Source]:
         raise LigandsmithError(f"cannot read manifest {path}: {error}") from error
     sources = []
     for line, row in enumerate(rows, start=2):
-        files = {k: path.parent / row[k] if row.get(k) else None for k in ("ligands", "protein", "reference")}
-        lacking = [str(p) for p in files.values() if p is not None and not p.is_file()]
-        if files["ligands"] is None or lacking:
-            raise LigandsmithError(
-                f"{path}, line {line}: no such file: {lacking[0] if lacking else 'ligands is empty'}"
-            )
+        files: dict[str, Any] = {k: path.parent / row[k] for k in ("ligands", "protein", "reference") if row.get(k)}
+        lacking = [str(p) for p in files.values() if not p.is_file()]
+        lacking += [] if "ligands" in files else ["ligands is empty"]
+        if lacking:
+            raise LigandsmithError(f"{path}, line {line}: no such file: {lacking[0]}")
         count = row.get("requested") or ""
         if count and not count.isdigit():
             raise LigandsmithError(f"{path}, line {line}: requested is {count!r}, no number")
         name = row.get("pocket") or _stem(files["ligands"])
-        sources.append(
-            Source(name, files["ligands"], files["protein"], files["reference"], int(count) if count else None)
-        )
+        sources.append(Source(name, **files, requested=int(count) if count else None))
     twice = _repeated([s.pocket for s in sources])
     if twice or not sources:
         raise LigandsmithError(f"{path}: " + (f"pocket {twice} is there twice" if twice else "no rows"))
@@ -211,11 +208,11 @@ def generation_log(sdf: Path) -> dict[str, Any]:
         return {}
     try:
         log = json.loads(path.read_text(encoding="utf-8"))
-        counts = isinstance(log.get("requested", 0), int) and all(int(f["index"]) >= 0 for f in log.get("failures", []))
-        reasons = all(f["reason"] for f in log.get("failures", []))
+        counted = isinstance(log.get("requested", 0), int)
+        sound = counted and all(int(f["index"]) >= 0 and f["reason"] for f in log.get("failures", []))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LigandsmithError(f"cannot use {path}: {error!r}; remove it to evaluate the SDF alone") from error
-    if not (counts and reasons):
+    if not sound:
         raise LigandsmithError(f"cannot use {path}: bad 'requested' or 'failures'; remove it to evaluate the SDF alone")
     return dict(log)
 

@@ -57,14 +57,11 @@ class Results:
     def metrics(self) -> dict[str, dict[str, Any]]:
         """The summary's metrics with every key of METRIC_DEFAULTS; `reference` is the reference ligands' mean."""
         reference = self.summary.get("reference") or {}
-        entries = {
-            name: {**entry, "reference": reference.get(name)}
-            for name, entry in (self.summary.get("metrics") or {}).items()
-        }
-        return {
-            name: METRIC_DEFAULTS | {key: value for key, value in entry.items() if value is not None}
-            for name, entry in entries.items()
-        }
+        metrics = {}
+        for name, entry in (self.summary.get("metrics") or {}).items():
+            given = {key: value for key, value in entry.items() if value is not None}
+            metrics[name] = {**METRIC_DEFAULTS, **given, "reference": reference.get(name)}
+        return metrics
 
     @cached_property
     def molecules(self) -> list[MoleculeRow]:

@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 from rdkit import Chem
 
-from ligandsmith.errors import one_line
 from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.tools.residues import residue_label, residue_molecule
-from ligandsmith.evaluation.tools.runner import Site, ToolFailure, import_optional, not_installed
+from ligandsmith.evaluation.tools.runner import Site, ToolFailure, failing_as, import_optional, not_installed
 
 INTERACTION_REACH = 6.5  # Å; as far as the longest interaction, edge-to-face stacking
 GROUPS = {
@@ -31,6 +30,7 @@ GROUPS = {
     "pi": ("PiStacking", "CationPi", "PiCation"),
     "ionic": ("Cationic", "Anionic", "MetalDonor", "MetalAcceptor"),
 }
+TYPES = [name for names in GROUPS.values() for name in names]
 
 
 @dataclass(frozen=True)
@@ -53,22 +53,16 @@ class InteractionsTool:
 
     def settings(self) -> dict[str, Any]:
         """Versions, which residues are asked, and about what."""
-        return {"version": metadata.version("prolif"), "reach": INTERACTION_REACH, "types": list(_types())}
+        return {"version": metadata.version("prolif"), "reach": INTERACTION_REACH, "types": TYPES}
 
     def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, Any]]:
         """Load ProLIF and find the reference's interactions once; the function answers for a molecule."""
-        if site.protein is None:
-            raise ToolFailure("no protein given")
-        finder = _Finder(site.protein)
+        finder = _Finder(site.required_protein())
         wanted: set[tuple[str, str]] = set()
         if site.reference is not None:
             with suppress(ToolFailure):  # then nothing can be recovered, and each molecule still has its own
                 wanted = {(found["residue"], found["type"]) for found in finder.find(site.reference)}
         return lambda mol: _answer(finder.find(mol), wanted)
-
-
-def _types() -> Iterator[str]:
-    return (name for names in GROUPS.values() for name in names)
 
 
 def _short(name: str) -> str:
@@ -91,17 +85,15 @@ class _Finder:
         prolif = import_optional("prolif")
         self.residue_class = prolif.residue.Residue
         self.protein = protein
-        self.fingerprint = prolif.Fingerprint(list(_types()), count=True)
+        self.fingerprint = prolif.Fingerprint(TYPES, count=True)
         self.prepared: dict[int, Any] = {}  # ProLIF's molecule by residue
 
     def find(self, mol: Chem.Mol) -> list[dict[str, Any]]:
         """The closest interaction of each pair of residue and type; raises ToolFailure where ProLIF cannot."""
         near = self.protein.residues_near(mol.GetConformer().GetPositions(), INTERACTION_REACH)
-        try:
+        with failing_as("ProLIF failed"):
             ligand = self._as_residue(_ligand(mol))
             found = [each for index in near for each in self._contacts(ligand, index)]
-        except (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
-            raise ToolFailure(f"ProLIF failed: {one_line(error)}") from error
         return sorted(found, key=lambda each: (each["residue"], each["type"]))
 
     def _as_residue(self, mol: Chem.Mol) -> Any:

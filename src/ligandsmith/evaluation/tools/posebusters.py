@@ -10,9 +10,8 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from ligandsmith.errors import one_line
 from ligandsmith.evaluation.protein import CROP_RADIUS
-from ligandsmith.evaluation.tools.runner import Site, ToolFailure, not_installed
+from ligandsmith.evaluation.tools.runner import Site, failing_as, not_installed
 
 # A pose whose energy is at most 10 times the mean of 2 conformers passes PoseBusters' 100 times the mean of 50, by far;
 # only the others are worth 50 conformers, which take ten times as long as all other checks together.
@@ -58,15 +57,13 @@ class PoseBustersTool:
         def answer(mol: Chem.Mol) -> PoseChecks:
             """The energy against all conformers where the first look does not pass; None without any conformer."""
             around = None if site.protein is None else site.protein.crop(mol.GetConformer().GetPositions())
-            try:
-                with pd.option_context("future.infer_string", False):  # it reads by the row, slow with Arrow's strings
-                    if not _has_conformers(mol):
-                        return {**_checks(geometry.bust(mol, None, around)), ENERGY_CHECK: None}
-                    checks = _checks(first.bust(mol, None, around))
-                    if not checks[ENERGY_CHECK]:
-                        checks[ENERGY_CHECK] = _checks(energy.bust(mol, None, around))[ENERGY_CHECK]
-            except (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError) as error:
-                raise ToolFailure(f"PoseBusters failed: {one_line(error)}") from error
+            # It reads by the row, slow with the strings of Arrow.
+            with failing_as("PoseBusters failed"), pd.option_context("future.infer_string", False):
+                if not _has_conformers(mol):
+                    return {**_checks(geometry.bust(mol, None, around)), ENERGY_CHECK: None}
+                checks = _checks(first.bust(mol, None, around))
+                if not checks[ENERGY_CHECK]:
+                    checks[ENERGY_CHECK] = _checks(energy.bust(mol, None, around))[ENERGY_CHECK]
             return checks
 
         return answer

@@ -44,10 +44,7 @@ SIDE_CHAIN_TYPES: dict[str, dict[str, str]] = {
     "TYR": {"OH": "OA"},
     **{name: {} for name in ("ALA", "GLY", "ILE", "LEU", "PHE", "PRO", "VAL")},
 }
-DONORS = {
-    ("ARG", "NE"), ("ARG", "NH1"), ("ARG", "NH2"), ("ASN", "ND2"), ("GLN", "NE2"), ("LYS", "NZ"), ("SER", "OG"),
-    ("THR", "OG1"), ("TRP", "NE1"), ("TYR", "OH"),
-}  # fmt: skip
+HYDROXYLS = {("SER", "OG"), ("THR", "OG1"), ("TYR", "OH")}  # donate, as does every nitrogen of type N
 AROMATIC = {
     "HIS": {"CG", "CD2", "CE1"},
     "PHE": {"CG", "CD1", "CD2", "CE1", "CE2", "CZ"},
@@ -102,7 +99,8 @@ def atom_types(protein: ProteinView) -> tuple[list[str], list[bool]]:
                 types[i], donor[i] = BACKBONE_TYPES[label], label == "N" and name != "PRO"
             elif name in SIDE_CHAIN_TYPES and _is_amino_element(protein, i, label):
                 kind = SIDE_CHAIN_TYPES[name].get(label, "A" if label in AROMATIC.get(name, ()) else "")
-                types[i], donor[i] = kind or PLAIN.get(int(protein.element[i]), "C"), (name, label) in DONORS
+                types[i] = kind or PLAIN.get(int(protein.element[i]), "C")
+                donor[i] = kind == "N" or (name, label) in HYDROXYLS
             else:
                 types[i], donor[i] = _by_distances(protein, i, bonded[i])
         if name == "HIS" and {"ND1", "NE2"} <= atoms.keys():

@@ -12,7 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,15 @@ class ToolFailure(Exception):
     """A tool cannot answer for one molecule. The text is the reason, one line."""
 
 
+@contextmanager
+def failing_as(what: str) -> Iterator[None]:
+    """Turns an error of a library within the block into the ToolFailure 'what: error'."""
+    try:
+        yield
+    except (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+        raise ToolFailure(f"{what}: {one_line(error)}") from error
+
+
 @dataclass(frozen=True)
 class Site:
     """Where molecules are judged: a protein and a reference ligand in it (heavy atoms), as far as they are given."""
@@ -40,6 +49,12 @@ class Site:
     name: str = ""
     protein: ProteinView | None = None
     reference: Chem.Mol | None = None
+
+    def required_protein(self) -> ProteinView:
+        """The protein; raises ToolFailure without one."""
+        if self.protein is None:
+            raise ToolFailure("no protein given")
+        return self.protein
 
     def key(self) -> str:
         """Changes with the coordinates of protein and reference."""

@@ -17,8 +17,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from rdkit.ForceField.rdForceField import ForceField
 
-from ligandsmith.errors import one_line
-from ligandsmith.evaluation.tools.runner import Site, ToolFailure
+from ligandsmith.evaluation.tools.runner import Site, failing_as
 
 SEED = 0xF00D  # of the embedding, as in PoseCheck
 UNRELAXED = 1e4  # kcal/mol; a conformer that is still there after minimisation says nothing about its molecule
@@ -62,10 +61,8 @@ def strains(mol: Chem.Mol, relaxed_hydrogens: bool = False) -> dict[str, float |
 
     Raises ToolFailure if hydrogens cannot be added.
     """
-    try:
+    with failing_as("strain"):
         pose = Chem.AddHs(mol, addCoords=True)
-    except (ValueError, RuntimeError) as error:
-        raise ToolFailure(f"strain: {one_line(error)}") from error
     relaxed = _embedded(pose)
     return {
         "strain_uff": _strain(pose, relaxed, _uff, relaxed_hydrogens),

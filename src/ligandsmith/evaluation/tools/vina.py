@@ -20,7 +20,7 @@ from rdkit.Chem import rdMolAlign
 from ligandsmith.errors import one_line
 from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.tools.receptor import Places, receptor_pdbqt
-from ligandsmith.evaluation.tools.runner import Site, ToolFailure, not_installed
+from ligandsmith.evaluation.tools.runner import Site, ToolFailure, failing_as, not_installed
 from ligandsmith.files import write_text
 
 MODES = ("score", "minimise", "dock")
@@ -48,13 +48,9 @@ class VinaTool:
 
     def missing(self, site: Site) -> str:
         """Why it cannot run."""
-        absent = not_installed("vina", "meeko")
-        if absent:
-            return absent
-        if site.protein is None:
-            return "no protein given"
         unknown = [mode for mode in self.modes if mode not in MODES]
-        return f"vina: no mode '{unknown[0]}'; choose from: {', '.join(MODES)}" if unknown else ""
+        wrong = f"vina: no mode '{unknown[0]}'; choose from: {', '.join(MODES)}" if unknown else ""
+        return not_installed("vina", "meeko") or ("no protein given" if site.protein is None else wrong)
 
     def settings(self) -> dict[str, Any]:
         """Versions, modes, search effort where it matters, box."""
@@ -66,18 +62,14 @@ class VinaTool:
 
     def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, Any]]:
         """Prepare receptor and maps once; the function scores a molecule or raises ToolFailure."""
-        if site.protein is None:
-            raise ToolFailure("no protein given")
-        return Docking(self, _receptor(site.protein, self.cache), *site_box(site)).answer
+        return Docking(self, _receptor(site.required_protein(), self.cache), *site_box(site)).answer
 
 
 def site_box(site: Site) -> tuple[Places, Places]:
     """Centre and edges (Å) of the box that docking searches."""
     if site.reference is not None:
         return _box(site.reference.GetConformer().GetPositions())
-    if site.protein is None:
-        raise ToolFailure("no protein given")
-    center, size = _box(site.protein.x, margin=0.0)
+    center, size = _box(site.required_protein().x, margin=0.0)
     return center, np.minimum(size, LARGEST_EDGE)
 
 
@@ -116,10 +108,8 @@ class Docking:
     def answer(self, mol: Chem.Mol) -> dict[str, Any]:
         """The values of the modes asked for; raises ToolFailure."""
         ligand = prepare_ligand(mol)
-        try:
+        with failing_as("vina"):
             return self._local(mol, ligand) | self._dock(mol, ligand)
-        except (RuntimeError, ValueError, TypeError) as error:  # vina raises any of these, with its text
-            raise ToolFailure(f"vina: {one_line(error)}") from error
 
     def _local(self, mol: Chem.Mol, ligand: "PreparedLigand") -> dict[str, Any]:
         """Score of the pose, and of its local minimum."""
@@ -195,12 +185,10 @@ def prepare_ligand(mol: Chem.Mol) -> PreparedLigand:
     untyped = sorted({a.GetSymbol() for a in mol.GetAtoms()} - ELEMENTS)
     if untyped:
         raise ToolFailure(f"vina: no atom type for {', '.join(untyped)}")
-    try:
+    with failing_as("vina: meeko failed"):
         full = Chem.AddHs(mol, addCoords=True)
         setup = MoleculePreparation(rigid_macrocycles=True, charge_model="zero").prepare(full)[0]
         text, written, cause = PDBQTWriterLegacy.write_string(setup, add_index_map=True, remove_smiles=True)
-    except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError) as error:
-        raise ToolFailure(f"vina: meeko failed: {one_line(error)}") from error
     if not written:
         raise ToolFailure(f"vina: meeko failed: {one_line(cause)}")
     places: dict[int, int] = {}  # number of the atom line to index in the molecule
