@@ -116,7 +116,7 @@ def _fit(module: torch.nn.Module, steps: int, rate: float, loss) -> None:
 def _sampled(model: DiffusionModel, vaes, batch, pocket: PocketLatents, row: int, setting: SamplingConfig):
     """The molecule that is sampled for one of the pockets; None where it cannot be built."""
     mask = batch.ligand.mask[row : row + 1]
-    one = PocketLatents(*(getattr(pocket, f)[row : row + 1] for f in ("x", "h", "mask", "anchors", "anchor_mask")))
+    one = PocketLatents(*(getattr(pocket, f)[row : row + 1] for f in ("x", "h", "mask", "tokens", "token_mask")))
     kv, layout = model.denoiser.project_pocket(one), model.denoiser.layout
     seeds = rng.make_seeds(5, torch.tensor([row]))
     scale = torch.full((layout.width(mask.shape[1]),), setting.noise_scale_h)
