@@ -1,6 +1,6 @@
 """The columns behind the metrics: for an `EvaluationInput`, one value for each sample, None where there is none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from rdkit import Chem, DataStructs
@@ -12,7 +12,7 @@ from ligandsmith.evaluation.statistics import Value
 FINGERPRINT_RADIUS = 2
 FINGERPRINT_BITS = 2048
 SUCCESS = {"vina_dock": -8.18, "qed": 0.25, "sa_normalised": 0.59}  # as published for decomposed and guided models
-Column = Callable[[EvaluationInput], list[Value]]
+Column = Callable[[EvaluationInput], Sequence[Value]]
 POCKET_CHECKS = ("protein", "cofactor", "water")  # words in the names of PoseBusters' checks of the pose in the pocket
 
 
@@ -51,7 +51,7 @@ def number(value: Any) -> Value:
 def against(part: Literal["protein", "reference"], function: Callable[[Chem.Mol, Any], float]) -> Column:
     """A column from a function of a molecule and the protein or the reference ligand of its site."""
 
-    def column(data: EvaluationInput) -> list[Value]:
+    def column(data: EvaluationInput) -> Sequence[Value]:
         other = getattr(data.site, part)
         if other is None:
             raise NotRun(f"no {'protein' if part == 'protein' else 'reference ligand'} given")
@@ -167,16 +167,13 @@ def success(qed: Column, sa: Column) -> Column:
     """1 where docking, QED and SA pass the published thresholds, 0 for every other requested molecule."""
 
     def column(data: EvaluationInput) -> list[Value]:
-        rows = zip(data.samples, from_tool("vina", "vina_dock")(data), qed(data), sa(data), strict=True)
-        return [float(sample.connected and _succeeds(dock, q, s)) for sample, dock, q, s in rows]
+        scores = (or_zero(score)(data) for score in (from_tool("vina", "vina_dock"), qed, sa))  # 0 passes no threshold
+        return [
+            float(sample.connected and d < SUCCESS["vina_dock"] and q > SUCCESS["qed"] and s > SUCCESS["sa_normalised"])
+            for sample, d, q, s in zip(data.samples, *scores, strict=True)
+        ]
 
     return column
-
-
-def _succeeds(dock: Value, qed: Value, sa: Value) -> bool:
-    if dock is None or qed is None or sa is None:
-        return False
-    return dock < SUCCESS["vina_dock"] and qed > SUCCESS["qed"] and sa > SUCCESS["sa_normalised"]
 
 
 def seconds(data: EvaluationInput) -> list[Value]:
@@ -204,6 +201,6 @@ def in_pocket(name: str) -> bool:
     return any(word in name for word in POCKET_CHECKS)
 
 
-def or_zero(column: Column) -> Column:
+def or_zero(column: Column) -> Callable[[EvaluationInput], list[float]]:
     """A column in which what has no value counts 0."""
     return lambda data: [value or 0.0 for value in column(data)]

@@ -1,6 +1,7 @@
 """What an evaluation looks at: requested molecules of one pocket, the site, known molecules, answers of slow tools."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -64,17 +65,15 @@ class EvaluationInput:
 
     def members(self, population: Population) -> list[bool]:
         """Whether a metric of this population asks each sample."""
-        if population == "size-matched":
-            reference = self.site.reference
-            size = None if reference is None else reference.GetNumHeavyAtoms()
-            return [
-                s.mol is not None and s.connected and size is not None
-                and abs(s.mol.GetNumHeavyAtoms() - size) <= SAME_SIZE
-                for s in self.samples
-            ]  # fmt: skip
-        return [
-            {"requested": True, "valid": s.mol is not None, "connected": s.connected}[population] for s in self.samples
-        ]
+        reference = self.site.reference
+        size = math.inf if reference is None else reference.GetNumHeavyAtoms()
+        belongs: dict[Population, Callable[[Any], bool]] = {
+            "requested": lambda sample: True,
+            "valid": lambda sample: sample.mol is not None,
+            "connected": lambda sample: sample.connected,
+            "size-matched": lambda sample: sample.connected and abs(sample.mol.GetNumHeavyAtoms() - size) <= SAME_SIZE,
+        }
+        return [belongs[population](sample) for sample in self.samples]
 
     def answered(self, tool: str) -> list[tuple[Sample, dict[str, Any]]]:
         """The samples for which a tool has an answer, with it."""

@@ -96,12 +96,15 @@ def summary_table(evaluation: Evaluation) -> str:
     rows: list[tuple[str, ...]] = [
         ("metric", "mean", "median", "95 % interval", "n / population", "better", "reference")
     ]
+    not_run: dict[str, list[str]] = {}  # metrics by cause
     for name, entry in summary["metrics"].items():
         if entry["status"] == "ok":
             rows.append(_row(name, entry, summary["reference"].get(name)))
+        else:
+            not_run.setdefault(entry["status"], []).append(name)
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += _not_run(summary["metrics"])
+    lines += [f"{cause}: {', '.join(names)}" for cause, names in not_run.items()]
     lines += [f"no molecule: {reason} ({count})" for reason, count in summary["failures"].items()]
     for name, check in summary["posebusters"].get("checks", {}).items():
         if check["mean"] is None or check["mean"] < 1:
@@ -110,14 +113,6 @@ def summary_table(evaluation: Evaluation) -> str:
     for tool, reasons in summary["tool_failures"].items():
         lines += [f"{tool} failed: {reason} ({count})" for reason, count in reasons.items()]
     return "\n".join(lines)
-
-
-def _not_run(metrics: dict[str, Any]) -> list[str]:
-    causes: dict[str, list[str]] = {}
-    for name, entry in metrics.items():
-        if entry["status"] != "ok":
-            causes.setdefault(entry["status"], []).append(name)
-    return [f"{cause}: {', '.join(names)}" for cause, names in causes.items()]
 
 
 def _row(name: str, entry: dict[str, Any], reference: float | None) -> tuple[str, ...]:

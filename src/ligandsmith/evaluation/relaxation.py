@@ -1,6 +1,5 @@
 """Relax the molecules of an SDF in their pocket: the tool, and the file of relaxed poses. Never imports torch."""
 
-import os
 import shutil
 import statistics
 from collections import Counter
@@ -17,7 +16,7 @@ from ligandsmith.chem.relax import CUTOFF, DEFAULTS, RelaxFailure, RelaxOptions,
 from ligandsmith.chem.sdf import SdfRecord, read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
-from ligandsmith.evaluation.sources import SAMPLES_FILE, generation_log, load_reference
+from ligandsmith.evaluation.sources import SAMPLES_FILE, PathLike, generation_log, load_reference
 from ligandsmith.evaluation.tools.residues import residue_hydrogens
 from ligandsmith.evaluation.tools.runner import Answer, Site, ToolFailure, run_tool
 from ligandsmith.files import write_json
@@ -25,6 +24,8 @@ from ligandsmith.files import write_json
 POSES_FILE, SUMMARY_FILE = "relaxed.sdf", "relax.json"
 HYDROGEN, CARBON, NITROGEN, OXYGEN = 1, 6, 7, 8
 HYDROGEN_REACH = CUTOFF + 2.0  # Å, of residues whose hydrogens may be within the cutoff
+Answers = Sequence[Answer | None]
+Mols = Sequence[Chem.Mol | None]
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,7 @@ class ProteinSurroundings:
 
 
 def relax_sdf(
-    sdf: str | os.PathLike[str],
-    protein: str | os.PathLike[str],
-    reference: str | os.PathLike[str] | None = None,
-    out: str | os.PathLike[str] | None = None,
-    workers: int = 1,
+    sdf: PathLike, protein: PathLike, reference: PathLike | None = None, out: PathLike | None = None, workers: int = 1
 ) -> dict[str, Any]:
     """Relax every molecule of `sdf`; writes relaxed.sdf and relax.json to `out` (else beside the SDF).
 
@@ -134,9 +131,7 @@ def _pose(record: SdfRecord, answer: Answer | None) -> Chem.Mol | None:
     return Chem.MolFromMolBlock(answer["pose"], removeHs=False) if isinstance(answer, dict) else record.mol
 
 
-def _written(
-    records: Sequence[SdfRecord], answers: Sequence[Answer | None], poses: Sequence[Chem.Mol | None]
-) -> Iterator[tuple[Chem.Mol, dict[str, object]]]:
+def _written(records: Sequence[SdfRecord], answers: Answers, poses: Mols) -> Iterator[tuple[Chem.Mol, dict[str, Any]]]:
     for record, answer, pose in zip(records, answers, poses, strict=True):
         if record.mol is None or pose is None:
             continue
@@ -149,12 +144,7 @@ def _written(
         yield pose, {**kept, **more}
 
 
-def _summary(
-    records: Sequence[SdfRecord],
-    answers: Sequence[Answer | None],
-    poses: Sequence[Chem.Mol | None],
-    protein: ProteinView,
-) -> dict[str, Any]:
+def _summary(records: Sequence[SdfRecord], answers: Answers, poses: Mols, protein: ProteinView) -> dict[str, Any]:
     done = [a for a in answers if isinstance(a, dict)]
     reasons = [r.reason if r.mol is None else a for r, a in zip(records, answers, strict=True)]
     failed = {k: reason for k, reason in enumerate(reasons, 1) if isinstance(reason, str)}
@@ -175,7 +165,7 @@ def _summary(
     }
 
 
-def _clashes(mols: Sequence[Chem.Mol | None], protein: ProteinView) -> dict[str, float | None]:
+def _clashes(mols: Mols, protein: ProteinView) -> dict[str, float | None]:
     """Of the usable molecules: mean number of clashes, and the share that has none."""
     counts = [count_clashes(mol, protein) for mol in mols if mol is not None]
     if not counts:

@@ -193,10 +193,8 @@ def load_samples(sdf: Path, requested: int | None = None) -> list[Sample]:
     samples = {i: Sample(i, None, str(f["reason"]), str(f.get("detail", ""))) for i, f in failures.items()}
     for index, record in zip(_record_indices(records, set(samples)), records, strict=True):
         samples[index] = _sample(index, record)
-    missing = (i for i in range(total + len(samples)) if i not in samples)
-    while len(samples) < total:
-        index = next(missing)
-        samples[index] = Sample(index, None, NOT_GENERATED)
+    missing = [i for i in range(total + len(samples)) if i not in samples][: total - len(samples)]
+    samples |= {i: Sample(i, None, NOT_GENERATED) for i in missing}
     return [samples[i] for i in sorted(samples)]
 
 
@@ -259,9 +257,8 @@ def load_reference(path: PathLike) -> Chem.Mol:
     """Heavy atoms of the first molecule of an SDF file; raises LigandsmithError."""
     records = read_sdf(path)
     if not records or records[0].mol is None:
-        raise LigandsmithError(
-            f"no usable reference ligand in {path}: {records[0].reason if records else 'empty file'}"
-        )
+        reason = records[0].reason if records else "empty file"
+        raise LigandsmithError(f"no usable reference ligand in {path}: {reason}")
     return Chem.RemoveHs(records[0].mol)
 
 

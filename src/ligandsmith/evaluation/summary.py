@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -83,7 +84,10 @@ def summarise(scored: Sequence[Scored], protocol: Protocol) -> dict[str, Any]:
     references = [s.reference for s in scored if s.reference]
     return {
         "format": FORMAT,
-        "protocol": {key: value for key, value in asdict(protocol).items() if key != "published"},
+        "protocol": {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(protocol).items() if key != "published"
+        },
         "versions": _versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "inputs": [_input(s) for s in scored],
@@ -106,12 +110,10 @@ def summarise(scored: Sequence[Scored], protocol: Protocol) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    found = dict.fromkeys(PROGRAMS, "not installed")
     for name in PROGRAMS:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
     return found
 
 
@@ -136,8 +138,8 @@ def _metric(metric: Metric, scored: Sequence[Scored]) -> dict[str, Any]:
     values = [v for s in scored for v in s.columns[metric.name]]
     groups = [s.source.pocket for s in scored for _ in s.data.samples]
     size = sum(sum(s.data.members(metric.population)) for s in scored)
-    stopped = dict.fromkeys(s.status[metric.name] for s in scored if s.status[metric.name] != "ok")
-    ran = len(scored) > sum(s.status[metric.name] != "ok" for s in scored)
+    stopped = {s.source.pocket: s.status[metric.name] for s in scored if s.status[metric.name] != "ok"}
+    ran = len(stopped) < len(scored)
     result = estimate(values, groups)
     return {
         **asdict(result),
@@ -147,8 +149,8 @@ def _metric(metric: Metric, scored: Sequence[Scored]) -> dict[str, Any]:
         "unit": metric.unit,
         "better": metric.better,
         "meaning": metric.meaning,
-        "status": "ok" if ran else next(iter(stopped)),
-        "not_run_in": [s.source.pocket for s in scored if s.status[metric.name] != "ok"] if ran else [],
+        "status": "ok" if ran else next(iter(stopped.values())),
+        "not_run_in": list(stopped) if ran else [],
     }
 
 

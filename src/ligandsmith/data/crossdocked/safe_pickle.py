@@ -13,17 +13,11 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.unpickling import CONTAINERS, NUMERIC_ARRAYS, RestrictedUnpickler, unpickle
 
 STORAGE_DTYPES = {
-    "FloatStorage": torch.float32,
-    "DoubleStorage": torch.float64,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
+    "torch.FloatStorage": torch.float32, "torch.DoubleStorage": torch.float64, "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16, "torch.LongStorage": torch.int64, "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16, "torch.CharStorage": torch.int8, "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
+}  # fmt: skip
 LARGEST_TENSOR = 1 << 26  # elements; a stride of 0 repeats elements without holding them
 
 
@@ -73,7 +67,7 @@ class _StorageReference(NamedTuple):
 class _StorageUnpickler(RestrictedUnpickler):
     """For the pickles inside a storage, where alone the storage types are names that may occur."""
 
-    allowed: ClassVar = _RecordUnpickler.allowed | {f"torch.{name}": dtype for name, dtype in STORAGE_DTYPES.items()}
+    allowed: ClassVar = _RecordUnpickler.allowed | STORAGE_DTYPES
 
     def persistent_load(self, reference: Any) -> _StorageReference:
         word, dtype, _, _, count, view = reference

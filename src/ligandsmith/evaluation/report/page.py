@@ -79,7 +79,7 @@ def write_report(folder: Path) -> Path:
         headlines=_headlines(results),
         tables=tables,
         figures=_figures(results),
-        pocket_count=len({row.pocket for row in results.rows}),
+        pocket_count=len({row.pocket for row in results.table.rows}),
         content=content,
     )
     write_text(folder / "report.html", page + "\n")
@@ -95,7 +95,7 @@ def _content(results: Results) -> PageContent:
     """Rows, structures and pockets within the budgets of a page, best molecules first."""
     names = _columns(results)
     pockets = list(dict.fromkeys(row.pocket for row in results.molecules))
-    packed = (_pack(row, names, results.check_names, pockets.index(row.pocket)) for row in results.molecules)
+    packed = (_pack(row, names, results.table.check_names, pockets.index(row.pocket)) for row in results.molecules)
     rows = list(_within(ROW_BYTES, packed, lambda item: len(json.dumps(item))))
     structures = dict(_within(STRUCTURE_BYTES, _structures(results, results.molecules[: len(rows)]), _structure_bytes))
     wanted = {results.molecules[k].pocket for k in structures}
@@ -116,8 +116,8 @@ def _content(results: Results) -> PageContent:
         notes.append(f"the protein around {left_out} pockets is left out of the page; pockets/ has all")
     data = {
         "metrics": [_describe(results, name) for name in names],
-        "checks": [name.replace("_", " ") for name in results.check_names],
-        "passName": next((name for name in ("pb_valid", "connected") if name in results.metric_names), ""),
+        "checks": [name.replace("_", " ") for name in results.table.check_names],
+        "passName": next((name for name in ("pb_valid", "connected") if name in results.table.metric_names), ""),
         "rows": rows,
         "structures": structures,
         "sites": [_site(results, name, proteins.get(name, "")) for name in pockets],
@@ -139,7 +139,7 @@ def _within(budget: int, items: Iterable[Item], size: Callable[[Item], int]) -> 
 def _columns(results: Results) -> list[str]:
     """Metric columns that say something of a single molecule: those with a value, but for what is the same for all."""
     same_for_all = {"valid", "valid_connected", "pb_valid_of_requested"}
-    names = (name for name in results.metric_names if name not in same_for_all)
+    names = (name for name in results.table.metric_names if name not in same_for_all)
     return [name for name in names if any(row.values.get(name) is not None for row in results.molecules)]
 
 
@@ -217,8 +217,8 @@ def _headlines(results: Results) -> dict[str, dict[str, Any]]:
 def _figures(results: Results) -> list[Figure]:
     """A histogram of each metric that is neither a share nor a yes or no."""
     figures = []
-    for name in results.metric_names:
-        values = [v for row in results.rows if (v := row.values.get(name)) is not None]
+    for name in results.table.metric_names:
+        values = [v for row in results.table.rows if (v := row.values.get(name)) is not None]
         metric = results.metrics.get(name, METRIC_DEFAULTS)
         if values and metric["unit"] != "fraction" and not set(values) <= {0.0, 1.0}:
             figures.append(_histogram_figure(name, values, metric))

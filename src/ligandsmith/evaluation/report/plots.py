@@ -16,9 +16,7 @@ STRETCH = 2.5  # times the width of the rest
 CURVES_HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 150, 54, 290, 126, 8
 MOST_POINTS = 400  # of a curve; longer ones are thinned
 HISTOGRAM_LAYOUT = {"width": WIDTH, "height": HISTOGRAM_HEIGHT, "margin": MARGIN, "baseline": BASELINE}
-CURVES_LAYOUT = {
-    "width": WIDTH, "height": CURVES_HEIGHT, "left": LEFT, "right": RIGHT, "bottom": BOTTOM, "top": TOP
-}  # fmt: skip
+CURVES_LAYOUT = {"width": WIDTH, "height": CURVES_HEIGHT, "left": LEFT, "right": RIGHT, "bottom": BOTTOM, "top": TOP}
 Points = Sequence[tuple[float, float]]
 
 

@@ -5,7 +5,6 @@ Everything in it may come from strangers: it is parsed as data, and what is abse
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
@@ -16,7 +15,7 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.molecule_table import MoleculeRow, finite_number, read_molecule_table
+from ligandsmith.evaluation.molecule_table import MoleculeRow, MoleculeTable, finite_number, read_molecule_table
 
 FORMAT = 2
 RANKING = (  # (metrics, of which the first that was scored counts; better)
@@ -44,9 +43,7 @@ class Results:
 
     folder: Path
     summary: dict[str, Any]
-    rows: Sequence[MoleculeRow]
-    metric_names: Sequence[str]
-    check_names: Sequence[str]
+    table: MoleculeTable
     structures: dict[tuple[str, str], Chem.Mol]  # molecules with coordinates, by the key of their row
     references: dict[str, Chem.Mol]
     pocket_files: dict[str, Path]
@@ -67,7 +64,7 @@ class Results:
     def molecules(self) -> list[MoleculeRow]:
         """Rows of valid molecules, best first; the pockets take turns, so that a page cut short shows them all."""
         by_pocket: dict[str, list[MoleculeRow]] = {}
-        for row in sorted((r for r in self.rows if not r.reason and r.smiles), key=self._rank):
+        for row in sorted((r for r in self.table.rows if not r.reason and r.smiles), key=self._rank):
             by_pocket.setdefault(row.pocket, []).append(row)
         turns = zip_longest(*by_pocket.values())
         return [row for turn in turns for row in turn if row is not None]
@@ -75,7 +72,7 @@ class Results:
     @property
     def ranking(self) -> list[tuple[str, str]]:
         """(metric, better) in order of importance, of those that were scored."""
-        chosen = ((next((n for n in names if n in self.metric_names), None), better) for names, better in RANKING)
+        chosen = ((next((n for n in names if n in self.table.metric_names), None), better) for names, better in RANKING)
         return [(name, better) for name, better in chosen if name is not None]
 
     def _rank(self, row: MoleculeRow) -> list[float]:
@@ -98,9 +95,7 @@ def read_results(folder: Path) -> Results:
     return Results(
         folder,
         summary,
-        table.rows,
-        table.metric_names,
-        table.check_names,
+        table,
         structures={(_prop(m, "pocket"), _prop(m, "index")): m for m in _read_mols(folder / "molecules.sdf")},
         references={_prop(mol, "pocket"): mol for mol in reversed(_read_mols(folder / "references.sdf"))},
         pocket_files={path.stem: path for path in sorted((folder / "pockets").glob("*.pdb"))},

@@ -173,7 +173,7 @@ def pockets_table(results: Results) -> Table:
 
 def failures_table(results: Results) -> Table:
     """The requested molecules that are not there, with their reason."""
-    failed = [(row.pocket, row.index, row.title, row.reason, row.detail) for row in results.rows if row.reason]
+    failed = [(row.pocket, row.index, row.title, row.reason, row.detail) for row in results.table.rows if row.reason]
     note = _reasons(results.summary.get("failures"))
     if len(failed) > FAILURES_LISTED:
         note = f"The first {FAILURES_LISTED} of {len(failed)}; all are in per_molecule.csv. {note}".strip()

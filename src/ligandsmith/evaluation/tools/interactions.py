@@ -92,13 +92,17 @@ class _Finder:
         """The closest interaction of each pair of residue and type; raises ToolFailure where ProLIF cannot."""
         near = self.protein.residues_near(mol.GetConformer().GetPositions(), INTERACTION_REACH)
         with failing_as("ProLIF failed"):
-            ligand = self._as_residue(_ligand(mol))
+            ligand = self._as_residue(Chem.Mol(mol), "LIG")
             found = [each for index in near for each in self._contacts(ligand, index)]
         return sorted(found, key=lambda each: (each["residue"], each["type"]))
 
-    def _as_residue(self, mol: Chem.Mol) -> Any:
+    def _as_residue(self, mol: Chem.Mol, name: str = "") -> Any:
+        """The molecule as ProLIF takes it, with the name of a residue where its atoms have none."""
         for atom in mol.GetAtoms():
-            atom.SetUnsignedProp("mapindex", atom.GetIdx())  # which ProLIF reports
+            number = atom.GetIdx()
+            atom.SetUnsignedProp("mapindex", number)  # which ProLIF reports
+            if name:
+                atom.SetMonomerInfo(Chem.AtomPDBResidueInfo(atom.GetSymbol().ljust(4), number + 1, "", name, 1, ""))
         return self.residue_class(mol)
 
     def _contacts(self, ligand: Any, index: int) -> Iterator[dict[str, Any]]:
@@ -119,13 +123,6 @@ class _Finder:
                     "ligand_xyz": _centre(ligand.xyz, contact["indices"]["ligand"]),
                     "protein_xyz": _centre(residue.xyz, contact["indices"]["protein"]),
                 }
-
-
-def _ligand(mol: Chem.Mol) -> Chem.Mol:
-    copy = Chem.Mol(mol)
-    for atom in copy.GetAtoms():
-        atom.SetMonomerInfo(Chem.AtomPDBResidueInfo(atom.GetSymbol().ljust(4), atom.GetIdx() + 1, "", "LIG", 1, ""))
-    return copy
 
 
 def _centre(x: Any, indices: Sequence[int]) -> list[float]:

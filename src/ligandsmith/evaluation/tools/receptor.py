@@ -7,6 +7,7 @@ arginine, aspartate and glutamate), everything else by element and distances. No
 downloaded; chains may have gaps and residues may lack atoms.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import gemmi
@@ -90,7 +91,10 @@ def atom_types(protein: ProteinView) -> tuple[list[str], list[bool]]:
     bonded = _neighbours(protein)
     types, donor = [""] * len(protein.x), [False] * len(protein.x)
     histidines: list[dict[str, int]] = []
-    for number, atoms in _by_residue(protein):
+    residues: dict[int, dict[str, int]] = defaultdict(dict)  # atoms by name
+    for i, number in enumerate(protein.residue_index.tolist()):
+        residues[number][protein.name[i]] = i
+    for number, atoms in residues.items():
         name = protein.residues[number][1]
         name = RESIDUE_ALIASES.get(name, name)
         peptide = {"N", "CA", "C"} <= atoms.keys()
@@ -107,13 +111,6 @@ def atom_types(protein: ProteinView) -> tuple[list[str], list[bool]]:
             histidines.append(atoms)
     _protonate(histidines, protein, types, donor)
     return types, donor
-
-
-def _by_residue(protein: ProteinView) -> list[tuple[int, dict[str, int]]]:
-    atoms: dict[int, dict[str, int]] = {}
-    for i, number in enumerate(protein.residue_index.tolist()):
-        atoms.setdefault(number, {})[protein.name[i]] = i
-    return list(atoms.items())
 
 
 def _is_amino_element(protein: ProteinView, i: int, label: str) -> bool:

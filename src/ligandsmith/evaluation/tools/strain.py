@@ -64,10 +64,8 @@ def strains(mol: Chem.Mol, relaxed_hydrogens: bool = False) -> dict[str, float |
     with failing_as("strain"):
         pose = Chem.AddHs(mol, addCoords=True)
     relaxed = _embedded(pose)
-    return {
-        "strain_uff": _strain(pose, relaxed, _uff, relaxed_hydrogens),
-        "strain_mmff": _strain(pose, relaxed, _mmff, relaxed_hydrogens),
-    }
+    fields = {"strain_uff": _uff, "strain_mmff": _mmff}
+    return {name: _strain(pose, relaxed, field_of, relaxed_hydrogens) for name, field_of in fields.items()}
 
 
 def _embedded(pose: Chem.Mol) -> Chem.Mol:
