@@ -23,7 +23,7 @@ def per_molecule(function: Callable[[Chem.Mol], float | None]) -> Column:
         if mol is None:
             return None
         try:
-            return number(function(mol))
+            return number_or_none(function(mol))
         except (ValueError, RuntimeError, ArithmeticError):
             return None
 
@@ -38,12 +38,12 @@ def from_tool(tool: str, key: str) -> Column:
         given = [a for a in answers if isinstance(a, dict)]
         if given and all(key not in a for a in given):
             raise NotRun("not asked for")
-        return [number(a.get(key)) if isinstance(a, dict) else None for a in answers]
+        return [number_or_none(a.get(key)) if isinstance(a, dict) else None for a in answers]
 
     return column
 
 
-def number(value: Any) -> Value:
+def number_or_none(value: Any) -> Value:
     """A number, or None."""
     return None if value is None else float(value)
 
@@ -143,7 +143,7 @@ def at_most_reference(tool: str, key: str) -> Column:
     def column(data: EvaluationInput) -> list[Value]:
         values = from_tool(tool, key)(data)
         own = data.reference_answers.get(tool)
-        limit = number(own.get(key)) if isinstance(own, dict) else None
+        limit = number_or_none(own.get(key)) if isinstance(own, dict) else None
         if limit is None:
             raise NotRun(own if isinstance(own, str) else "no reference ligand with this value")
         return [None if v is None else float(v <= limit) for v in values]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ligandsmith.errors import LigandsmithError
 
-FOLDER = "evaluation/protocols"
+PROTOCOLS_FOLDER = "evaluation/protocols"
 
 
 @dataclass(frozen=True)
@@ -65,4 +65,4 @@ def adapted(
 
 
 def _folder() -> Any:
-    return resources.files("ligandsmith") / FOLDER
+    return resources.files("ligandsmith") / PROTOCOLS_FOLDER

@@ -18,7 +18,7 @@ from ligandsmith.evaluation.sources import Source
 from ligandsmith.evaluation.statistics import Value, estimate
 from ligandsmith.evaluation.tools.runner import Answer
 
-FORMAT = 2
+SUMMARY_FORMAT = 2
 NEVER_BUILT = {"not generated", "not sampled", "unusable pocket", "no atoms"}  # reasons of molecules that are not there
 PROGRAMS = ("ligandsmith", "rdkit", "numpy", "gemmi", "posebusters", "vina", "meeko", "prolif")
 
@@ -83,7 +83,7 @@ def summarise(scored: Sequence[Scored], protocol: Protocol) -> dict[str, Any]:
     samples = [sample for s in scored for sample in s.data.samples]
     references = [s.reference for s in scored if s.reference]
     return {
-        "format": FORMAT,
+        "format": SUMMARY_FORMAT,
         "protocol": {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(protocol).items() if key != "published"

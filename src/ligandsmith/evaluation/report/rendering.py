@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-FOLDER = files("ligandsmith.evaluation") / "page"
+PAGE_FOLDER = files("ligandsmith.evaluation") / "page"
 LABELS = {
     "qed": "QED",
     "sa": "SA score",
@@ -63,7 +63,7 @@ def markdown(text: str) -> Markup:
 
 def asset(name: str) -> Markup:
     """A style sheet, script or licence of the package, inserted as it is."""
-    return Markup((FOLDER / name).read_text(encoding="utf-8"))
+    return Markup((PAGE_FOLDER / name).read_text(encoding="utf-8"))
 
 
 def script_hash(name: str) -> str:

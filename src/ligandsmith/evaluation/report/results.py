@@ -16,8 +16,8 @@ from rdkit import Chem
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.molecule_table import MoleculeRow, MoleculeTable, finite_number, read_molecule_table
+from ligandsmith.evaluation.summary import SUMMARY_FORMAT
 
-FORMAT = 2
 RANKING = (  # (metrics, of which the first that was scored counts; better)
     (("pb_valid",), "higher"),
     (("connected", "valid_connected"), "higher"),
@@ -84,9 +84,9 @@ def read_results(folder: Path) -> Results:
     """Read a results folder; raises LigandsmithError where summary.json or per_molecule.csv cannot be used."""
     summary = read_json(folder / "summary.json")
     stated = summary.get("format") if isinstance(summary, dict) else None
-    if stated != FORMAT:
+    if stated != SUMMARY_FORMAT:
         raise LigandsmithError(
-            f"{folder / 'summary.json'} has format {stated!r}, not {FORMAT}; run `ligandsmith evaluate` again"
+            f"{folder / 'summary.json'} has format {stated!r}, not {SUMMARY_FORMAT}; run `ligandsmith evaluate` again"
         )
     table = read_molecule_table(folder, summary.get("metrics") or {})
     missing = [f"no {name}: {lacks}" for name, lacks in ABSENT.items() if not any(folder.glob(name))]
