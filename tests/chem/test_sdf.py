@@ -117,11 +117,43 @@ def test_what_sdf_cannot_hold_is_refused_by_record(ligand: Chem.Mol, tmp_path: P
     for record, message in [
         ((Chem.MolFromSmiles("CCO"), {}), "no molecule with coordinates"),
         ((bad, {}), "not finite"),
-        ((ligand, {"a<b": 1}), "SD property"),
-        ((ligand, {"a": "x\n\ny"}), "empty line"),
+        ((ligand, {"a\nb": 1}), "SD property"),
+        ((ligand, {"": 1}), "SD property"),
     ]:
         with pytest.raises(LigandsmithError, match=f"record 2 of .*{message}"):
             write_sdf(path, [(ligand, {}), record])
         assert not path.exists()
     with pytest.raises(LigandsmithError, match="cannot write"):
         write_sdf(tmp_path / "no" / "x.sdf", [(ligand, {})])
+
+
+FIELDS = {
+    "an empty value": ("> <name>\n \n\n> <score>\n-8.1\n\n", {"name": "", "score": "-8.1"}),
+    "no empty line before the end mark": ("> <id>\n7\n", {"id": "7"}),
+    "lines of blanks end values": ("> <a>\n1\n \n> <b>\nx y\n \n", {"a": "1", "b": "x y"}),
+    "brackets in names": ("> <1 > 2>\nhello\n\n> <IC50 <nM>>\n12\n\n", {"1 > 2": "hello", "IC50 <nM>": "12"}),
+    "a field without a name": ("> <a>\n1\n\n> <>\n2\n\n> <c>\n3\n\n", {"a": "1", "c": "3"}),
+    "several lines": ("> <note>\nfirst\n> second\n\n> <id> (1)\n7\n\n", {"note": "first\n> second", "id": "7"}),
+}
+
+
+@pytest.mark.parametrize(("text", "fields"), FIELDS.values(), ids=FIELDS)
+def test_data_fields_of_other_programs_are_read_and_written_back(
+    text: str, fields: dict[str, str], ligand: Chem.Mol, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.sdf"
+    path.write_text(2 * (Chem.MolToMolBlock(ligand) + text + "$$$$\n"))
+    for _ in range(2):
+        records = read_sdf(path)
+        assert [r.mol.GetPropsAsDict(autoConvertStrings=False) for r in records if r.mol] == [fields, fields]
+        write_sdf(path, [(r.mol, fields) for r in records if r.mol])
+
+
+def test_a_value_that_sdf_cannot_hold_is_cleaned_and_said(
+    ligand: Chem.Mol, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_sdf(tmp_path / "x.sdf", [(ligand, {"note": "x\n\ny\n$$$$"})])
+    record = read_sdf(tmp_path / "x.sdf")[0]
+    assert record.mol is not None
+    assert record.mol.GetProp("note") == "x\ny"
+    assert "left out empty lines and end marks in the value of note" in caplog.text

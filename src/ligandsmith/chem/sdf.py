@@ -1,6 +1,7 @@
 """SDF files: atomic or appending writes, reads that keep every bad record with its reason. Never imports torch."""
 
 import gzip
+import logging
 import os
 import re
 import zlib
@@ -14,6 +15,8 @@ from rdkit import Chem, rdBase
 from ligandsmith.errors import LigandsmithError
 
 RECORD_END = "$$$$"
+FIELD_HEADING = re.compile(r">[^<]*<(.*)>")
+log = logging.getLogger("ligandsmith")
 Properties = Mapping[str, object]
 
 
@@ -63,16 +66,13 @@ def _write_record(file: TextIO, mol: Chem.Mol, properties: Properties, place: st
         raise LigandsmithError(f"{place}: coordinates are not finite")
     lines = [Chem.MolToMolBlock(mol).rstrip("\n")]
     for name, value in properties.items():
-        text = str(value)
-        if not name or re.search(r"[<>\r\n]", name):
-            raise LigandsmithError(
-                f"{place}: {name!r} cannot name an SD property; use no angle brackets or line breaks"
-            )
-        if any(not line.strip() or line.startswith(RECORD_END) for line in text.splitlines()):
-            raise LigandsmithError(
-                f"{place}: the value of {name!r} has an empty line or {RECORD_END}, which ends it in SDF"
-            )
-        lines += [f">  <{name}>", text, ""]
+        if not name or re.search(r"[\r\n]", name):
+            raise LigandsmithError(f"{place}: {name!r} cannot name an SD property; it is empty or has a line break")
+        given = str(value).splitlines()
+        text = [line for line in given if line.strip() and not line.startswith(RECORD_END)]
+        if len(text) < len(given) and str(value).strip():
+            log.warning("%s: left out empty lines and end marks in the value of %s, which SDF cannot hold", place, name)
+        lines += [f">  <{name}>", *text, ""]
     file.write("\n".join([*lines, RECORD_END, ""]))
     file.flush()
 
@@ -131,10 +131,32 @@ def _split(text: str) -> Iterator[tuple[str, bool]]:
         yield "\n".join(lines), False
 
 
+def data_fields(block: str) -> dict[str, str]:
+    """The named data fields of an SDF record without its end mark, in order.
+
+    More lenient than the format: a line of blanks ends a value as an empty one does, the last value may end without
+    one, and a name may have angle brackets. Fields without a name are left out.
+    """
+    fields: dict[str, list[str]] = {}
+    value: list[str] | None = None
+    after_blank = True
+    for line in block.partition("M  END")[2].split("\n")[1:]:
+        heading = FIELD_HEADING.match(line) if after_blank else None
+        if heading:
+            value = []
+            if heading.group(1):
+                fields[heading.group(1)] = value
+        elif value is not None:
+            value.append(line)
+        after_blank = not line.strip()
+    return {name: "\n".join(lines).rstrip() for name, lines in fields.items()}
+
+
 def _parse(block: str, complete: bool) -> SdfRecord:
     title = block.split("\n", 1)[0].strip()
+    molblock = block.partition("M  END")[0].encode("ascii", "replace").decode() + "M  END"
     supplier = Chem.SDMolSupplier()
-    supplier.SetData(f"{block}\n{RECORD_END}\n", sanitize=False, removeHs=False)
+    supplier.SetData(f"{molblock}\n{RECORD_END}\n", sanitize=False, removeHs=False)
     mol = supplier[0] if len(supplier) else None
     if mol is None:
         return SdfRecord(None, "not a molfile record" if complete else "truncated record", title)
@@ -148,4 +170,7 @@ def _parse(block: str, complete: bool) -> SdfRecord:
         return SdfRecord(None, f"RDKit refuses it: {' '.join(str(error).split())}", title)
     if mol.GetConformer().Is3D():
         Chem.AssignStereochemistryFrom3D(mol)
+    mol.SetProp("_Name", title)
+    for name, value in data_fields(block).items():
+        mol.SetProp(name, value)
     return SdfRecord(mol, "", title)
