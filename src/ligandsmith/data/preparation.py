@@ -142,7 +142,7 @@ def _pair_of_folder(folder: Path) -> Pair | Rejection:
     if len({file_stem(p) for p in named}) > 1:
         names = ", ".join(p.name for p in named)
         return Rejection(folder.name, "ambiguous ligand", f"{folder}: {names}; keep one or name the pairs in a CSV")
-    return Pair(folder.name, protein, named[0])
+    return Pair(folder.name, protein, min(named, key=lambda path: LIGAND_SUFFIXES.index(suffix(path))))
 
 
 def _pairs_of_flat_folder(folder: Path) -> list[Pair | Rejection]:

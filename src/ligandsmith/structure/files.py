@@ -1,5 +1,6 @@
 """Files of a protein and a ligand -> Complex, or Rejection(reason)."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,15 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.records import Complex, Rejection
-from ligandsmith.structure.ligands import ligand_from_mol, read_ligand
+from ligandsmith.records import Complex, Ligand, Rejection
+from ligandsmith.structure.ligands import LIGAND_SUFFIXES, ligand_from_mol, read_ligand
 from ligandsmith.structure.pocket import RADIUS, pocket_from_ligand
 from ligandsmith.structure.protein import Protein, UnreadableFile, read_protein
+from ligandsmith.structure.vocabulary import Kind
 
 CONTACT = 5.0  # Å; a ligand with no protein atom this close is not bound to it
 CLASH = 1.0  # Å; closer than any covalent bond between heavy atoms
+BOND_STRETCH = 0.25  # Å; a bond is at most that much longer than the sum of the covalent radii
 PROTEIN_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 
 
@@ -24,11 +27,28 @@ def read_complex(protein: Path, ligand: Path, id: str, radius: float = RADIUS) -
 
 
 def read_files(protein: Path, ligand: Path, id: str) -> tuple[Protein, Chem.Mol] | Rejection:
-    """The contents of both files, or why one cannot be used."""
+    """The contents of both files, or why one cannot be used.
+
+    If the ligand's is unreadable, the same molecule in another format beside it (SDF, MOL2) takes its place.
+    """
     try:
-        return read_protein(protein), read_ligand(ligand)
+        structure = read_protein(protein)
+        try:
+            return structure, read_ligand(ligand)
+        except UnreadableFile:
+            for other in other_formats(ligand):
+                with suppress(UnreadableFile):
+                    return structure, read_ligand(other)
+            raise
     except UnreadableFile as error:
         return Rejection(id, error.reason, error.detail)
+
+
+def other_formats(ligand: Path) -> list[Path]:
+    """Files beside a ligand file with the same name in another format."""
+    stem = Path(ligand.name.removesuffix(".gz")).stem
+    names = [f"{stem}{end}{gz}" for end in LIGAND_SUFFIXES for gz in ("", ".gz")]
+    return [path for name in names if (path := ligand.with_name(name)).is_file() and path != ligand]
 
 
 def complex_from(protein: Protein, mol: Chem.Mol, id: str, radius: float = RADIUS) -> Complex | Rejection:
@@ -45,7 +65,27 @@ def complex_from(protein: Protein, mol: Chem.Mol, id: str, radius: float = RADIU
         return Rejection(id, "ligand far from the protein", f"the nearest heavy atom is {closest:.1f} Å away")
     if closest < CLASH:
         return Rejection(id, "ligand overlaps the protein", f"two heavy atoms are {closest:.2f} Å apart")
+    bond = _covalent_bond(protein, ligand)
+    if bond:
+        return Rejection(id, "covalent ligand", bond)
     return Complex(id=id, ligand=ligand, pocket=pocket, smiles=Chem.MolToSmiles(Chem.RemoveHs(mol)))
+
+
+def _covalent_bond(protein: Protein, ligand: Ligand) -> str:
+    """The bond between a ligand and a residue of a chain, or nothing. Metals coordinate and are no reason."""
+    table = Chem.GetPeriodicTable()
+    rows = np.flatnonzero(protein.kind == Kind.POLYMER)
+    distance = np.linalg.norm(protein.x[rows][:, None] - ligand.x[None], axis=-1)
+    radius, own = (np.array([table.GetRcovalent(int(z)) for z in e]) for e in (protein.element[rows], ligand.element))
+    bonded = np.argwhere((distance < radius[:, None] + own[None] + BOND_STRETCH) & (distance > CLASH))
+    for row, atom in bonded.tolist():
+        residue = protein.residues[protein.residue_of[rows[row]]]
+        symbol = table.GetElementSymbol(int(ligand.element[atom]))
+        return (
+            f"{symbol}{atom + 1} is {distance[row, atom]:.2f} Å from {protein.atom_label[rows[row]]} of "
+            f"{residue.chain}:{residue.name}{residue.number}{residue.insertion}"
+        )
+    return ""
 
 
 def _why_empty(protein: Protein, x: NDArray[np.float32]) -> str:

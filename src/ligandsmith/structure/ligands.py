@@ -1,8 +1,10 @@
 """Ligand files -> RDKit molecule -> Ligand, with every reason for which a file or a molecule is refused."""
 
 import gzip
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import dropwhile, islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,10 @@ RDKIT_BONDS = {bond_class: bond_type for bond_type, bond_class in BOND_TYPES.ite
 SDF_SUFFIXES = (".sdf", ".mol", ".sd")
 MOL2_SUFFIXES = (".mol2",)
 LIGAND_SUFFIXES = SDF_SUFFIXES + MOL2_SUFFIXES
+SMALLEST_EXTENT = 0.1  # Å, of the box around a molecule; less, and all coordinates are zero
+LONGEST_AROMATIC = 1.44  # Å, mean bond of a ring; a saturated one has 1.5
+FLAT_RING = 0.1  # Å, from the mean plane
+TIME_OF_DAY = re.compile(r"^\[\d\d:\d\d:\d\d\] *")
 CLOSEST_CONTACT = 0.8  # Å; no two heavy atoms of a real molecule are closer
 
 
@@ -85,14 +91,30 @@ def _first_mol2(text: str) -> tuple[str, int]:
 
 
 def _parse(block: str, mol2: bool, path: Path) -> Chem.Mol:
+    block = block.encode("ascii", "replace").decode()  # RDKit cuts letters of several bytes in its messages
     with rdBase.CaptureErrorLog() as log:
         if mol2:
             mol = Chem.MolFromMol2Block(block, sanitize=False, removeHs=False)
         else:
             mol = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
     if mol is None:
-        raise UnreadableFile("RDKit rejects the ligand", f"{path}: record 1: {_first_line(log.messages)}")
+        reason = (_foreign_atom_type(block) if mol2 else "") or _first_line(log.messages)
+        raise UnreadableFile("RDKit rejects the ligand", f"{path}: record 1: {reason}")
     return mol
+
+
+def _foreign_atom_type(block: str) -> str:
+    """Which atom type of a MOL2 block is none of Sybyl's, as those of GAFF, which RDKit cannot read; empty: none."""
+    lines = iter(block.splitlines())
+    atoms = takewhile(lambda line: not line.startswith("@"), islice(dropwhile(_is_no_atom_heading, lines), 1, None))
+    for fields in map(str.split, atoms):
+        if len(fields) > 5 and fields[5][:1].islower():
+            return f"atom type {fields[5]} is no Sybyl type; convert the file to Sybyl types, or give an SDF"
+    return ""
+
+
+def _is_no_atom_heading(line: str) -> bool:
+    return not line.startswith("@<TRIPOS>ATOM")
 
 
 def _sanitised(mol: Chem.Mol, path: Path) -> Chem.Mol:
@@ -115,14 +137,20 @@ def _sanitised(mol: Chem.Mol, path: Path) -> Chem.Mol:
             Chem.SanitizeMol(mol)
     except (Chem.MolSanitizeException, RuntimeError) as error:  # an impossible charge is a RuntimeError
         raise UnreadableFile("RDKit rejects the ligand", f"{path}: record 1: {_first_line(str(error))}") from None
-    if len(positions) and mol.GetConformer().Is3D():
-        Chem.AssignStereochemistryFrom3D(mol)
+    if not _has_pose(mol, positions):
+        raise UnreadableFile("no 3D coordinates", f"{path}: record 1: no 3D coordinates; give the bound ligand's pose")
+    Chem.AssignStereochemistryFrom3D(mol)
     return mol
+
+
+def _has_pose(mol: Chem.Mol, x: NDArray[np.float64]) -> bool:
+    """Whether a molecule has coordinates x [N, 3] Å that are neither a drawing nor all at one place."""
+    return len(x) > 0 and mol.GetConformer().Is3D() and (len(x) == 1 or np.ptp(x, axis=0).max() >= SMALLEST_EXTENT)
 
 
 def _first_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0].removeprefix("RDKit ERROR:").strip() if lines else "no reason given"
+    return TIME_OF_DAY.sub("", lines[0].removeprefix("RDKit ERROR:").strip()) if lines else "no reason given"
 
 
 def ligand_from_mol(mol: Chem.Mol, id: str, x: NDArray[Any] | None = None, *, whole: bool = True) -> Ligand | Rejection:
@@ -163,8 +191,13 @@ def _refuse(mol: Chem.Mol, id: str, x: NDArray[np.float32], *, whole: bool) -> R
     least = MIN_ATOMS if whole else 1
     if not least <= n <= MAX_ATOMS:
         return Rejection(id, "ligand size", f"{n} heavy atoms; {least} to {MAX_ATOMS} are accepted")
+    if whole and not mol.GetNumBonds():
+        return Rejection(id, "no bonds", "the file lists no bond; give an SDF with bonds and their orders")
     return (
-        _refuse_atoms(mol, id, whole=whole) or (_refuse_pieces(mol, id) if whole else None) or _refuse_geometry(id, x)
+        _refuse_atoms(mol, id, whole=whole)
+        or (_refuse_pieces(mol, id) if whole else None)
+        or _refuse_geometry(id, x)
+        or _refuse_lost_orders(mol, id, x)
     )
 
 
@@ -197,6 +230,21 @@ def _refuse_geometry(id: str, x: NDArray[np.float32]) -> Rejection | None:
     if distance.min() < CLOSEST_CONTACT:
         i, j = np.unravel_index(distance.argmin(), distance.shape)
         return Rejection(id, "overlapping atoms", f"atoms {i + 1} and {j + 1} are {distance.min():.2f} Å apart")
+    return None
+
+
+def _refuse_lost_orders(mol: Chem.Mol, id: str, x: NDArray[np.float32]) -> Rejection | None:
+    """A molecule of single bonds alone in which a ring of six is as flat and its bonds as short as in benzene."""
+    if any(bond.GetBondType() != Chem.BondType.SINGLE for bond in mol.GetBonds()):
+        return None
+    for ring in mol.GetRingInfo().AtomRings():
+        place = x[list(ring)].astype(np.float64)
+        length = np.linalg.norm(place - np.roll(place, 1, axis=0), axis=1).mean()
+        centred = place - place.mean(0)
+        height = np.abs(centred @ np.linalg.svd(centred)[2][2]).max()
+        if len(ring) == 6 and length < LONGEST_AROMATIC and height < FLAT_RING:
+            detail = f"all bonds are single, but the ring of atom {ring[0] + 1} is flat with bonds of {length:.2f} Å"
+            return Rejection(id, "bond orders lost", detail)
     return None
 
 

@@ -36,6 +36,11 @@ class PreflightReport:
     other_ligands: tuple[str, ...] = ()  # het molecules near the site that are no part of the pocket
     dropped: dict[str, int] = field(default_factory=dict)  # atoms left out of the whole file on reading
 
+    def notes(self) -> dict[str, list[str]]:
+        """What `samples.json` keeps of it: the text, and the molecules (CHAIN:NAME:NUMBER) that were removed."""
+        notes = {"preflight": self.lines()}
+        return notes | {"removed_from_site": list(self.removed_reference)} if self.removed_reference else notes
+
     def lines(self) -> list[str]:
         """The report as text, one statement a line."""
         text = [
@@ -98,11 +103,19 @@ def pocket_from_ligand(
     """
     points = np.asarray(ligand_xyz, dtype=np.float32).reshape(-1, 3)
     near = _near(protein, points, radius)
-    same = _near(protein, points, OVERLAP)
-    size = np.bincount(protein.residue_of)
-    reference = np.flatnonzero(np.bincount(protein.residue_of[same], minlength=len(size)) * 2 >= size)
+    reference = np.array(copies_at(protein, points), dtype=np.int64)
     selection = f"within {radius:g} Å of the reference ligand"
     return _cut(protein, np.unique(protein.residue_of[near]), selection, reference)
+
+
+def copies_at(protein: Protein, points: ArrayLike) -> list[int]:
+    """Residues of which at least half of the atoms lie on heavy atoms of a ligand, [N, 3] Å: its copies in the file.
+
+    However they are recorded: as HETATM or ATOM, in a chain of their own or not.
+    """
+    same = _near(protein, np.asarray(points, dtype=np.float32).reshape(-1, 3), OVERLAP)
+    size = np.bincount(protein.residue_of, minlength=len(protein.residues))
+    return np.flatnonzero(np.bincount(protein.residue_of[same], minlength=len(size)) * 2 >= size).tolist()
 
 
 def pocket_from_residues(protein: Protein, labels: Sequence[str]) -> tuple[Pocket, PreflightReport]:
@@ -119,6 +132,12 @@ def pocket_from_residues(protein: Protein, labels: Sequence[str]) -> tuple[Pocke
         raise LigandsmithError(
             f"{protein.name}: no residue {_listing(missing, 'was named')}; name them as CHAIN:NUMBER; "
             f"the file has {_listing(chains)}"
+        )
+    repeated = [label for label in labels if len(index[label]) > 1]
+    if repeated:
+        raise LigandsmithError(
+            f"{protein.name}: residue {_listing(repeated)} is there more than once, in copies of a chain of one name; "
+            "give the chains names of their own"
         )
     chosen = np.unique([i for label in labels for i in index[label]])
     return _cut(protein, chosen, "by name")
@@ -159,8 +178,9 @@ def pocket_from_het(protein: Protein, het: str, radius: float = RADIUS) -> tuple
 
 
 def het_residues(protein: Protein, het: str) -> list[int]:
-    """Indices of the residues that `het` (`LIG` or `A:LIG:401`) names, chain residues of that name included."""
-    return [i for i, r in enumerate(protein.residues) if het in (r.het_label, r.name)]
+    """Indices of the residues that `het` (`LIG` or `A:LIG:401`) names: those of a chain only if there is no other."""
+    named = [i for i, r in enumerate(protein.residues) if het in (r.het_label, r.name)]
+    return [i for i in named if i in protein.hets] or named
 
 
 def site_sequences(protein: Protein, ligand_xyz: ArrayLike, radius: float = LINING) -> tuple[str, ...]:

@@ -4,10 +4,14 @@ Of alternate locations, the conformer of highest mean occupancy is kept for each
 first. Everything that is left out is counted.
 """
 
+import gzip
+import logging
+import re
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +21,29 @@ from numpy.typing import NDArray
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.structure import vocabulary as vocab
+from ligandsmith.structure.vocabulary import (
+    ATOM_CLASS,
+    CAPS,
+    COFACTORS,
+    HYDROXIDES,
+    RESIDUE_ALIASES,
+    RESIDUE_CLASS,
+    VIRTUAL_SITES,
+    Kind,
+)
 
-
-class Kind(IntEnum):
-    """What a residue is to a pocket."""
-
-    POLYMER = 0  # amino acids, standard or modified, and nucleotides of a chain
-    METAL = 1
-    COFACTOR = 2
-    LIGAND = 3  # any other molecule: a drug, a buffer, a sugar
-
-
-# Protonation variants and the selenium stand-in of methionine count as the residue they stand for.
-RESIDUE_ALIASES = {
-    "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "HSD": "HIS", "HSE": "HIS", "HSP": "HIS", "CYX": "CYS", "CYM": "CYS",
-    "ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "MSE": "MET",
-}  # fmt: skip
-WATERS = frozenset({"HOH", "DOD", "WAT", "H2O", "TIP", "TIP3", "TP3", "SOL", "SPC"})
-COFACTORS = frozenset({
-    "HEM", "HEC", "HEA", "HEB", "HAS", "NAD", "NAI", "NAP", "NDP", "FAD", "FDA", "FMN", "FNR", "SAM", "SAH", "SFG",
-    "COA", "ACO", "CAA", "PLP", "PMP", "PLR", "TPP", "TDP", "TDL", "BTN", "B12", "CNC", "H4B", "BH4", "THF", "C2F",
-    "FFO", "MGD", "MTE", "PCD", "SF4", "FES", "F3S", "CLA", "BCL", "BPH", "PHO", "CHL", "BCR", "HDD", "PQQ", "U10",
-    "GSH", "LPA", "LIP", "ATP", "ADP", "AMP", "ANP", "ACP", "AGS", "GTP", "GDP", "GMP", "GNP", "GCP", "GSP", "UTP",
-    "UDP", "CTP", "CDP", "APC", "A3P", "PAP",
-})  # fmt: skip
 DEUTERIUM = 119  # the code of gemmi.FlatStructure, whose other codes are atomic numbers
+MMCIF = re.compile(r"(?:\s*#.*\n)*\s*data_", flags=re.IGNORECASE)
+WIDE_SERIAL = re.compile(r"(?:ATOM  |HETATM)(\d{6,})")  # pushes all columns of the line to the right
+STANDARD_LINE = re.compile(r".{6}[ \d]{5} .{18}(?: {,4}-?\d{1,4}\.\d{3}){3}")  # well-formed; any other is looked at
+COORDINATES = (30, 38, 46, 54)  # columns of x, y, z in an ATOM line
+MAX_COORDINATE = 1e5  # Å; no structure is that large
+OXYGEN = 8
+ORGANIC = (1, 6, 7, 8, 15, 16, 34)  # elements of amino acids
+PEPTIDE_BOND = 2.0  # Å, at most
+MUCH_UNKNOWN = 0.01  # of the atoms of a file
+log = logging.getLogger("ligandsmith")
 UNMARKED = 2.0  # Å, between atoms of one name in one residue: nearer ones are alternate locations without a label
-CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
-RESIDUE_CLASS = {name: i for i, name in enumerate(vocab.RESIDUES)} | {
-    alias: vocab.RESIDUES.index(name) for alias, name in RESIDUE_ALIASES.items()
-}
-ATOM_CLASS = {name: i for i, name in enumerate(vocab.ATOM_NAMES)}
 
 
 class UnreadableFile(LigandsmithError):
@@ -138,14 +134,63 @@ def read_protein(path: Path) -> Protein:
     path = Path(path)
     if not path.is_file():
         raise UnreadableFile("missing file", f"{path}: no such file; give a PDB or mmCIF file of the protein")
+    if path.name.lower().removesuffix(".gz").endswith(".pdbqt"):
+        raise UnreadableFile(
+            "not a structure",
+            f"{path}: PDBQT has AutoDock's atom types instead of elements; give the PDB or mmCIF file it was made from",
+        )
     try:
-        structure = gemmi.read_structure(str(path), format=gemmi.CoorFormat.Detect)
-    except (RuntimeError, ValueError, OSError) as error:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("latin-1")
+        if MMCIF.match(text):
+            structure = gemmi.make_structure_from_block(gemmi.cif.read_string(text)[0])
+        else:
+            structure = gemmi.read_pdb_string(_with_standard_columns(text, path))
+    except UnreadableFile:
+        raise
+    except (RuntimeError, ValueError, OSError, EOFError, IndexError, zlib.error) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableFile("not a structure", f"{path}: not a PDB or mmCIF file ({cause})") from None
     if not len(structure) or not structure[0].count_atom_sites():
         raise UnreadableFile("not a structure", f"{path}: no atoms in it; is it a PDB or mmCIF file?")
     return protein_from_structure(structure, path)
+
+
+def _with_standard_columns(text: str, path: Path) -> str:
+    """PDB text whose serial numbers of six digits and more are cut, so that each value is in its own columns.
+
+    gemmi reads a coordinate that is no number as zero, so that all are checked here. Raises UnreadableFile.
+    """
+    lines = text.splitlines()
+    for index, line in enumerate(lines):
+        is_atom = line.startswith(("ATOM  ", "HETATM"))
+        if not line.isascii():
+            if is_atom:
+                raise UnreadableFile("not a structure", f"{path}, line {index + 1}: an atom with letters beyond ASCII")
+            lines[index] = line.encode("ascii", "replace").decode()
+        if is_atom and not STANDARD_LINE.match(line):
+            lines[index] = _with_short_serial(line)
+            fields = [lines[index][begin:end] for begin, end in pairwise(COORDINATES)]
+            if not all(map(_is_coordinate, fields)):
+                raise UnreadableFile(
+                    "non-finite coordinates",
+                    f"{path}, line {index + 1}: a coordinate of an atom is not a number: '{' '.join(fields).strip()}'",
+                )
+    return "\n".join(lines) + "\n"
+
+
+def _with_short_serial(line: str) -> str:
+    serial = WIDE_SERIAL.match(line)
+    extra = len(serial.group(1)) - 5 if serial else 0
+    decimal_point = COORDINATES[0] + 4 + extra
+    return line[:6] + line[6 + extra :] if line[decimal_point : decimal_point + 1] == "." else line
+
+
+def _is_coordinate(field: str) -> bool:
+    try:
+        return abs(float(field)) < MAX_COORDINATE  # false for NaN
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -166,14 +211,20 @@ class _Columns:
 
     @classmethod
     def of(cls, structure: gemmi.Structure) -> "_Columns":
+        chain = _chain_names(structure[0])
+        for part in structure[0]:
+            part.name = ""  # FlatStructure takes at most seven letters
+            for residue in part:
+                residue.subchain = residue.entity_id = residue.segment = ""
         flat = gemmi.FlatStructure(structure)
         codes = np.asarray(flat.elements)
+        atom, name = _strings(np.asarray(flat.atom_names)), _strings(np.asarray(flat.residue_names))
         return cls(
-            element=np.where(codes == DEUTERIUM, 1, codes).astype(np.uint8),
+            element=_elements(np.where(codes == DEUTERIUM, 1, codes).astype(np.uint8), atom, name),
             serial=np.asarray(flat.serials),
-            atom=_strings(np.asarray(flat.atom_names)),
-            residue=_strings(np.asarray(flat.residue_names)),
-            chain=_strings(np.asarray(flat.chain_ids)),
+            atom=atom,
+            residue=name,
+            chain=chain,
             number=np.asarray(flat.resnums),
             insertion=np.asarray(flat.icodes),
             altloc=np.asarray(flat.altlocs),
@@ -188,16 +239,48 @@ class _Columns:
         return self.chain, self.number, self.insertion
 
 
+def _chain_names(model: gemmi.Model) -> NDArray[np.str_]:
+    """Name of the chain of each atom [A]: the segment where it alone tells residues of one label apart."""
+    residues = [(chain.name, residue) for chain in model for residue in chain]
+    segments: dict[tuple[str, str, str], set[str]] = {}
+    for chain, residue in residues:
+        segments.setdefault((chain, str(residue.seqid), residue.name), set()).add(residue.segment)
+    by_segment = any(len(found) > 1 for found in segments.values())
+    names = [residue.segment if by_segment and residue.segment else chain for chain, residue in residues]
+    return np.repeat(np.array(names, dtype=np.str_), [len(residue) for _, residue in residues])
+
+
+def _elements(element: NDArray[np.uint8], atom: NDArray[np.str_], residue: NDArray[np.str_]) -> NDArray[np.uint8]:
+    """Atomic numbers [A]; of an amino acid's atom, that of its first letter where the file makes it a metal or unknown.
+
+    A file without elements whose atom names begin in the wrong column turns an alpha carbon into calcium.
+    """
+    names, index = np.unique(residue, return_inverse=True)
+    standard = np.array([str(name) in RESIDUE_CLASS for name in names], dtype=bool)[index]
+    fixed = element.copy()
+    for row in np.flatnonzero(standard & ~np.isin(element, ORGANIC)).tolist():
+        letters = str(atom[row]).lstrip("0123456789")
+        if letters[:1] in "CNOSH" and letters:
+            fixed[row] = gemmi.Element(letters[0]).atomic_number
+    return fixed
+
+
 def protein_from_structure(structure: gemmi.Structure, path: Path) -> Protein:
     """The arrays of a gemmi structure's first model. `path` names it in messages. Raises UnreadableFile."""
     more_models = len(structure) - 1
     while len(structure) > 1:
         del structure[-1]
-    atoms = _Columns.of(structure)
-    if not np.isfinite(atoms.x).all():
-        serial = int(atoms.serial[np.argwhere(~np.isfinite(atoms.x))[0, 0]])
+    try:
+        atoms = _Columns.of(structure)
+    except (RuntimeError, UnicodeDecodeError) as error:  # names that are too long for the table, or are no text
+        raise UnreadableFile("not a structure", f"{path}: {error}") from None
+    if not (np.abs(atoms.x) < MAX_COORDINATE).all():
+        serial = int(atoms.serial[np.argwhere(~(np.abs(atoms.x) < MAX_COORDINATE))[0, 0]])
         raise UnreadableFile("non-finite coordinates", f"{path}: atom {serial} has a coordinate that is not a number")
     keep, dropped = _filter(atoms)
+    unknown = dropped.get("atoms of unknown element", 0) / len(keep)
+    if unknown > MUCH_UNKNOWN:
+        log.warning("%s: %.0f %% of the atoms have an element that is not known, and are left out", path, 100 * unknown)
     if more_models:
         dropped["further models"] = more_models
     if not keep.any():
@@ -209,6 +292,7 @@ def protein_from_structure(structure: gemmi.Structure, path: Path) -> Protein:
     residue_of = np.cumsum(new) - 1
     modified = {record.res_id.name for record in structure.mod_residues}
     residues = tuple(_residue(atoms, r, modified) for r in np.split(rows, np.flatnonzero(new)[1:]))
+    residues = _with_free_amino_acids(residues, atoms, rows, residue_of)
     return Protein(
         name=path.name.removesuffix(".gz").rsplit(".", 1)[0],
         element=atoms.element[rows].astype(np.uint8),
@@ -254,9 +338,8 @@ def _residue_starts(atoms: _Columns, rows: NDArray[np.int64]) -> tuple[NDArray[n
 
 def _filter(atoms: _Columns) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Which atoms [A] a pocket may contain, and how many are left out for each cause."""
-    names, name_of = np.unique(atoms.residue, return_inverse=True)
     causes = {
-        "atoms of waters": np.array([_is_water(str(name)) for name in names], dtype=bool)[name_of],
+        "atoms of waters": _waters(atoms),
         "hydrogens": atoms.element == 1,
         "atoms of unknown element": atoms.element == 0,
         "atoms of zero occupancy": _zero_occupancy(atoms.occupancy),
@@ -294,9 +377,27 @@ def _kind(name: str, atoms: _Columns, rows: NDArray[np.int64]) -> Kind:
         return Kind.METAL
     if _tabulated(name).is_nucleic_acid():
         return Kind.POLYMER
-    # A modified amino acid of a chain has the backbone; a free one, a ligand, has both carboxyl oxygens as well.
-    labels = set(atoms.atom[rows].tolist())
-    return Kind.POLYMER if {"N", "CA", "C", "O"} <= labels and "OXT" not in labels else Kind.LIGAND
+    return Kind.POLYMER if set(atoms.atom[rows].tolist()) >= {"N", "CA", "C", "O"} else Kind.LIGAND
+
+
+def _with_free_amino_acids(
+    residues: tuple[Residue, ...], atoms: _Columns, rows: NDArray[np.int64], residue_of: NDArray[np.int64]
+) -> tuple[Residue, ...]:
+    """Amino acids with both carboxyl oxygens and no peptide bond are ligands, unless the file calls them ATOM."""
+    is_polymer = np.array([r.kind is Kind.POLYMER for r in residues])
+    named = {name: np.flatnonzero(atoms.atom[rows] == name) for name in ("N", "C", "OXT")}
+    in_chain = atoms.het[rows] == ord("A")
+    free = {int(residue_of[i]) for i in named["OXT"] if is_polymer[residue_of[i]] and not in_chain[i]}
+    if not free:
+        return residues
+    for ends, others in (("N", "C"), ("C", "N")):
+        partners = named[others]
+        for i in named[ends].tolist():
+            if residue_of[i] in free:
+                distance = np.linalg.norm(atoms.x[rows[partners]] - atoms.x[rows[i]], axis=1)
+                if (distance[residue_of[partners] != residue_of[i]] < PEPTIDE_BOND).any():
+                    free.discard(int(residue_of[i]))
+    return tuple(replace(r, kind=Kind.LIGAND) if i in free else r for i, r in enumerate(residues))
 
 
 @lru_cache(maxsize=4096)
@@ -316,8 +417,20 @@ def _one_letter(name: str) -> str:
     return code.upper() if code else "X"
 
 
-def _is_water(name: str) -> bool:
-    return name in WATERS or _tabulated(name).is_water()
+def _waters(atoms: _Columns) -> NDArray[np.bool_]:
+    """Atoms [A] of waters: residues whose one heavy atom is an oxygen, by whatever name, virtual sites aside."""
+    new = np.ones(len(atoms.element), dtype=bool)
+    new[1:] = np.any([column[1:] != column[:-1] for column in (atoms.residue, *atoms.place)], axis=0)
+    residue_of = np.cumsum(new) - 1
+    heavy = (atoms.element != 1) & ~np.isin(atoms.atom, list(VIRTUAL_SITES))
+    other = np.bincount(residue_of, weights=heavy & (atoms.element != OXYGEN)) > 0
+    # Alternate locations repeat the name of the oxygen.
+    oxygens = np.unique(np.stack([residue_of, np.unique(atoms.atom, return_inverse=True)[1]])[:, heavy], axis=1)[0]
+    single = np.bincount(oxygens, minlength=int(new.sum())) == 1
+    names, name_of = np.unique(atoms.residue, return_inverse=True)
+    hydroxide = np.array([str(name) in HYDROXIDES for name in names], dtype=bool)[name_of]
+    known = np.array([_tabulated(str(name)).is_water() for name in names], dtype=bool)[name_of]
+    return known | (single & ~other)[residue_of] & ~hydroxide
 
 
 def _atom_classes(names: NDArray[np.str_]) -> NDArray[np.uint8]:

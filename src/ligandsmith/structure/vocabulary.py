@@ -1,6 +1,7 @@
 """The only tables of elements, charges, bonds, residues and atom names. Immutable; every checkpoint has a copy."""
 
 from dataclasses import asdict, dataclass
+from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +25,44 @@ BACKBONE_NAMES = frozenset({"N", "CA", "C", "O", "OXT"})
 CALPHA = ATOM_NAMES.index("CA")
 OTHER_RESIDUE = RESIDUES.index("OTHER")
 OTHER_ATOM = ATOM_NAMES.index("OTHER")
+
+
+class Kind(IntEnum):
+    """What a residue is to a pocket."""
+
+    POLYMER = 0  # amino acids, standard or modified, and nucleotides of a chain
+    METAL = 1
+    COFACTOR = 2
+    LIGAND = 3  # any other molecule: a drug, a buffer, a sugar
+
+
+def _force_field_names() -> dict[str, str]:
+    """Names that force fields and modelling programs give to amino acids by protonation state or place in the chain."""
+    variants = {
+        "HIS": "HID HIE HIP HSD HSE HSP HISD HISE HISH HISP HIS1 HIS2 HISA HISB HDP", "CYS": "CYX CYM CYS2 CYSH CYN",
+        "ASP": "ASH ASPP ASPH ASPN", "GLU": "GLH GLUP GLUH", "LYS": "LYN LSN LYSH LYSN", "ARG": "ARN ARGN",
+        "TYR": "TYM TYN", "MET": "MSE",
+    }  # fmt: skip
+    names = {variant: name for name, group in variants.items() for variant in group.split()}
+    residues = {name: name for name in RESIDUES[:-1]} | {v: n for v, n in names.items() if len(v) == 3 and v != "MSE"}
+    return names | {f"{end}{variant}": name for end in "NC" for variant, name in residues.items()}  # AMBER's ends
+
+
+RESIDUE_ALIASES = _force_field_names()
+COFACTORS = frozenset({
+    "HEM", "HEC", "HEA", "HEB", "HAS", "NAD", "NAI", "NAP", "NDP", "FAD", "FDA", "FMN", "FNR", "SAM", "SAH", "SFG",
+    "COA", "ACO", "CAA", "PLP", "PMP", "PLR", "TPP", "TDP", "TDL", "BTN", "B12", "CNC", "H4B", "BH4", "THF", "C2F",
+    "FFO", "MGD", "MTE", "PCD", "SF4", "FES", "F3S", "CLA", "BCL", "BPH", "PHO", "CHL", "BCR", "HDD", "PQQ", "U10",
+    "GSH", "LPA", "LIP", "ATP", "ADP", "AMP", "ANP", "ACP", "AGS", "GTP", "GDP", "GMP", "GNP", "GCP", "GSP", "UTP",
+    "UDP", "CTP", "CDP", "APC", "A3P", "PAP",
+})  # fmt: skip
+CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
+HYDROXIDES = frozenset({"OH", "O", "O2-", "OXO"})  # single oxygens that are no water
+VIRTUAL_SITES = frozenset({"M", "MW", "EPW", "EP", "LP", "LP1", "LP2", "EP1", "EP2", "LP3"})  # of water models
+RESIDUE_CLASS = {name: i for i, name in enumerate(RESIDUES)} | {
+    alias: RESIDUES.index(name) for alias, name in RESIDUE_ALIASES.items()
+}
+ATOM_CLASS = {name: i for i, name in enumerate(ATOM_NAMES)}
 
 
 @dataclass(frozen=True)
