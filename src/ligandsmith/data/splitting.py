@@ -9,6 +9,7 @@ them.
 import csv
 import hashlib
 import json
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -31,6 +32,7 @@ from ligandsmith.records import Complex, Pocket
 from ligandsmith.structure import vocabulary as vocab
 from ligandsmith.structure.ligands import mol_from_ligand
 
+log = logging.getLogger("ligandsmith")
 SplitBy = Literal["sequence", "scaffold", "random", "file"]
 METHODS: tuple[SplitBy, ...] = get_args(SplitBy)
 REPORT = "leakage.json"
@@ -101,12 +103,18 @@ def split_dataset(
     folder = open_dataset(data)
     _check_options(by, identity, fractions, file)
     items = read_items(folder)
+    if not items:
+        raise LigandsmithError(f"{folder}: no records to split; make the data set with ligandsmith prepare")
     related, aligner = _identities(items)
     if file is not None and by == "file":
         splits, groups = _splits_of_file(file, {item.id for item in items}), len(items)
     else:
         group_of = _groups(items, by, related, identity)
         splits, groups = assign(items, group_of, fractions, seed), len(set(group_of))
+    empty = [name for name, ids in splits.items() if not ids]
+    if empty:
+        text = "%s: nothing in %s, since there are %d groups by %s; for a single target try --by scaffold or random"
+        log.warning(text, folder, " and ".join(empty), groups, by)
     leaks = _leaks(items, splits, related, identity)
     report = SplitReport(by=by, identity=identity, seed=seed, aligner=aligner, groups=groups, **leaks)
     write_json(folder / REPORT, asdict(report))

@@ -114,8 +114,13 @@ class IndexEntry(NamedTuple):
 
     @property
     def group(self) -> str:
-        """The protein group of the record: the folder of its protein file."""
-        return self.protein.split("/", maxsplit=1)[0]
+        """The protein group of the record: the folder of its protein file, on Windows or elsewhere."""
+        return _portable(self.protein).split("/", maxsplit=1)[0]
+
+
+def _portable(name: str) -> str:
+    """A file name of the LMDB or a split file with forward slashes."""
+    return name.replace("\\", "/")
 
 
 def load_index(path: Path) -> list[IndexEntry]:
@@ -201,7 +206,7 @@ def read_split_file(path: Path | str, index: Sequence[IndexEntry]) -> tuple[dict
         raise LigandsmithError(f"{path}: not a split file; a dict with the lists 'train' and 'test' is expected")
     entries = {"train": content["train"], "validation": content.get("val", []), "test": content["test"]}
     missing: list[Rejection] = []
-    by_name = {(entry.protein, entry.ligand): i for i, entry in enumerate(index)}
+    by_name = {(_portable(entry.protein), _portable(entry.ligand)): i for i, entry in enumerate(index)}
     positions = {split: _positions(path, listed, by_name, missing) for split, listed in entries.items()}
     flat = [i for found in positions.values() for i in found]
     if flat and not 0 <= min(flat) <= max(flat) < len(index):
@@ -216,11 +221,11 @@ def _positions(
     path: Path | str, listed: Any, by_name: dict[tuple[str, str], int], missing: list[Rejection]
 ) -> list[int]:
     entries = listed.tolist() if hasattr(listed, "tolist") else list(listed)
-    if all(isinstance(e, int) for e in entries):
-        return entries
+    if all(isinstance(e, int | np.integer) for e in entries):
+        return [int(e) for e in entries]
     if not all(isinstance(e, tuple | list) and len(e) >= 2 and isinstance(e[0], str) for e in entries):
         raise LigandsmithError(f"{path}: a split is a list of record numbers or of (pocket file, ligand file) pairs")
-    found = [by_name.get((e[0], e[1])) for e in entries]
+    found = [by_name.get((_portable(str(e[0])), _portable(str(e[1])))) for e in entries]
     lost = [Rejection(str(e[1]), "missing record", str(e[0])) for e, i in zip(entries, found, strict=True) if i is None]
     if len(lost) == len(entries):
         raise LigandsmithError(f"{path}: the LMDB has none of the files it names; use files of one version")
@@ -258,6 +263,11 @@ class CrossDockedDataset:
             raise LigandsmithError(f"{split_file}: the {split} split of {lmdb_path} has no usable record")
         refused = [index[i] for i in positions[split] if index[i].reason]
         self.rejections = [Rejection(entry.id, entry.reason, entry.detail) for entry in refused] + missing
+        if self.rejections:
+            reasons = Counter(rejection.reason for rejection in self.rejections)
+            listed = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+            total = len(chosen) + len(self.rejections)
+            log.warning("%s, %s: %d of %d records refused: %s", lmdb_path, split, len(self.rejections), total, listed)
         self.ids = [entry.id for entry in chosen]
         self.clusters = group_of[good[split]]  # [len] number of the protein group
         self._keys = [entry.key for entry in chosen]

@@ -7,7 +7,9 @@ import struct
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
+from numpy._core.multiarray import scalar
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.unpickling import CONTAINERS, NUMERIC_ARRAYS, RestrictedUnpickler, unpickle
@@ -81,12 +83,20 @@ def restricted_loads(data: bytes) -> object:
     return unpickle(data, _RecordUnpickler)
 
 
+NUMPY_INTEGERS: list[Any] = [
+    scalar,
+    np.dtype,
+    *{type(np.dtype(name)) for name in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")},
+]
+
+
 def restricted_torch_load(path: Path | str) -> Any:
     """`torch.load(weights_only=True)` on the CPU, with every failure as a LigandsmithError of one line."""
     if not Path(path).is_file():
         raise LigandsmithError(f"no such file: {path}; give the path of a file written by torch.save")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(NUMPY_INTEGERS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged or unsafe file; always re-raised as one
         raise LigandsmithError(
             f"cannot read {path} as plain tensors, numbers and lists: {_telling_line(error)}; get the file again"
