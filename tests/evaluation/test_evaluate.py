@@ -165,7 +165,7 @@ def test_bad_input_is_a_one_line_error(tmp_path: Path, generated: Path) -> None:
         evaluate(tmp_path / "none.sdf")
     with pytest.raises(LigandsmithError, match="no such file"):
         evaluate(generated, protein=tmp_path / "none.pdb")
-    with pytest.raises(LigandsmithError, match=r"no usable reference ligand .* empty file"):
+    with pytest.raises(LigandsmithError, match=r"no usable reference ligand: .*no molecule"):
         evaluate(generated, reference=empty)
 
 

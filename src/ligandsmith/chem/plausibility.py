@@ -37,6 +37,9 @@ HIGHEST_ENERGY = 1e9  # kcal/mol
 LARGEST_FORCE = 500.0  # kcal/mol/Å on an atom; more in every tenth crystal ligand, mostly hydrogens that touch
 PULLED = 0.3  # of each heavy atom with more
 STRAIN = 0.25  # of each factor of e in the force field's energy per atom
+METAL_IONS = (3, 11, 12, 19, 20, *range(22, 31), 42, 44, 45, 46, 47, 48, 74, 78, 79, 80)  # as ions of proteins
+COORDINATING = (7, 8, 9, 16, 17)  # elements of a ligand that bind a metal
+SHORTEST_METAL_BOND = 1.7  # Å
 CLASH_RATIO = 0.75  # of the sum of the van der Waals radii, the threshold of PoseBusters
 LIGAND_RADIUS = 1.6  # Å, of van der Waals; of a ligand's atom that is yet to get its element
 APOLAR = (6, 15, 16, 34)  # pocket elements that make no hydrogen bonds
@@ -96,12 +99,14 @@ def find_defects(ligand: GeneratedLigand, pocket: PocketAtoms) -> Defects:
 
 def clashes_per_atom(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:
     """For each heavy atom of a ligand the number of pocket atoms nearer than 0.75 times the sum of the van der Waals
-    radii."""
-    return np.array(
-        [(distance < CLASH_RATIO * (pocket.radius[near] + vdw_radius(element))).sum()
-         for element, near, distance in _neighbours(mol, pocket, 2 * LARGEST_VDW_RADIUS * CLASH_RATIO)],
-        dtype=np.int64,
-    )  # fmt: skip
+    radii. An atom that can coordinate a metal clashes with it only below the length of such a bond."""
+    found = []
+    for element, near, distance in _neighbours(mol, pocket, 2 * LARGEST_VDW_RADIUS * CLASH_RATIO):
+        least = CLASH_RATIO * (pocket.radius[near] + vdw_radius(element))
+        if element in COORDINATING:
+            least = np.where(np.isin(pocket.element[near], METAL_IONS), SHORTEST_METAL_BOND, least)
+        found.append((distance < least).sum())
+    return np.array(found, dtype=np.int64)
 
 
 def tight_contacts(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:

@@ -126,7 +126,7 @@ def _generate_one(args: argparse.Namespace, options: GenerationOptions, device: 
     say(*report.lines())
     generator = load(args.checkpoint, usable_device(device))
     _require_vaes(generator, args)
-    notes = {"command": " ".join(sys.argv), "preflight": report.lines()}
+    notes = {"command": " ".join(sys.argv), **report.notes()}
     say(*funnel(generate_to_folder(generator, pocket, options, args.out, notes)))
     print(f"written: {args.out / 'ligands.sdf'}, {args.out / 'samples.json'}")
 

@@ -26,6 +26,7 @@ from ligandsmith.evaluation.sources import (
     generation_log,
     load_known,
     load_reference,
+    removed_from_site,
 )
 from ligandsmith.evaluation.statistics import Value
 from ligandsmith.evaluation.summary import Evaluation, Scored, rows_of, summarise
@@ -106,9 +107,11 @@ def _answer_on_cluster(sources: Sequence[Source], options: EvaluationOptions) ->
 def _score_source(source: Source, options: EvaluationOptions) -> Scored:
     samples = source.samples()
     bound = None if source.reference is None else load_reference(source.reference)
-    target = None if source.protein is None else load_protein(source.protein, bound)
+    made = [sample.mol for sample in samples]
+    removed = removed_from_site(source.ligands)
+    target = None if source.protein is None else load_protein(source.protein, bound, removed, made)
     site = Site(source.pocket, target, bound)
-    mols = [sample.mol for sample in samples] + ([bound] if bound is not None else [])
+    mols = made + ([bound] if bound is not None else [])
     answers: dict[str, Sequence[Answer | None] | str] = {}
     own: dict[str, Answer | None] = {}
     for tool in make_tools(options.protocol.tools, options.folder):

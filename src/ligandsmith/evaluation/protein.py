@@ -1,6 +1,9 @@
 """A protein as the evaluator reads it: loading, cropping around a ligand, clashes with a ligand."""
 
+import logging
 import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +16,12 @@ from scipy.spatial import cKDTree
 
 from ligandsmith.chem.plausibility import PocketAtoms, clashes_per_atom
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.structure.pocket import OVERLAP, copies_at
 from ligandsmith.structure.protein import Protein, read_protein
+from ligandsmith.structure.vocabulary import RESIDUE_ALIASES, Kind
 
 CROP_RADIUS = 8.0  # Å; PoseBusters looks at protein atoms within 5 Å (contact) and 6 Å (overlap)
-SAME_PLACE = 0.5  # Å, between atoms of the reference ligand and of its own copy in the protein file
+log = logging.getLogger("ligandsmith")
 DECIMALS = 4  # of coordinates in Å; undoes the rounding to single precision
 
 
@@ -70,23 +75,37 @@ class ProteinView:
         return mol.GetMol()
 
 
-def load_protein(path: str | os.PathLike[str], reference: Chem.Mol | None = None) -> ProteinView:
+def load_protein(
+    path: str | os.PathLike[str],
+    reference: Chem.Mol | None = None,
+    removed_from_site: Sequence[str] = (),
+    molecules: Sequence[Chem.Mol | None] = (),
+) -> ProteinView:
     """Read a PDB or mmCIF file (or .gz) as training and generation do.
 
-    A het group at the place of `reference` is its bound copy and is removed. Raises LigandsmithError for a file that is
-    missing, unreadable or without atoms.
+    What lies at the place of `reference` is its bound copy and is removed, as are the molecules that generation removed
+    from the site (CHAIN:NAME:NUMBER), and ligands of the file on which most of `molecules` lie. Amino acids that are
+    named by their protonation have their usual names. Raises LigandsmithError for a file that is missing, unreadable or
+    without atoms.
     """
     protein = read_protein(Path(path))
     removed = [f"{count} {what}" for what, count in protein.dropped.items() if what != "hydrogens"]
+    copies = [i for i, residue in enumerate(protein.residues) if residue.het_label in removed_from_site]
     if reference is not None:
-        copies = _copies_of(protein, reference)
-        removed += [f"{protein.residues[i].label} {protein.residues[i].name}, the reference ligand" for i in copies]
-        protein = protein.without(copies)
+        heavy = [atom.GetIdx() for atom in reference.GetAtoms() if atom.GetAtomicNum() > 1]
+        copies = sorted({*copies, *copies_at(protein, reference.GetConformer().GetPositions()[heavy])})
+    removed += [f"{protein.residues[i].label} {protein.residues[i].name}, the reference ligand" for i in copies]
+    overlapped = sorted(set(_overlapped(protein, molecules)) - set(copies))
+    for i in overlapped:
+        log.warning("%s: left out %s, on which most molecules lie", path, protein.residues[i].het_label)
+        removed.append(f"{protein.residues[i].label} {protein.residues[i].name}, on which most molecules lie")
+    copies += overlapped
+    protein = protein.without(copies)
     if not protein.num_atoms:
         raise LigandsmithError(f"{path}: nothing is left besides the reference ligand; give the whole protein")
     return ProteinView(
         path=str(path),
-        residues=tuple((r.chain, r.name, r.number, r.het) for r in protein.residues),
+        residues=tuple((r.chain, RESIDUE_ALIASES.get(r.name, r.name), r.number, r.het) for r in protein.residues),
         residue_index=protein.residue_of,
         name=tuple(protein.atom_label.tolist()),
         element=protein.element.astype(np.int64),
@@ -95,13 +114,17 @@ def load_protein(path: str | os.PathLike[str], reference: Chem.Mol | None = None
     )
 
 
-def _copies_of(protein: Protein, reference: Chem.Mol) -> list[int]:
-    """Het groups of which most atoms lie on atoms of the reference."""
-    tree = cKDTree(reference.GetConformer().GetPositions())
-    on = tree.query(protein.x)[0] < SAME_PLACE
-    count = np.bincount(protein.residue_of, minlength=len(protein.residues))
-    share = np.bincount(protein.residue_of, weights=on, minlength=len(protein.residues)) / np.maximum(count, 1)
-    return [i for i, residue in enumerate(protein.residues) if residue.het and share[i] > 0.5]
+def _overlapped(protein: Protein, molecules: Sequence[Chem.Mol | None]) -> list[int]:
+    """Ligands of the file on an atom of which more than half of the molecules have an atom of theirs."""
+    placed = [mol for mol in molecules if mol is not None and mol.GetNumConformers()]
+    ligands = np.flatnonzero(protein.kind == Kind.LIGAND)
+    if not len(ligands) or not placed:
+        return []
+    tree, times = cKDTree(protein.x[ligands]), Counter[int]()
+    for mol in placed:
+        near = tree.query_ball_point(mol.GetConformer().GetPositions(), OVERLAP)
+        times.update({int(protein.residue_of[ligands[atom]]) for atoms in near for atom in atoms})
+    return [i for i, count in times.items() if 2 * count > len(placed)]
 
 
 def count_clashes(mol: Chem.Mol, protein: ProteinView) -> int:

@@ -16,7 +16,7 @@ from ligandsmith.chem.relax import CUTOFF, DEFAULTS, RelaxFailure, RelaxOptions,
 from ligandsmith.chem.sdf import SdfRecord, read_sdf, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
-from ligandsmith.evaluation.sources import SAMPLES_FILE, PathLike, generation_log, load_reference
+from ligandsmith.evaluation.sources import SAMPLES_FILE, PathLike, generation_log, load_reference, removed_from_site
 from ligandsmith.evaluation.tools.residues import residue_hydrogens
 from ligandsmith.evaluation.tools.runner import Answer, Site, ToolFailure, run_tool
 from ligandsmith.files import write_json
@@ -110,8 +110,8 @@ def relax_sdf(
     if not records:
         raise LigandsmithError(f"no records in {source}; was anything generated?")
     bound = None if reference is None else load_reference(reference)
-    target = load_protein(protein, bound)
     mols = [None if r.mol is None else Chem.RemoveHs(r.mol) for r in records]
+    target = load_protein(protein, bound, removed_from_site(source), mols)
     try:
         answers = run_tool(RelaxTool(), Site(protein=target, reference=bound), mols, folder, workers)
         assert not isinstance(answers, str)  # there is a protein

@@ -22,6 +22,7 @@ from ligandsmith.errors import LigandsmithError, one_line
 from ligandsmith.evaluation.bond_orders import with_orders, without_orders
 from ligandsmith.evaluation.input import KnownMolecules, Sample
 from ligandsmith.evaluation.torch_files import read_result_file
+from ligandsmith.structure.ligands import read_ligand
 
 INCHIKEY = re.compile(r"[A-Z]{14}(-[A-Z]{10}-[A-Z])?")
 SAMPLES_FILE = "samples.json"
@@ -198,6 +199,11 @@ def load_samples(sdf: Path, requested: int | None = None) -> list[Sample]:
     return [samples[i] for i in sorted(samples)]
 
 
+def removed_from_site(sdf: Path) -> tuple[str, ...]:
+    """Molecules of the protein file (CHAIN:NAME:NUMBER) in whose place the ligands of an SDF were generated."""
+    return tuple(map(str, generation_log(Path(sdf)).get("removed_from_site", ())))
+
+
 def generation_log(sdf: Path) -> dict[str, Any]:
     """`samples.json` beside a `ligands.sdf`, or beside its relaxed copy, which says what was requested and what failed;
     {} where there is none."""
@@ -254,12 +260,11 @@ def _built(index: int, mol: Chem.Mol | None, title: str = "") -> Sample:
 
 
 def load_reference(path: PathLike) -> Chem.Mol:
-    """Heavy atoms of the first molecule of an SDF file; raises LigandsmithError."""
-    records = read_sdf(path)
-    if not records or records[0].mol is None:
-        reason = records[0].reason if records else "empty file"
-        raise LigandsmithError(f"no usable reference ligand in {path}: {reason}")
-    return Chem.RemoveHs(records[0].mol)
+    """Heavy atoms of the first molecule of an SDF or MOL2 file; raises LigandsmithError."""
+    try:
+        return Chem.RemoveHs(read_ligand(Path(path)))
+    except LigandsmithError as error:
+        raise LigandsmithError(f"no usable reference ligand: {error}") from None
 
 
 def load_known(novelty: PathLike | Iterable[str]) -> KnownMolecules:

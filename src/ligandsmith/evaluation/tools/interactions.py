@@ -89,11 +89,20 @@ class _Finder:
         self.prepared: dict[int, Any] = {}  # ProLIF's molecule by residue
 
     def find(self, mol: Chem.Mol) -> list[dict[str, Any]]:
-        """The closest interaction of each pair of residue and type; raises ToolFailure where ProLIF cannot."""
+        """The closest interaction of each pair of residue and type. A residue that ProLIF cannot take is left out;
+        raises ToolFailure where that is every one."""
         near = self.protein.residues_near(mol.GetConformer().GetPositions(), INTERACTION_REACH)
-        with failing_as("ProLIF failed"):
-            ligand = self._as_residue(Chem.Mol(mol), "LIG")
-            found = [each for index in near for each in self._contacts(ligand, index)]
+        ligand = self._as_residue(Chem.Mol(mol), "LIG")
+        found: list[dict[str, Any]] = []
+        failures: list[ToolFailure] = []
+        for index in near:
+            try:
+                with failing_as("ProLIF failed"):
+                    found += self._contacts(ligand, index)
+            except ToolFailure as failure:
+                failures.append(failure)
+        if failures and len(failures) == len(near):
+            raise failures[0]
         return sorted(found, key=lambda each: (each["residue"], each["type"]))
 
     def _as_residue(self, mol: Chem.Mol, name: str = "") -> Any:

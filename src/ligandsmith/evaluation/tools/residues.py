@@ -35,9 +35,10 @@ def residue_molecule(protein: ProteinView, index: int) -> tuple[Chem.Mol | None,
     """
     name = protein.residues[index][1]
     own: list[int] = np.flatnonzero(protein.residue_index == index).tolist()
-    if name not in TYPED_RESIDUES and len(own) > 1:
+    metal = len(own) == 1 and gemmi.Element(int(protein.element[own[0]])).is_metal
+    if name not in TYPED_RESIDUES and not metal:
         return None, 0
-    atoms = own if len(own) == 1 else own + _bonded(protein, own)
+    atoms = own if metal else own + _bonded(protein, own)
     lines = [_pdb_line(protein, atom) for atom in atoms]
     mol = Chem.MolFromPDBBlock("\n".join(lines), sanitize=False, removeHs=False)
     if mol is None or mol.GetNumAtoms() != len(atoms):
