@@ -104,6 +104,15 @@ def _of_numbered(function: Callable[[T], R], numbered: tuple[int, T]) -> R:
     return function(numbered[1])
 
 
+def ignore_stop_signals(_: int = 0) -> None:
+    """For the start of a worker process: its main process decides when to stop, and ends it.
+
+    Ctrl-C, Slurm, systemd and `timeout` signal all processes of a group.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 class _Worker:
     """A process, the item that it works on, and how often that was tried."""
 
@@ -158,7 +167,7 @@ def _wait_for_answers(busy: list[_Worker]) -> list[_Worker]:
 
 def _serve(function: Callable[[Any], Any], connection: Connection) -> None:
     """Answer the items that come until the other end of the connection is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; ours are ended by theirs
+    ignore_stop_signals()
     rdBase.DisableLog("rdApp.*")
     with suppress(EOFError, OSError):
         while True:

@@ -21,6 +21,7 @@ from ligandsmith.data.shards import DATASET_KINDS, DatasetKind, ShardReader, sha
 from ligandsmith.data.static_shapes import EvenSampler, collate_to_static_shapes
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.options import DataOptions
+from ligandsmith.parallel.processes import ignore_stop_signals
 from ligandsmith.records import Complex
 from ligandsmith.structure.vocabulary import VOCABULARY, Vocabulary
 
@@ -127,4 +128,5 @@ def _loader(
     return DataLoader(
         dataset, batch_sampler=sampler, collate_fn=pad, num_workers=options.num_workers,
         persistent_workers=options.num_workers > 0, pin_memory=torch.cuda.is_available(), generator=torch.Generator(),
+        worker_init_fn=ignore_stop_signals,
     )  # fmt: skip
