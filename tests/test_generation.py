@@ -20,6 +20,7 @@ from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.cli.main import main
 from ligandsmith.config import MIN_ATOMS
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import held_alone
 from ligandsmith.generation.generator import LigandGenerator, load, size_range
 from ligandsmith.generation.output import funnel, generate_to_folder
 from ligandsmith.models.size import CLASSES, FittedSizeModel
@@ -230,6 +231,17 @@ def test_a_folder_with_something_else_is_left_alone(generator: LigandGenerator, 
     with pytest.raises(LigandsmithError, match=r"ligands\.sdf: is there without a samples\.json"):
         generate_to_folder(generator, pocket, OPTIONS, tmp_path)
     assert sdf.read_text() == "mine"
+
+
+def test_a_second_process_in_the_same_folder_is_refused(
+    generator: LigandGenerator, pocket: Pocket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ligandsmith.files.HOLD_TRIES", 1)
+    options = GenerationOptions(num=1, num_atoms="6")
+    with held_alone(tmp_path / "out"), pytest.raises(LigandsmithError, match="another process is writing"):
+        generate_to_folder(generator, pocket, options, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    assert generate_to_folder(generator, pocket, options, tmp_path / "out")["done"] == 1
 
 
 def test_failures_are_listed_with_their_reasons(

@@ -5,12 +5,15 @@ import hashlib
 import io
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ligandsmith.errors import LigandsmithError
+
+HOLD_TRIES = 4
 
 
 @contextmanager
@@ -27,6 +30,36 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def held_alone(folder: Path) -> Iterator[None]:
+    """Hold a folder, which is made if need be, for this process alone; the operating system lets go of it at its end.
+
+    Raises LigandsmithError if another process still has it after some seconds. Leaves no file. Does nothing where
+    folders cannot be locked (Windows).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl  # noqa: PLC0415 (not on Windows)
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        for tried in range(HOLD_TRIES):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if tried == HOLD_TRIES - 1:
+                    raise LigandsmithError(
+                        f"{folder}: another process is writing into this folder; wait for it, or choose another one"
+                    ) from None
+                time.sleep(1)  # the workers of a process that was killed end a little after it
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

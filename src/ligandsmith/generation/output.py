@@ -13,7 +13,7 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import complete_records, write_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import write_json, write_text
+from ligandsmith.files import held_alone, write_json, write_text
 from ligandsmith.records import GeneratedLigand, Pocket
 
 if TYPE_CHECKING:
@@ -32,13 +32,20 @@ def generate_to_folder(
 ) -> dict[str, Any]:
     """Write `ligands.sdf` and `samples.json`, batch by batch, continuing what is there; returns the latter.
 
-    Raises LigandsmithError if the folder holds the samples of another request.
+    Raises LigandsmithError if the folder holds the samples of another request, or if another process writes into it.
     """
     identity = identity_of(generator, options, pocket)
+    with held_alone(out):
+        return _continued(generator, pocket, options, out, identity, notes or {})
+
+
+def _continued(
+    generator: "LigandGenerator", pocket: Pocket, options: "GenerationOptions", out: Path, identity: dict[str, Any],
+    notes: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
     new: dict[str, Any] = {"identity": identity, "done": 0, "molecules": [], "failures": [], "seconds": 0.0}
     record = _previous(out, identity) or new
-    record |= {"requested": max(options.num, record["done"]), **(notes or {})}
-    out.mkdir(parents=True, exist_ok=True)
+    record |= {"requested": max(options.num, record["done"]), **notes}
     write_json(out / SAMPLES_FILE, record)
     began = time.perf_counter() - record["seconds"]
     for batch in generator.batches(pocket, options, start=record["done"]):

@@ -8,7 +8,7 @@ from typing import Any
 
 from ligandsmith.config import SITE_RADIUS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import write_json
+from ligandsmith.files import held_alone, write_json
 from ligandsmith.generation.batch.manifest import PocketRow, read_manifest
 from ligandsmith.generation.batch.merge import MergeOptions
 from ligandsmith.generation.batch.progress import PocketProgress
@@ -44,7 +44,7 @@ def generate_batch(
 
     `generator` is the checkpoint of the request where it is loaded already. A row that cannot be used is listed with
     its reason. Raises LigandsmithError for a manifest that cannot be read, for a folder with the samples of another
-    request, and if no row can be used.
+    request, if another process writes into it, and if no row can be used.
     """
     out = out.resolve()  # a worker may have another current folder
     rows = read_manifest(manifest)
@@ -52,10 +52,18 @@ def generate_batch(
     identity = _run_identity(generator, request)
     _require_own_folder(out, manifest, rows, identity)
     pockets, bad = _pockets(rows, out, request, generator)
+    about = {"identity": identity, "command": request.command, "num": request.options.num}
+    with held_alone(out):
+        _run_tasks(out, request, pockets, about)
+        summary = write_results(out, rows, bad, pockets, about)
+    if not pockets:
+        raise LigandsmithError(f"{manifest}: no row can be used; the first: {rows[0].pocket}: {bad[rows[0].pocket]}")
+    return summary
+
+
+def _run_tasks(out: Path, request: BatchRequest, pockets: dict[str, PocketProgress], about: dict[str, Any]) -> None:
     for pocket in pockets.values():
         pocket.open()
-    out.mkdir(parents=True, exist_ok=True)
-    about = {"identity": identity, "command": request.command, "num": request.options.num}
     write_json(out / RUN_FILE, about)
     checkpoint = Path(request.checkpoint)
     absolute = str(checkpoint.resolve()) if checkpoint.exists() else request.checkpoint
@@ -65,10 +73,6 @@ def generate_batch(
     with handled_signals(_interrupt), closing(ENGINES[request.engine](work, tasks, request.workers)) as results:
         for task, reason in results:
             pockets[task.row.pocket].finished(task, reason)
-    summary = write_results(out, rows, bad, pockets, about)
-    if not pockets:
-        raise LigandsmithError(f"{manifest}: no row can be used; the first: {rows[0].pocket}: {bad[rows[0].pocket]}")
-    return summary
 
 
 def _run_identity(generator: LigandGenerator, request: BatchRequest) -> dict[str, Any]:
@@ -112,7 +116,7 @@ def _pockets(
             bad[row.pocket] = f"{error.filename or row.protein}: {error.strerror or error}"
         else:
             identity = identity_of(generator, request.options, pocket)
-            notes = {"command": request.command, "preflight": report.lines()}
+            notes = {"command": request.command, **report.notes()}
             pockets[row.pocket] = PocketProgress(
                 row, out / row.pocket, identity, request.options.num, request.chunk, request.merge, notes
             )
