@@ -32,6 +32,8 @@ def other(cls: Any, name: str) -> Any:
         return not f.default
     if isinstance(f.default, int | float):
         return f.default + 1 if limits.high is None or f.default + 1 <= limits.high else f.default / 2
+    if name == "init_from":
+        return Path("small")  # shipped weights; their configuration is read
     return Path("elsewhere") if name not in ("resume", "num_atoms") else "17"
 
 
@@ -148,6 +150,20 @@ def test_descriptions_keep_the_case_of_names() -> None:
         "Add QED, SA and logP to a data set.",
         "Train everything together, on one or many GPUs.",
     }
+
+
+def test_a_start_from_weights_takes_their_networks_unless_told_otherwise() -> None:
+    parser = build_parser("train-denoiser")
+    saved = from_dict(Config, load_checkpoint(shipped_weights("small"))["config"], "checkpoint")
+    config = train_request(parser.parse_args(["--init_from", "small", "--preset", "large"])).config
+    assert (config.denoiser, config.ligand_vae, config.pocket_vae) == (
+        saved.denoiser,
+        saved.ligand_vae,
+        saved.pocket_vae,
+    )
+    assert config.optimizer == preset("large").optimizer
+    changed = train_request(parser.parse_args(["--init_from", "small", "--set", "denoiser.triangles=0"])).config
+    assert changed.denoiser == replace(saved.denoiser, triangles=0)
 
 
 def test_help_imports_nothing_heavy() -> None:

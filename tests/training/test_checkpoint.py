@@ -170,3 +170,14 @@ def test_code_in_a_file_does_not_run(path: Path, tmp_path: Path, write: Callable
     write({**CONTENT, "format_version": 1, "extra": Payload(mark)}, path)
     assert "refused" in refusal(path)
     assert not mark.exists()
+
+
+def test_a_damaged_byte_is_noticed(tmp_path: Path) -> None:
+    weights = (Path(__file__).parents[2] / "src/ligandsmith/weights/denoiser_tiny.pt").read_bytes()
+    path = tmp_path / "damaged.pt"
+    for place in (0.2, 0.5, 0.8):
+        damaged = bytearray(weights)
+        damaged[int(place * len(damaged))] ^= 1
+        path.write_bytes(bytes(damaged))
+        with pytest.raises(LigandsmithError, match="damaged"):
+            load_checkpoint(path)

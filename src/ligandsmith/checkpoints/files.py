@@ -11,9 +11,10 @@ import subprocess
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,30 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         ) from error
 
 
+def _or_shipped(path: Path, kinds: Sequence[str]) -> Path:
+    if path.suffix or path.exists() or len(path.parts) != 1:
+        return path
+    folder = Path(str(resources.files("ligandsmith") / "weights"))
+    return next((file for kind in kinds if (file := folder / f"{kind}_{path.name}.pt").is_file()), path)
+
+
+def _require_undamaged(path: Path) -> None:
+    """Raise LigandsmithError for a file that differs from what was written, by the checksums inside, which torch.load
+    does not look at."""
+    with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:  # torch tells what else a file may be
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise LigandsmithError(f"{path}: damaged ({damaged} is not what was written); copy or download it again")
+
+
 def load_checkpoint(path: Path, kinds: Sequence[str] = CHECKPOINT_KINDS) -> dict[str, Any]:
-    """Read a checkpoint of one of `kinds`, tensors on the CPU. Raises LigandsmithError for anything else."""
+    """Read a checkpoint of one of `kinds`, tensors on the CPU. Raises LigandsmithError for anything else.
+
+    A bare name that is no file, like `small`, stands for the shipped weights of that name.
+    """
+    path = _or_shipped(path, kinds)
     try:
+        _require_undamaged(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other pickle protocols; such a file is refused below
             content = torch.load(path, map_location="cpu", weights_only=True)

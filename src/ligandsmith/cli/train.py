@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ligandsmith.cli.arguments import add_number, add_options, explicit, non_negative, preset_name, say, with_flags
-from ligandsmith.config import Config, DiffusionConfig, SamplingConfig, load_config, override, preset
+from ligandsmith.config import Config, DiffusionConfig, SamplingConfig, from_dict, load_config, override, preset
 from ligandsmith.options import DataOptions, Hardware, TrainOptions
 
 # Flags that stand for one field of the configuration: they override --set, which overrides --config and the preset.
 CONFIG_FLAGS = {"cfg_dropout_prob": "diffusion", "cfg_scale": "sampling"}
+NETWORKS = ("ligand_vae", "pocket_vae", "denoiser", "pocket")  # sections that belong to the weights
 TRAIN_FLAGS = (
     "run_dir", "resume", "init_from", "max_steps", "max_minutes", "schedule_minutes", "save_minutes", "patience",
     "accumulate", "pair_budget", "seed", "validation_interval",
@@ -31,7 +32,7 @@ def _common_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
     ])  # fmt: skip
     add_options(parser.add_argument_group("data"), DataOptions, ["data", "split_file", "limit"])
     model = parser.add_argument_group(
-        "model", "Precedence: a flag, then --set, then --config, then the preset, then the default."
+        "model", "Precedence: a flag, then --set, then --config, then --init_from, then the preset, then the default."
     )
     add = model.add_argument
     add("--preset", type=preset_name, default="small", help="tiny, small, base, large or origin (default: %(default)s)")
@@ -49,8 +50,12 @@ def _diffusion_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def configuration(args: argparse.Namespace) -> Config:
-    """The configuration of a run: flag > --set > --config > preset > default. Raises LigandsmithError."""
+    """The configuration of a run: flag > --set > --config > checkpoint of --init_from (networks, pocket) > preset >
+    default. Raises LigandsmithError."""
     config = preset(args.preset)
+    if start := getattr(args, "init_from", None):
+        saved = _checkpoint(start, getattr(args, "model_type", None))["config"]
+        config = replace(config, **{name: getattr(from_dict(Config, saved, str(start)), name) for name in NETWORKS})
     if args.config is not None:
         config = load_config(config, args.config)
     config = override(config, args.set)
@@ -58,6 +63,12 @@ def configuration(args: argparse.Namespace) -> Config:
         if changes := explicit(args, [name]):
             config = replace(config, **{section: replace(getattr(config, section), **changes)})
     return config
+
+
+def _checkpoint(path: Path, model_type: str | None = None) -> dict[str, Any]:
+    from ligandsmith.checkpoints.files import VAE_KINDS, load_checkpoint
+
+    return load_checkpoint(path, ("denoiser", "joint") if model_type is None else (VAE_KINDS[model_type],))
 
 
 def train_request(args: argparse.Namespace) -> Any:
@@ -98,7 +109,10 @@ def run_train_denoiser(args: argparse.Namespace) -> None:
     """Train the diffusion model."""
     from ligandsmith.training import stages
 
-    stages.train_denoiser(train_request(args), args.ligand_vae_path, args.protein_vae_path)
+    paths = {"ligand": args.ligand_vae_path, "protein": args.protein_vae_path}
+    if (start := getattr(args, "init_from", None)) and not any(paths.values()):
+        paths |= dict.fromkeys(_checkpoint(start).get("frozen_vaes", ()), start)  # those that it was trained with
+    stages.train_denoiser(train_request(args), paths["ligand"], paths["protein"])
 
 
 def train_all_flags(parser: argparse.ArgumentParser) -> None:
