@@ -1,6 +1,6 @@
 """Checkpoints: one file of plain tensors, numbers, strings, lists and dicts. Reading one never runs its code.
 
-A file is written beside its place, flushed and renamed, so an interrupted save leaves the previous one intact.
+A file is written under a temporary name, flushed and renamed, so an interrupted save leaves the previous one intact.
 """
 
 import errno
@@ -57,11 +57,15 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         ) from error
 
 
+def weights_folder() -> Path:
+    """Where the shipped weights are."""
+    return Path(str(resources.files("ligandsmith") / "weights"))
+
+
 def _or_shipped(path: Path, kinds: Sequence[str]) -> Path:
     if path.suffix or path.exists() or len(path.parts) != 1:
         return path
-    folder = Path(str(resources.files("ligandsmith") / "weights"))
-    return next((file for kind in kinds if (file := folder / f"{kind}_{path.name}.pt").is_file()), path)
+    return next((file for kind in kinds if (file := weights_folder() / f"{kind}_{path.name}.pt").is_file()), path)
 
 
 def _require_undamaged(path: Path) -> None:

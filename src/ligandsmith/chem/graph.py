@@ -200,7 +200,7 @@ def _weaken_bond(graph: MolecularGraph, over: NDArray[np.int64]) -> str | None:
     which, weaker = np.array(options).T
     i, j = bonds[which].T
     cost = np.round(graph.log_probs[i, j, present[which]] - graph.log_probs[i, j, weaker], 6)
-    # equally sure: first the bond that mends two atoms, then keep as much of it as possible, then the longest
+    # equally sure: first the bond that corrects two atoms, then keep as much of it as possible, then the longest
     best = np.lexsort((-graph.length[i, j], -weaker, ~(is_over[i] & is_over[j]), cost))[0]
     graph.set_order(int(i[best]), int(j[best]), int(weaker[best]))
     kind = "dropped" if weaker[best] == NONE else f"lowered to order {weaker[best]}"
@@ -296,8 +296,8 @@ def _close_rings(graph: MolecularGraph) -> list[str]:
 def localise(graph: MolecularGraph, bonds: list[tuple[int, int]], eager: bool) -> None:
     """Replace aromatic bonds by single and double ones, the most probable double bonds first.
 
-    A double bond needs room in the valence of both atoms beside the decoder's hydrogens. `eager` places every double
-    bond that fits, as an aromatic bond is a conjugated one; otherwise only those more probable than a single bond.
+    A double bond needs room in the valence of both atoms in addition to the decoder's hydrogens. `eager` places every
+    double bond that fits, as an aromatic bond is a conjugated one; else only those more probable than a single bond.
     """
     for i, j in bonds:
         graph.set_order(i, j, SINGLE)

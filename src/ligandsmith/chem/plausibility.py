@@ -17,6 +17,7 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
 from scipy.spatial import cKDTree
 
 from ligandsmith.records import GeneratedLigand
+from ligandsmith.structure.ligands import height_above_plane
 
 PLAUSIBLE = 1.0  # crystal ligands have 0.7 on average
 WORST = 1000.0  # of a ligand that was not built
@@ -160,13 +161,7 @@ def _bent_planes(mol: Chem.Mol, x: NDArray[np.float64]) -> list[list[int]]:
         if len(ring) in (5, 6) and all(mol.GetAtomWithIdx(a).GetIsAromatic() for a in ring)
     ]
     planes += [list(match) for match in mol.GetSubstructMatches(DOUBLE_BOND)]
-    return [plane for plane in planes if _height(x[plane]) > FLAT]
-
-
-def _height(place: NDArray[np.float64]) -> float:
-    """Largest distance (Å) of a point [n, 3] from the plane that fits all best."""
-    centred = place - place.mean(0)
-    return float(np.abs(centred @ np.linalg.svd(centred)[2][2]).max())
+    return [plane for plane in planes if height_above_plane(x[plane]) > FLAT]
 
 
 def _odd_rings(mol: Chem.Mol) -> tuple[int, NDArray[np.bool_]]:

@@ -30,10 +30,9 @@ SAMPLING = (
     "steps", "sampler", "candidates", "cfg_scale", "cfg_scale_x", "autoguidance", "churn", "noise_scale",
     "noise_scale_h", "repulsion",
 )  # fmt: skip
-SMALL_SAMPLING = (
-    SamplingConfig(  # of the shipped weights `small`, for the help; a test compares them with the checkpoint
-        churn=2.5, cfg_scale=1.0, autoguidance=2.0, guidance_low=0.1, guidance_high=1.5, candidates=8, repulsion=1.0
-    )
+# Of the shipped weights `small`, for the help; a test compares them with the checkpoint.
+SMALL_SAMPLING = SamplingConfig(
+    churn=2.5, cfg_scale=1.0, autoguidance=2.0, guidance_low=0.1, guidance_high=1.5, candidates=8, repulsion=1.0
 )
 
 

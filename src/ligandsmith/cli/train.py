@@ -4,6 +4,7 @@
 
 import argparse
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def configuration(args: argparse.Namespace) -> Config:
     default. Raises LigandsmithError."""
     config = preset(args.preset)
     if start := getattr(args, "init_from", None):
-        saved = _checkpoint(start, getattr(args, "model_type", None))["config"]
+        saved, _ = _start(start, getattr(args, "model_type", None))
         config = replace(config, **{name: getattr(from_dict(Config, saved, str(start)), name) for name in NETWORKS})
     if args.config is not None:
         config = load_config(config, args.config)
@@ -65,10 +66,13 @@ def configuration(args: argparse.Namespace) -> Config:
     return config
 
 
-def _checkpoint(path: Path, model_type: str | None = None) -> dict[str, Any]:
+@lru_cache(maxsize=1)
+def _start(path: Path, model_type: str | None = None) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The configuration of a checkpoint, and the VAEs that were frozen in its training."""
     from ligandsmith.checkpoints.files import VAE_KINDS, load_checkpoint
 
-    return load_checkpoint(path, ("denoiser", "joint") if model_type is None else (VAE_KINDS[model_type],))
+    content = load_checkpoint(path, ("denoiser", "joint") if model_type is None else (VAE_KINDS[model_type],))
+    return content["config"], tuple(content.get("frozen_vaes", ()))
 
 
 def train_request(args: argparse.Namespace) -> Any:
@@ -111,7 +115,7 @@ def run_train_denoiser(args: argparse.Namespace) -> None:
 
     paths = {"ligand": args.ligand_vae_path, "protein": args.protein_vae_path}
     if (start := getattr(args, "init_from", None)) and not any(paths.values()):
-        paths |= dict.fromkeys(_checkpoint(start).get("frozen_vaes", ()), start)  # those that it was trained with
+        paths |= dict.fromkeys(_start(start)[1], start)  # those that it was trained with
     stages.train_denoiser(train_request(args), paths["ligand"], paths["protein"])
 
 

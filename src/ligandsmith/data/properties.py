@@ -28,7 +28,7 @@ def ligand_properties(mol: Chem.Mol) -> NDArray[np.float32]:
 
 
 def write_properties(folder: Path) -> int:
-    """Compute the properties of all ligands of a data set, beside its shards; returns how many ligands it has."""
+    """Compute and store the properties of all ligands of a data set, next to its shards; returns their number."""
     reader = ShardReader([path for kind in DATASET_KINDS for path in shard_paths(folder, kind)])
     with rdBase.BlockLogs():
         found = [(record.id, _ligand_properties(record.ligand)) for record in reader]

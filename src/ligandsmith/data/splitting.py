@@ -91,7 +91,7 @@ def split_dataset(
     seed: int = 0,
     file: Path | None = None,
 ) -> SplitReport:
-    """Write `splits.json`, the manifest's counts and `leakage.json` of a data set folder anew.
+    """Write `splits.json`, the manifest's counts and `leakage.json` of a data set folder again.
 
     `by`: "sequence" keeps together what is at or above `identity` in its sequence, or of one known sequence
     cluster (ligand-only records go by scaffold); "scaffold" keeps Murcko scaffolds together; "random" nothing; "file"

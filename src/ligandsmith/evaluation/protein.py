@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from ligandsmith.chem.plausibility import PocketAtoms, clashes_per_atom
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.structure.ligands import heavy_positions
 from ligandsmith.structure.pocket import OVERLAP, copies_at
 from ligandsmith.structure.protein import Protein, read_protein
 from ligandsmith.structure.vocabulary import RESIDUE_ALIASES, Kind
@@ -92,8 +93,7 @@ def load_protein(
     removed = [f"{count} {what}" for what, count in protein.dropped.items() if what != "hydrogens"]
     copies = [i for i, residue in enumerate(protein.residues) if residue.het_label in removed_from_site]
     if reference is not None:
-        heavy = [atom.GetIdx() for atom in reference.GetAtoms() if atom.GetAtomicNum() > 1]
-        copies = sorted({*copies, *copies_at(protein, reference.GetConformer().GetPositions()[heavy])})
+        copies = sorted({*copies, *copies_at(protein, heavy_positions(reference))})
     removed += [f"{protein.residues[i].label} {protein.residues[i].name}, the reference ligand" for i in copies]
     overlapped = sorted(set(_overlapped(protein, molecules)) - set(copies))
     for i in overlapped:

@@ -8,7 +8,6 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import fields, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from ligandsmith.checkpoints.files import (
     fingerprint,
     load_checkpoint,
     load_vae,
+    weights_folder,
 )
 from ligandsmith.chem.fragment import Fragment, read_fragment
 from ligandsmith.chem.plausibility import PocketAtoms
@@ -38,8 +38,6 @@ from ligandsmith.options import GenerationOptions
 from ligandsmith.records import PROPERTIES, GeneratedLigand, Pocket
 from ligandsmith.structure.pocket import frame_origin
 from ligandsmith.structure.vocabulary import Vocabulary
-
-WEIGHTS_FOLDER = "weights"
 
 
 def load(checkpoint: str | Path = "small", device: str = "cpu") -> "LigandGenerator":
@@ -60,7 +58,7 @@ def _short_hash(path: Path) -> str:
 
 def shipped_weights(name: str) -> Path:
     """Path of weights that come with the package. Raises LigandsmithError listing what there is."""
-    folder = Path(str(resources.files("ligandsmith") / WEIGHTS_FOLDER))
+    folder = weights_folder()
     there = sorted(p.stem.removeprefix("denoiser_") for p in folder.glob("denoiser_*.pt"))
     if name not in there:
         listing = ", ".join(there) or "none"

@@ -29,7 +29,7 @@ def read_complex(protein: Path, ligand: Path, id: str, radius: float = RADIUS) -
 def read_files(protein: Path, ligand: Path, id: str) -> tuple[Protein, Chem.Mol] | Rejection:
     """The contents of both files, or why one cannot be used.
 
-    If the ligand's is unreadable, the same molecule in another format beside it (SDF, MOL2) takes its place.
+    If the ligand's is unreadable, the same molecule in another format in the same folder (SDF, MOL2) takes its place.
     """
     try:
         structure = read_protein(protein)

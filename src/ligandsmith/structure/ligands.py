@@ -240,12 +240,22 @@ def _refuse_lost_orders(mol: Chem.Mol, id: str, x: NDArray[np.float32]) -> Rejec
     for ring in mol.GetRingInfo().AtomRings():
         place = x[list(ring)].astype(np.float64)
         length = np.linalg.norm(place - np.roll(place, 1, axis=0), axis=1).mean()
-        centred = place - place.mean(0)
-        height = np.abs(centred @ np.linalg.svd(centred)[2][2]).max()
-        if len(ring) == 6 and length < LONGEST_AROMATIC and height < FLAT_RING:
+        if len(ring) == 6 and length < LONGEST_AROMATIC and height_above_plane(place) < FLAT_RING:
             detail = f"all bonds are single, but the ring of atom {ring[0] + 1} is flat with bonds of {length:.2f} Å"
             return Rejection(id, "bond orders lost", detail)
     return None
+
+
+def height_above_plane(place: NDArray[np.float64]) -> float:
+    """Largest distance (Å) of a point [n, 3] from the plane that fits all best."""
+    centred = place - place.mean(0)
+    return float(np.abs(centred @ np.linalg.svd(centred)[2][2]).max())
+
+
+def heavy_positions(mol: Chem.Mol) -> NDArray[np.float64]:
+    """Coordinates [N, 3] Å of the heavy atoms of a molecule with a conformer."""
+    heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
+    return np.asarray(mol.GetConformer().GetPositions()[heavy])
 
 
 def mol_from_ligand(ligand: Ligand) -> Chem.Mol:

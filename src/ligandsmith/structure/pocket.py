@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from ligandsmith.config import SITE_RADIUS, Config, PocketConfig
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Pocket
-from ligandsmith.structure.ligands import read_ligand
+from ligandsmith.structure.ligands import heavy_positions, read_ligand
 from ligandsmith.structure.protein import Kind, Protein, read_protein
 from ligandsmith.structure.vocabulary import CALPHA
 
@@ -70,9 +70,7 @@ def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
     shape = replace(Config().pocket, radius=cut)
     way = "ligand" if shape == Config().pocket else ""
     if ligand is not None:
-        mol = read_ligand(ligand)
-        heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
-        around = np.asarray(mol.GetConformer().GetPositions()[heavy], dtype=np.float32)
+        around = heavy_positions(read_ligand(ligand)).astype(np.float32)
         pocket, report = pocket_from_ligand(structure, around)
     elif residues:
         return pocket_from_residues(structure, residues)

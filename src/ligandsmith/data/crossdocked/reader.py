@@ -126,7 +126,7 @@ def _portable(name: str) -> str:
 def load_index(path: Path) -> list[IndexEntry]:
     """The index of an LMDB file in the order of its keys, built and stored where there is none.
 
-    Stored beside the file or, where that cannot be written, in the user's cache folder. An index is valid for the size
+    Stored next to the file or, where that cannot be written, in the user's cache folder. An index is valid for the size
     and modification time of its LMDB.
     """
     if not path.is_file():

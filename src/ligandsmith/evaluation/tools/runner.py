@@ -1,6 +1,6 @@
 """Slow scores of single molecules: one answer per molecule, by several processes, kept on disk. Never imports torch.
 
-A tool is killed and started anew where a molecule takes too long or takes its process down; that molecule then has a
+A tool is killed and started again where a molecule takes too long or takes its process down; that molecule then has a
 failure as its answer. Answers are appended to a file as they come, so an interrupted evaluation continues.
 """
 

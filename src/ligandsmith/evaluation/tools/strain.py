@@ -1,7 +1,7 @@
 """Strain of a pose by the force fields UFF and MMFF94s. Never imports torch.
 
 As an early `get_strain_energy` of PoseCheck (Harris et al. 2023): energy of the pose with hydrogens placed by RDKit,
-minus the energy of one conformer embedded anew (ETKDG, seed 0xF00D) and minimised by 200 iterations in the same force
+minus the energy of one conformer embedded again (ETKDG, seed 0xF00D) and minimised by 200 iterations in the same force
 field. Where no conformer can be embedded, the pose itself is minimised, as there. Which version is behind the published
 tables is not known; the pose against itself minimised has a median of 107 kcal/mol on the same ligands, near 103 too.
 

@@ -1,4 +1,4 @@
-"""AutoDock Vina on poses as they are, minimised and docked anew. Never imports torch; vina and meeko are optional.
+"""AutoDock Vina on poses as they are, minimised and docked again. Never imports torch; vina and meeko are optional.
 
 The box is the reference ligand's extent and 5 Å on each side, at least 22.5 Å long; without a reference, that of the
 protein atoms. A molecule that leaves the box is scored and minimised in a box of its own; docking always searches the

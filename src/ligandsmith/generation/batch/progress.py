@@ -114,7 +114,7 @@ class PocketProgress:
         return {**self.identity, "chunk": self.chunk}
 
     def _goal(self) -> dict[str, Any]:
-        """What the files of the pocket depend on, beside the molecules."""
+        """What the files of the pocket depend on, besides the molecules."""
         return {"num": self.num, **asdict(self.options)}
 
     def _write_state(self) -> None:
