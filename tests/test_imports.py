@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": TENSORS | {"structure", "chem", "data", "diffusion", "models", "checkpoints", "parallel"},
     "generation": TENSORS | {"structure", "chem", "data", "diffusion", "models", "checkpoints", "parallel"},
     "evaluation": GROUND | {"structure", "chem", "parallel"},
+    "design": TENSORS | {"structure", "chem", "diffusion", "generation", "evaluation", "parallel"},
 }
 ALLOWED["cli"] = set(ALLOWED)
 PUBLIC = {"", "__main__"}  # `ligandsmith` itself hands out names on first use

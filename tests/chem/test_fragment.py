@@ -102,3 +102,47 @@ def test_what_cannot_be_a_fragment_is_refused_in_one_line(tmp_path: Path) -> Non
         read_fragment(embedded("C[Ge](C)(C)C"))
     with pytest.raises(LigandsmithError, match=r"10\d Å from the site"):
         fragment().require_place(fragment().ligand.x + np.array([103, 0, 0], np.float32))
+
+
+def test_only_the_named_atoms_get_new_bonds() -> None:
+    toluene = embedded("Cc1ccccc1")
+    everywhere = read_fragment(toluene)
+    assert everywhere.grows is None
+    methyl = read_fragment(toluene, [1])
+    assert methyl.grows is not None
+    assert methyl.grows.tolist() == [True] + 6 * [False]
+    assert methyl.digest != everywhere.digest
+    built = build_molecule(methyl.imposed(decoded(9, [(0, 7), (2, 7), (3, 8)])))
+    assert isinstance(built, BuiltLigand)
+    assert Chem.MolToSmiles(built.mol) in ("CCc1ccccc1.C", "C.CCc1ccccc1")
+    assert methyl.lost(built.mol) is None
+    grown_elsewhere = build_molecule(everywhere.imposed(decoded(8, [(3, 7)])))
+    assert isinstance(grown_elsewhere, BuiltLigand)
+    lost = methyl.lost(grown_elsewhere.mol)
+    assert lost is not None
+    assert "not to grow" in lost.detail
+
+
+@pytest.mark.parametrize("smiles", ["*c1ccccc1", "[1*]c1ccccc1"])
+def test_dummy_atoms_say_where_a_fragment_grows(smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    conformer = Chem.Conformer(mol.GetNumAtoms())
+    conformer.Set3D(True)
+    conformer.SetPositions(np.random.default_rng(0).normal(size=(mol.GetNumAtoms(), 3)) * 9)
+    mol.AddConformer(conformer)
+    grown = read_fragment(mol)
+    assert grown.grows is not None
+    assert (grown.num_atoms, int(grown.grows.sum())) == (6, 1)
+    assert grown.ligand.num_h[grown.grows].tolist() == [1]
+
+
+def test_atoms_that_cannot_grow_are_refused() -> None:
+    pyridine = embedded("c1ccncc1")
+    with pytest.raises(LigandsmithError, match="no atom 40 to grow from; the file has atoms 1 to 11"):
+        read_fragment(pyridine, [40])
+    nitrogen = next(a.GetIdx() for a in pyridine.GetAtoms() if a.GetAtomicNum() == 7)
+    with pytest.raises(LigandsmithError, match=rf"atom {nitrogen + 1} \(N\) has no free valence"):
+        read_fragment(pyridine, [nitrogen + 1])
+    double = Chem.MolFromSmiles("*=CCCCC")
+    with pytest.raises(LigandsmithError, match="dummy atom 1 must have one single bond"):
+        read_fragment(double)

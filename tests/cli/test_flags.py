@@ -78,7 +78,9 @@ def test_each_training_flag_sets_its_option_and_no_other(cls: Any, part: str, na
     assert found == replace(plain, **{name: value})
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(GenerationOptions) if f.name not in ("fix", "add_hs")])
+@pytest.mark.parametrize(
+    "name", [f.name for f in fields(GenerationOptions) if f.name not in ("fix", "grow_from", "constraints", "add_hs")]
+)
 def test_each_generation_flag_sets_its_option_and_no_other(name: str) -> None:
     of = SamplingConfig if hasattr(SamplingConfig, name) else GenerationOptions
     value = 0.5 if name in PROPERTIES else other(of, name)
@@ -129,7 +131,7 @@ def test_the_help_shows_the_settings_of_the_shipped_weights() -> None:
 
 def test_help_of_generate_begins_with_what_most_people_need() -> None:
     text = build_parser("generate").format_help()
-    groups = ["most used", "site", "what to make", "constraints", "sampling", "scale", "output"]
+    groups = ["most used", "site", "what to make", "fragments", "constraints", "sampling", "scale", "output"]
     places = [text.index(f"\n{group}:") for group in groups]
     assert places == sorted(places)
     first = text[places[0] : places[1]]

@@ -1,9 +1,10 @@
 """The fixed part of a ligand: a fragment that is given, or what inpainting keeps of a ligand with defects."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from ligandsmith.structure.ligands import BOND_TYPES, ligand_from_mol, read_liga
 from ligandsmith.structure.vocabulary import AROMATIC, BOND_CLASSES, NONE, SINGLE
 
 CHANGED = "fragment changed"
+GROWS = "_grows"
 FARTHEST = 10.0  # Å, from the nearest pocket atom
 LEAST_REGROWN = 4  # atoms
 SMALLEST_PIECE = 3  # atoms in a row that are worth keeping
@@ -28,6 +30,7 @@ class Fragment:
     """One or more pieces of a molecule. They are the first atoms of every ligand that is made with them."""
 
     ligand: Ligand  # as a molecule of its own: hydrogens where it can grow
+    grows: NDArray[np.bool_] | None = None  # [n], atoms that new atoms may be bonded to; None: all with hydrogens
 
     @property
     def num_atoms(self) -> int:
@@ -38,7 +41,8 @@ class Fragment:
     def digest(self) -> str:
         """Sixteen hex digits that change with any of its atoms, bonds and coordinates."""
         m = self.ligand
-        parts = (m.element, m.charge, m.bond_index, m.bond_type, m.x)
+        parts: list[NDArray[Any]] = [m.element, m.charge, m.bond_index, m.bond_type, m.x]
+        parts += [] if self.grows is None else [self.grows]
         return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]
 
     def placed(self, origin: NDArray[np.float32]) -> Ligand:
@@ -52,6 +56,17 @@ class Fragment:
             classes[i, j] = classes[j, i] = kind
         return classes
 
+    @property
+    def closed(self) -> NDArray[np.bool_]:
+        """Atoms [n] that new atoms must not be bonded to."""
+        return np.zeros(self.num_atoms, np.bool_) if self.grows is None else ~self.grows
+
+    def growing_like(self, first: "Fragment") -> "Fragment":
+        """This fragment, of which the first atoms are those of another one, which go on growing as they do there."""
+        if first.grows is None:
+            return self
+        return replace(self, grows=np.concatenate([first.grows, np.ones(self.num_atoms - first.num_atoms, np.bool_)]))
+
     def require_place(self, pocket: NDArray[np.float32]) -> None:
         """Raise LigandsmithError if it is far from pocket atoms [M, 3] Å, as one from another file would be."""
         gap = np.linalg.norm(self.ligand.x[:, None] - pocket[None], axis=-1).min()
@@ -64,7 +79,11 @@ class Fragment:
         """What was decoded, with the fragment's own atoms, bonds and coordinates in place of the first ones."""
         n, own = self.num_atoms, self.ligand
         bonds = decoded.bond_probs.copy()
-        bonds[:n, :n] = np.eye(len(BOND_CLASSES), dtype=bonds.dtype)[self.bond_classes()]
+        classes = np.eye(len(BOND_CLASSES), dtype=bonds.dtype)
+        bonds[:n, :n] = classes[self.bond_classes()]
+        shut = np.flatnonzero(self.closed)
+        bonds[shut, n:] = classes[NONE]
+        bonds[n:, shut] = classes[NONE]
         grown = bonds[:n, n:].argmax(-1)
         taken = np.where(grown == AROMATIC, SINGLE, grown).sum(-1)  # single to triple are their own order
         return replace(
@@ -92,20 +111,69 @@ class Fragment:
         if len(different):
             i, j = different[0] + 1
             return BuildFailure(CHANGED, f"bond {i}-{j}")
+        for i in np.flatnonzero(self.closed).tolist():
+            if any(neighbour.GetIdx() >= n for neighbour in mol.GetAtomWithIdx(i).GetNeighbors()):
+                return BuildFailure(CHANGED, f"atom {i + 1}, which is not to grow, has a new bond")
         return None
 
 
-def read_fragment(source: Path | str | Chem.Mol) -> Fragment:
-    """The fragment of an SDF or MOL2 file's first molecule, or of a molecule with a 3D conformer. Raises
-    LigandsmithError."""
+def read_fragment(source: Path | str | Chem.Mol | Fragment, grow_from: Sequence[int] | None = None) -> Fragment:
+    """The fragment of an SDF or MOL2 file's first molecule, or of a molecule with a 3D conformer.
+
+    Where the file has dummy atoms (`*`, R groups) or `grow_from` names atoms (their numbers in the file, from 1), new
+    bonds are made there only: a dummy stands for the first new atom. Raises LigandsmithError.
+    """
+    if isinstance(source, Fragment):
+        return source
     mol = source if isinstance(source, Chem.Mol) else read_ligand(Path(source))
     name = "the fragment" if isinstance(source, Chem.Mol) else str(source)
-    ligand = ligand_from_mol(mol, name, whole=False)
+    mol, vectors = _without_dummies(mol, name)
+    growing = [*vectors, *_named_atoms(mol, name, grow_from or ())]
+    marked = Chem.Mol(mol)
+    for atom in marked.GetAtoms():
+        atom.SetIntProp(GROWS, int(atom.GetIdx() in growing))
+    heavy = Chem.RemoveAllHs(marked)
+    ligand = ligand_from_mol(heavy, name, whole=False)
     if isinstance(ligand, Rejection):
         raise LigandsmithError(f"{name}: {ligand.reason}: {ligand.detail}")
     if ligand.num_atoms >= MAX_ATOMS:
         raise LigandsmithError(f"{name}: {ligand.num_atoms} heavy atoms; ligands have at most {MAX_ATOMS}")
-    return Fragment(ligand)
+    if not growing:
+        return Fragment(ligand)
+    return Fragment(ligand, np.array([atom.GetIntProp(GROWS) == 1 for atom in heavy.GetAtoms()]))
+
+
+def _without_dummies(mol: Chem.Mol, name: str) -> tuple[Chem.Mol, list[int]]:
+    """The molecule with hydrogens in place of its dummy atoms, and the atoms that these are bonded to."""
+    copy, vectors = Chem.RWMol(mol), []
+    for atom in copy.GetAtoms():
+        if atom.GetAtomicNum() > 0:
+            continue
+        bonds = atom.GetBonds()
+        if len(bonds) != 1 or bonds[0].GetBondType() != Chem.BondType.SINGLE:
+            raise LigandsmithError(
+                f"{name}: dummy atom {atom.GetIdx() + 1} must have one single bond, to where it grows"
+            )
+        vectors.append(bonds[0].GetOtherAtomIdx(atom.GetIdx()))
+        copy.ReplaceAtom(atom.GetIdx(), Chem.Atom(1))
+    if vectors:
+        Chem.SanitizeMol(copy)
+    return copy.GetMol(), vectors
+
+
+def _named_atoms(mol: Chem.Mol, name: str, numbers: Sequence[int]) -> list[int]:
+    """Indices of the atoms with these numbers, which have a hydrogen to replace."""
+    count = mol.GetNumAtoms()
+    for number in numbers:
+        if not 1 <= number <= count:
+            raise LigandsmithError(f"{name}: no atom {number} to grow from; the file has atoms 1 to {count}")
+        atom = mol.GetAtomWithIdx(number - 1)
+        if atom.GetAtomicNum() == 1 or not atom.GetTotalNumHs(includeNeighbors=True):
+            raise LigandsmithError(
+                f"{name}: atom {number} ({atom.GetSymbol()}) has no free valence to grow from; "
+                "choose an atom with a hydrogen"
+            )
+    return [number - 1 for number in numbers]
 
 
 class Kept(NamedTuple):
@@ -127,7 +195,7 @@ def kept_part(mol: Chem.Mol, defective: NDArray[np.bool_], always: int = 0, seed
     ligand = ligand_from_mol(mol, "ligand", whole=False)
     if isinstance(ligand, Rejection):
         return None
-    return Kept(Fragment(_part(ligand, ~out)), np.argsort(out, kind="stable"))
+    return Kept(Fragment(part_of(ligand, ~out)), np.argsort(out, kind="stable"))
 
 
 def _left_out(
@@ -163,7 +231,7 @@ def _units(mol: Chem.Mol) -> NDArray[np.int64]:
     return unit
 
 
-def _part(ligand: Ligand, kept: NDArray[np.bool_]) -> Ligand:
+def part_of(ligand: Ligand, kept: NDArray[np.bool_]) -> Ligand:
     """These atoms and the bonds between them; hydrogens where a bond was cut."""
     number = np.cumsum(kept) - 1
     inside = kept[ligand.bond_index].all(1)

@@ -173,6 +173,19 @@ def numbers(text: str) -> tuple[float, float, float]:
     return parts[0], parts[1], parts[2]
 
 
+def atom_numbers(text: str) -> tuple[int, ...]:
+    """Numbers of atoms, from 1, as in `3,7` or `5-12,20`, ascending."""
+    found: set[int] = set()
+    for part in text.replace(",", " ").split():
+        first, _, last = part.partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal() and 1 <= int(first) <= int(last or first) < 100_000):
+            raise argparse.ArgumentTypeError(f"'{part}' is no atom number or range like 5-12")
+        found.update(range(int(first), int(last or first) + 1))
+    if not found:
+        raise argparse.ArgumentTypeError("no atom number given")
+    return tuple(sorted(found))
+
+
 def preset_name(text: str) -> str:
     """The name of a preset."""
     if text not in PRESETS:

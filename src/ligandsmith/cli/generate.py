@@ -4,6 +4,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ligandsmith.cli.arguments import (
@@ -12,14 +13,14 @@ from ligandsmith.cli.arguments import (
     add_number,
     add_options,
     add_path,
-    number_or_any,
     numbers,
     positive,
     probability,
     say,
     with_flags,
 )
-from ligandsmith.config import SITE_RADIUS, SamplingConfig, setting_of
+from ligandsmith.cli.constraints import add_constraints, constrained, require_fitting_parts
+from ligandsmith.config import SITE_RADIUS, SamplingConfig
 from ligandsmith.options import GenerationOptions, Hardware
 
 if TYPE_CHECKING:
@@ -57,13 +58,7 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     add_options(what, GenerationOptions, ["num_atoms"])
     hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
     hydrogens.help = "write hydrogens, with plausible, not optimised positions"
-    constraints = parser.add_argument_group("constraints")
-    text = "fragment that every ligand contains, in the protein's coordinates, Å"
-    add_path(constraints, "--fix", text, "SDF", default=argparse.SUPPRESS)
-    for name in ("qed", "sa", "logp"):
-        limits = setting_of(SamplingConfig.__dataclass_fields__[name])
-        flag = constraints.add_argument(f"--{name}", type=number_or_any(limits), metavar="X", default=argparse.SUPPRESS)
-        flag.help = f"{limits.help} ({limits.allowed()}, or any; default: any)"
+    add_constraints(parser)
     sampling = parser.add_argument_group("sampling", "Defaults are those of the checkpoint; in brackets: of `small`.")
     text = "shipped weights (small, tiny), a .pt file, or an exported folder (default: %(default)s)"
     sampling.add_argument("--checkpoint", default="small", metavar="NAME|PATH", help=text)
@@ -89,7 +84,8 @@ def run_generate(args: argparse.Namespace) -> None:
     from ligandsmith.parallel.devices import use_threads
 
     _require_fitting_flags(args)
-    options, hardware = with_flags(GenerationOptions(), args), with_flags(Hardware(), args)
+    options = replace(with_flags(GenerationOptions(), args), **constrained(args))
+    hardware = with_flags(Hardware(), args)
     if max(options.cfg_scale or 0, options.cfg_scale_x or 0) > HIGH_GUIDANCE:
         say(f"note: a guidance scale above {HIGH_GUIDANCE:g} reduces diversity and distorts geometry")
     if args.manifest is not None:
@@ -105,8 +101,7 @@ def _require_fitting_flags(args: argparse.Namespace) -> None:
     many = args.workers > 1 or args.engine != "local" or args.unique or args.stop_below
     if args.manifest is not None and sites:
         raise argparse.ArgumentTypeError(f"{sites[0]}: with --manifest the site of each pocket is named in the file")
-    if args.manifest is not None and hasattr(args, "fix"):
-        raise argparse.ArgumentTypeError("--fix goes with --protein: a fragment lies in one pocket")
+    require_fitting_parts(args)
     if args.protein is not None and not sites:
         raise argparse.ArgumentTypeError(
             "one of the arguments --ligand --residues --center --het is required with --protein"

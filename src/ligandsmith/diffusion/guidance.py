@@ -14,9 +14,9 @@ Steric guidance moves the atoms of the estimated clean ligand out of the atoms o
 from the corrected estimate, so that the rest of the molecule follows. Atoms without overlap stay where they are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -36,6 +36,13 @@ MAX_PUSH = 1.0  # Å per step, for an atom deep inside the pocket
 LAST_TIME = 0.01  # below this time the estimate is final in all but noise, and a push would bend bonds
 
 Predict = Callable[[NoisyLigand, Tensor], Tensor]
+
+
+class Potential(Protocol):
+    """Corrects the estimate of the clean ligand while it is sampled."""
+
+    def apply(self, z: Tensor, mask: Tensor, scale_x: Tensor, t: float) -> Tensor:
+        """z [B, N, D], the estimate at time `t`, with corrected coordinates."""
 
 
 class StericPotential(NamedTuple):
@@ -77,7 +84,8 @@ class GuidedDenoiser:
     layout: Layout
     conditioning: Conditioning = UNCONDITIONED
     reference: Tensor | None = None  # [B, N, D], coordinates and bonds of the fixed atoms
-    steric: StericPotential | None = None  # pushes atoms out of the pocket
+    closed: Tensor | None = None  # [B, N] bool, fixed atoms that get no further bonds
+    potentials: Sequence["Potential"] = ()  # correct the estimate, one after the other
     weaker: Predict | None = None  # for autoguidance
     previous: Tensor | None = field(default=None, init=False)
 
@@ -85,16 +93,16 @@ class GuidedDenoiser:
         times = torch.full((len(z),), t, device=z.device, dtype=torch.float32)
         c = coefficients(self.schedule, times, self.prediction)
         if self.reference is not None:
-            z = self.layout.clamp(z, self.reference / c.scale_in, self.conditioning.fixed)
+            z = self.layout.clamp(z, self.reference / c.scale_in, self.conditioning.fixed, self.closed)
         noisy = NoisyLigand(z, self.mask, times, times, c, c, self.scale_x, self.previous, self.conditioning)
         conditional, unconditional = self._both(noisy, t)
         target = conditional if unconditional is None else self._guide(conditional, unconditional)
         target = target + self._autoguidance(noisy, conditional, t)
         clean = to_clean(z, target, c.joined(c, z.shape[-1])) * self.mask.unsqueeze(-1)
-        if self.steric is not None:
-            clean = self.steric.apply(clean, self.mask, self.scale_x, t)
+        for potential in self.potentials:
+            clean = potential.apply(clean, self.mask, self.scale_x, t)
         if self.reference is not None:
-            clean = self.layout.clamp(clean, self.reference, self.conditioning.fixed)
+            clean = self.layout.clamp(clean, self.reference, self.conditioning.fixed, self.closed)
         self.previous = clean
         return clean
 

@@ -108,13 +108,17 @@ class Layout(NamedTuple):
         """Bond orders [B, N, N, orders] of z [B, N, D]."""
         return z[..., self.atom :].unflatten(-1, (z.shape[1], self.orders))
 
-    def clamp(self, z: Tensor, reference: Tensor, fixed: Tensor | None) -> Tensor:
-        """Set coordinates of the `fixed` atoms [B, N] and the bonds between them to those of `reference` [B, N, D]."""
+    def clamp(self, z: Tensor, reference: Tensor, fixed: Tensor | None, closed: Tensor | None = None) -> Tensor:
+        """Set coordinates of the `fixed` atoms [B, N] and the bonds between them to those of `reference` [B, N, D],
+        and all bonds of the `closed` ones among them [B, N]."""
         if fixed is None:
             return z
         parts = [torch.where(fixed.unsqueeze(-1), reference[..., :3], z[..., :3]), z[..., 3 : self.atom]]
         if self.orders:
-            between = (fixed.unsqueeze(1) & fixed.unsqueeze(2)).repeat_interleave(self.orders, 2)
+            between = fixed.unsqueeze(1) & fixed.unsqueeze(2)
+            if closed is not None:
+                between = between | closed.unsqueeze(1) | closed.unsqueeze(2)
+            between = between.repeat_interleave(self.orders, 2)
             parts.append(torch.where(between, reference[..., self.atom :], z[..., self.atom :]))
         return torch.cat(parts, -1)
 

@@ -36,6 +36,15 @@ def alerts(mol: Chem.Mol) -> int:
     return _count(mol, "BRENK")
 
 
+def alerting_atoms(mol: Chem.Mol) -> dict[str, tuple[int, ...]]:
+    """Atoms of each distinct BRENK alert, by its name."""
+    found: dict[str, tuple[int, ...]] = {}
+    for match in _catalogue("BRENK").GetMatches(mol):
+        atoms = (pair[1] for hit in match.GetFilterMatches(mol) for pair in hit.atomPairs)
+        found.setdefault(match.GetDescription(), tuple(sorted(set(atoms))))
+    return found
+
+
 def ring_sizes(mol: Chem.Mol) -> list[int]:
     """Atoms in each ring (SSSR), ascending."""
     return sorted(len(ring) for ring in mol.GetRingInfo().AtomRings())

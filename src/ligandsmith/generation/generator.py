@@ -127,6 +127,7 @@ class LigandGenerator:
         for module in (self.model, self.vaes):
             module.eval().requires_grad_(False).to(self.device)
         self.model.denoiser.basis.use_table = self.device.type == "cpu"
+        self.steering = None
         self.sampler = LigandSampler(self.model, self.vaes["ligand"], self.vocabulary, self.device)  # type: ignore[arg-type]
 
     def fingerprints(self) -> dict[str, str]:
@@ -154,7 +155,8 @@ class LigandGenerator:
         latents, origin = self.encode(pocket)
         task = SamplingTask(
             self.model.denoiser.project_pocket(latents), origin, PocketAtoms.of(pocket.x, pocket.element),
-            request.sampling, lambda: None, request.fragment,
+            request.sampling, lambda: None, request.fragment, options.constraints,
+            None if self.steering is None else self.steering(origin),
         )  # fmt: skip
         pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
         for begin in range(start, options.num, options.batch_size):
@@ -175,10 +177,12 @@ class LigandGenerator:
                 f"--autoguidance {sampling.autoguidance:g}: this network has no triangle updates to skip; give 1"
             )
         if options.fix is None:
+            if options.grow_from is not None:
+                raise LigandsmithError("--grow_from: it names atoms of the fragment; give --fix, too")
             return SamplingRequest(sampling, sizes)
         if not self.config.denoiser.fragments:
             raise LigandsmithError("--fix: these weights were not trained to complete fragments")
-        fragment = read_fragment(options.fix)
+        fragment = read_fragment(options.fix, options.grow_from)
         fragment.require_place(pocket.x)
         unknown = ~np.isin(fragment.ligand.element, self.vocabulary.ligand_elements)
         if unknown.any():

@@ -69,6 +69,7 @@ def identity_of(generator: "LigandGenerator", options: "GenerationOptions", pock
         "num_atoms": options.num_atoms,
         "add_hs": options.add_hs,
         "fragment": request.fragment and request.fragment.digest,
+        "constraints": options.constraints and options.constraints.digest,
         "sampling": asdict(request.sampling),
     }
 

@@ -5,13 +5,14 @@ from it, alternately by partial noising of the whole (SDEdit; Meng et al. 2022) 
 defects (RePaint; Lugmayr et al. 2022).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from rdkit import Chem
 from torch import Tensor
 
 from ligandsmith.batches import collate_ligands
@@ -20,7 +21,7 @@ from ligandsmith.chem.fragment import Fragment, kept_part
 from ligandsmith.chem.plausibility import PLAUSIBLE, Defects, PocketAtoms, find_defects
 from ligandsmith.config import SamplingConfig
 from ligandsmith.diffusion import rng
-from ligandsmith.diffusion.guidance import GuidedDenoiser, StericPotential
+from ligandsmith.diffusion.guidance import GuidedDenoiser, Potential, StericPotential
 from ligandsmith.diffusion.process import Conditioning, NoisyLigand, add_noise, coefficients
 from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
 from ligandsmith.models.cudagraph import CapturedNetwork, Network
@@ -33,7 +34,18 @@ from ligandsmith.records import PROPERTIES, BuildFailure, DecodedLigand, Generat
 from ligandsmith.structure.vocabulary import Vocabulary
 
 SEEDS = 2**32 - 1
+VIOLATION = 5.0  # in units of a defect: of each constraint that a candidate breaks
 GROUP = 8  # ligands of similar size per thread: little padding, and their tensors stay in the cache
+
+
+class Demands(Protocol):
+    """What a built ligand must fulfil besides plausibility (`design.constraints`)."""
+
+    def violations(self, mol: Chem.Mol) -> Sequence[tuple[str, tuple[int, ...]]]:
+        """Reason and atoms of everything that is not fulfilled."""
+
+    def potentials(self, origin: np.ndarray, device: torch.device) -> Sequence[Potential]:
+        """What guides sampling towards it; `origin` [3] Å of the networks' frame."""
 
 
 class SamplingTask(NamedTuple):
@@ -45,6 +57,8 @@ class SamplingTask(NamedTuple):
     config: SamplingConfig
     check: Check  # raises if the ligands are no longer needed
     fragment: Fragment | None = None  # part of all ligands
+    constraints: Demands | None = None
+    steering: Callable[["LigandSampler"], Potential] | None = None  # a further potential, bound to the networks
 
 
 class Candidate(NamedTuple):
@@ -53,6 +67,7 @@ class Candidate(NamedTuple):
     ligand: GeneratedLigand
     z: Tensor
     defects: Defects
+    violations: tuple[str, ...] = ()  # of constraints
 
 
 class Start(NamedTuple):
@@ -89,7 +104,7 @@ class LigandSampler:
             candidates = self._sample_groups(task, sizes[rows], own, starts, time or 1.0)
             for row, candidate in zip(rows, candidates, strict=True):
                 best[row] = _better(best[row], candidate)
-        return [candidate.ligand for candidate in best]
+        return [_checked(candidate) for candidate in best]
 
     def _partial_noising(self, task: SamplingTask, candidate: Candidate, _: int) -> Start:
         """The whole candidate."""
@@ -107,7 +122,8 @@ class LigandSampler:
         if kept is None:
             return Start(candidate.z, task.fragment)
         order = torch.as_tensor(kept.order, device=self.device)
-        return Start(self.model.denoiser.layout.reordered(candidate.z, order), kept.part)
+        part = kept.part if task.fragment is None else kept.part.growing_like(task.fragment)
+        return Start(self.model.denoiser.layout.reordered(candidate.z, order), part)
 
     def _sample_groups(
         self, task: SamplingTask, sizes: Tensor, seeds: Tensor, starts: Sequence[Start], time: float = 1.0
@@ -149,7 +165,7 @@ class LigandSampler:
         prediction = self.ligand_vae.decode(*model.stats.restore(z), mask)
         ligands = [self._built(prediction, row, size, task.origin, start.fragment)
                    for row, (size, start) in enumerate(zip(sizes.tolist(), starts, strict=True))]  # fmt: skip
-        return [Candidate(a, layout.single(z[a.index], a.num_atoms), find_defects(a, task.pocket)) for a in ligands]
+        return [_judged(a, layout.single(z[a.index], a.num_atoms), task) for a in ligands]
 
     def _denoiser(self, task: SamplingTask, mask: Tensor, fragments: Sequence[Fragment | None]) -> GuidedDenoiser:
         """The guided network with its pocket, the requested properties, and the fragment of each ligand."""
@@ -162,12 +178,15 @@ class LigandSampler:
             task.check()
             return network(noisy, null=null, triangles=triangles)
 
-        fixed, latents, reference = self._fixed_atoms(fragments, task.origin, mask) if any(fragments) else (None,) * 3
+        fixed, closed, latents, reference = (
+            self._fixed_atoms(fragments, task.origin, mask) if any(fragments) else (None,) * 4
+        )
         return GuidedDenoiser(
             predict, mask, model.stats.scale_x, task.config,
             model.schedule, model.denoiser.prediction, model.denoiser.layout,
             conditioning=Conditioning(fixed, latents, self._properties(task.config, len(mask))),
-            reference=reference, steric=self._steric(task), weaker=partial(predict, triangles=False),
+            reference=reference, closed=closed, potentials=self._potentials(task),
+            weaker=partial(predict, triangles=False),
         )  # fmt: skip
 
     def _properties(self, config: SamplingConfig, count: int) -> Tensor | None:
@@ -178,26 +197,36 @@ class LigandSampler:
         values = torch.tensor([torch.nan if value is None else value for value in requested], device=self.device)
         return values.expand(count, -1)
 
-    def _steric(self, task: SamplingTask) -> StericPotential | None:
+    def _potentials(self, task: SamplingTask) -> list[Potential]:
+        steering = [] if task.steering is None else [task.steering(self)]
+        if task.constraints is not None:
+            steering += task.constraints.potentials(task.origin, self.device)
         if task.config.repulsion <= 0:
-            return None
+            return steering
         x, nearest = (torch.as_tensor(a, dtype=torch.float32, device=self.device)
                       for a in (task.pocket.tree.data - task.origin, task.pocket.nearest))  # fmt: skip
-        return StericPotential(x, nearest, task.config.repulsion, task.config.repulsion_time)
+        return [StericPotential(x, nearest, task.config.repulsion, task.config.repulsion_time), *steering]
 
     def _fixed_atoms(
         self, fragments: Sequence[Fragment | None], origin: np.ndarray, mask: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mask [B, N] of the atoms of the fragments, which are a molecule's first, their latents [B, N, Z] and their
-        coordinates and bonds as latents [B, N, D]."""
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """Mask [B, N] of the atoms of the fragments, which are a molecule's first, of those that get no further bonds,
+        their latents [B, N, Z] and their coordinates and bonds as latents [B, N, D]."""
         layout, stats = self.model.denoiser.layout, self.model.stats
         any_fragment = next(fragment for fragment in fragments if fragment)  # fills rows without one; masked
         present = torch.tensor([fragment is not None for fragment in fragments], device=self.device)
         placed = [(fragment or any_fragment).placed(origin) for fragment in fragments]
         batch = collate_ligands(placed, self.vocabulary, mask.shape[1]).to(self.device)
         fixed = batch.mask & present.unsqueeze(-1)
+        shut = [np.zeros(0, np.bool_) if fragment is None else fragment.closed for fragment in fragments]
+        closed = None
+        if any(row.any() for row in shut):
+            padded = np.stack([np.pad(row, (0, mask.shape[1] - len(row))) for row in shut])
+            closed = torch.as_tensor(padded, device=self.device)
         z = stats.normalise(batch.x, self.ligand_vae.encode(batch).mean_h, batch.mask)
-        return fixed, z[..., 3:] * fixed.unsqueeze(-1), layout.with_bonds(z, batch.bonds, batch.mask)
+        # Of all pairs of atoms: where an atom gets no further bond, the class of its pairs with new atoms is `none`.
+        reference = layout.with_bonds(z, batch.bonds, mask if closed is not None else batch.mask)
+        return fixed, closed, z[..., 3:] * fixed.unsqueeze(-1), reference
 
     def _built(
         self, prediction: LigandPrediction, row: int, size: int, origin: np.ndarray, fragment: Fragment | None
@@ -213,6 +242,30 @@ class LigandSampler:
             row, size, built.mol, built.raw_valid, built.repaired, built.connected,
             candidates_valid=valid, changed=built.changed,
         )  # fmt: skip
+
+
+def _judged(ligand: GeneratedLigand, z: Tensor, task: SamplingTask) -> Candidate:
+    """A sampled ligand with its defects, to which the constraints count that it breaks."""
+    defects = find_defects(ligand, task.pocket)
+    if task.constraints is None or ligand.mol is None:
+        return Candidate(ligand, z, defects)
+    broken = task.constraints.violations(ligand.mol)
+    atoms = defects.atoms.copy()
+    for _, blamed in broken:
+        atoms[list(blamed)] = True
+    return Candidate(
+        ligand, z, Defects(defects.score + VIOLATION * len(broken), atoms), tuple(reason for reason, _ in broken)
+    )
+
+
+def _checked(candidate: Candidate) -> GeneratedLigand:
+    """The ligand, or a failure if it breaks a constraint."""
+    if not candidate.violations:
+        return candidate.ligand
+    return replace(
+        candidate.ligand, mol=None, raw_valid=False, repaired=False, connected=False, changed=(),
+        reason="constraint", detail="; ".join(candidate.violations),
+    )  # fmt: skip
 
 
 def _better(a: Candidate, b: Candidate) -> Candidate:

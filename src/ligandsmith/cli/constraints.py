@@ -1,0 +1,122 @@
+"""Flags of `generate` for what every ligand contains, must be and must not be."""
+
+# ruff: noqa: PLC0415 - imports inside the command
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ligandsmith.cli.arguments import add_path, atom_numbers, checked, non_negative, number_or_any
+from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, SamplingConfig, Setting, setting_of
+
+SLACK = 3  # heavy atoms more or less than the reference, where a part of it is replaced
+PARTS = ("fix", "replace", "hop", "decorate")
+CONSTRAINTS = ("exclude", "forbid", "require_smarts", "charge", "chiral_centers_max", "no_alerts", "rings")
+
+
+def add_constraints(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    unset: dict[str, Any] = {"default": argparse.SUPPRESS}
+    parts = parser.add_argument_group(
+        "fragments", "What every ligand contains, exactly as given; in the protein's coordinates."
+    )
+    text = "fragment; with dummy atoms, it grows there only; several files are linked, or merged where they overlap"
+    parts.add_argument("--fix", type=Path, nargs="+", metavar="SDF", help=text, **unset)
+    text = "atoms of the fragment that get new bonds, by number in the file, e.g. 3,7-9 (default: all with hydrogens)"
+    parts.add_argument("--grow_from", type=atom_numbers, metavar="N,N", help=text, **unset)
+    add_path(parts, "--replace", "ligand of which --atoms or --smarts are replaced; the rest stays", "SDF", **unset)
+    text = "with --replace: numbers of the atoms in the file, e.g. 5-12"
+    parts.add_argument("--atoms", type=atom_numbers, metavar="N-N", help=text, **unset)
+    parts.add_argument("--smarts", metavar="SMARTS", help="with --replace: the atoms of its first match", **unset)
+    add_path(parts, "--hop", "ligand whose substituents stay and whose scaffold (Murcko) is replaced", "SDF", **unset)
+    add_path(parts, "--decorate", "ligand whose scaffold stays and gets other substituents", "SDF", **unset)
+    demands = parser.add_argument_group("constraints", "A ligand that breaks one is a failure.")
+    text = "no heavy atom in this sphere (Å), or in those of a CSV file (x, y, z, radius); repeatable"
+    demands.add_argument("--exclude", action="append", metavar="X,Y,Z,R|CSV", help=text, **unset)
+    text = "no match of this pattern, or of those of a file, one a line; repeatable"
+    demands.add_argument("--forbid", action="append", metavar="SMARTS|FILE", help=text, **unset)
+    text = "a match of this pattern, or of each of those of a file; repeatable"
+    demands.add_argument("--require_smarts", action="append", metavar="SMARTS|FILE", help=text, **unset)
+    text = "formal charge: a number or a range like -1,0"
+    demands.add_argument("--charge", type=_charges, metavar="N|N,N", help=text, **unset)
+    text = "at most so many chiral centres"
+    demands.add_argument("--chiral_centers_max", type=non_negative, metavar="N", help=text, **unset)
+    text = "no structural alert (BRENK: reactive, unstable, toxic groups)"
+    demands.add_argument("--no-alerts", dest="no_alerts", action="store_true", help=text, **unset)
+    text = "known: only ring systems of the 14,949 shipped crystal ligands"
+    demands.add_argument("--rings", choices=["known"], help=text, **unset)
+    for name in ("qed", "sa", "logp"):
+        limits = setting_of(SamplingConfig.__dataclass_fields__[name])
+        flag = demands.add_argument(f"--{name}", type=number_or_any(limits), metavar="X", **unset)
+        flag.help = f"{limits.help} ({limits.allowed()}, or any; default: any)"
+
+
+def require_fitting_parts(args: argparse.Namespace) -> None:
+    """Raise ArgumentTypeError for flags that contradict each other."""
+    given = [name for name in PARTS if hasattr(args, name)]
+    if len(given) > 1:
+        raise argparse.ArgumentTypeError(f"argument --{given[1]}: not allowed with argument --{given[0]}")
+    if given and args.manifest is not None:
+        raise argparse.ArgumentTypeError(f"--{given[0]} goes with --protein: a fragment lies in one pocket")
+    if hasattr(args, "grow_from") and (not hasattr(args, "fix") or len(args.fix) > 1):
+        raise argparse.ArgumentTypeError("--grow_from names atoms of the fragment; give one file with --fix")
+    chosen = [name for name in ("atoms", "smarts") if hasattr(args, name)]
+    if chosen and not hasattr(args, "replace"):
+        raise argparse.ArgumentTypeError(f"--{chosen[0]} names the part of --replace; give it, too")
+    if hasattr(args, "replace") and len(chosen) != 1:
+        raise argparse.ArgumentTypeError("--replace: give --atoms or --smarts, the part that is replaced")
+
+
+def constrained(args: argparse.Namespace) -> dict[str, Any]:
+    """Fields of GenerationOptions that the flags stand for. Raises LigandsmithError."""
+    if not any(hasattr(args, name) for name in PARTS + CONSTRAINTS):
+        return {}
+    from ligandsmith.design import parts
+    from ligandsmith.structure.ligands import read_ligand
+
+    changes: dict[str, Any] = {}
+    other_scaffold = ""
+    if hasattr(args, "fix"):
+        changes["fix"] = args.fix[0] if len(args.fix) == 1 else parts.joined(args.fix)
+    source = next((getattr(args, name) for name in PARTS[1:] if hasattr(args, name)), None)
+    if source is not None:
+        reference = read_ligand(source)
+        if hasattr(args, "replace"):
+            numbers = args.atoms if hasattr(args, "atoms") else parts.chosen_atoms(reference, args.smarts)
+            changes["fix"] = parts.without_atoms(reference, numbers)
+        elif hasattr(args, "hop"):
+            changes["fix"], other_scaffold = parts.substituents(reference), parts.murcko(reference)
+        else:
+            changes["fix"] = parts.scaffold(reference)
+        if not hasattr(args, "num_atoms"):
+            changes["num_atoms"] = _sizes(reference.GetNumHeavyAtoms(), changes["fix"].num_atoms)
+    return changes | _demands(args, other_scaffold)
+
+
+def _sizes(heavy: int, fixed: int) -> str:
+    """The reference's size, three atoms more or fewer."""
+    low = max(heavy - SLACK, fixed + 1, MIN_ATOMS)
+    return f"{low}-{max(low, min(heavy + SLACK, MAX_ATOMS))}"
+
+
+def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
+    from ligandsmith.design.constraints import Constraints, read_patterns, read_spheres
+
+    def every(name: str, read: Any) -> tuple[Any, ...]:
+        return tuple(value for text in getattr(args, name, ()) for value in read(text))
+
+    constraints = Constraints(
+        exclude=every("exclude", read_spheres), forbid=every("forbid", read_patterns),
+        require_smarts=every("require_smarts", read_patterns), charge=getattr(args, "charge", None),
+        chiral_centers_max=getattr(args, "chiral_centers_max", None), alerts=not hasattr(args, "no_alerts"),
+        known_rings=hasattr(args, "rings"), other_scaffold=other_scaffold,
+    )  # fmt: skip
+    return {} if constraints == Constraints() else {"constraints": constraints}
+
+
+def _charges(text: str) -> tuple[int, int]:
+    read = checked(int, Setting("", -20, 20))
+    values = [read(part) for part in text.split(",")]
+    if not 1 <= len(values) <= 2 or values[0] > values[-1]:
+        raise argparse.ArgumentTypeError(f"'{text}' is no charge or range like -1,0")
+    return values[0], values[-1]

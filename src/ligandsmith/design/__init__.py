@@ -1,0 +1,1 @@
+"""Designing ligands: constraints, objectives and optimisation on top of `generation`."""

@@ -1,0 +1,146 @@
+"""What every ligand must be and must not be. A ligand that does not fit is a failure with its reason."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from rdkit import Chem
+
+from ligandsmith.design.parts import murcko
+from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
+from ligandsmith.diffusion.guidance import Potential, StericPotential
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.alerts import alerting_atoms
+
+EXCLUSION_STRENGTH = 1.0  # share of an overlap that one step removes
+ALL_TIMES = 1.0
+
+
+class Violation(NamedTuple):
+    """A constraint that a ligand breaks, and the atoms to blame; all if none."""
+
+    reason: str
+    atoms: tuple[int, ...] = ()
+
+
+class Sphere(NamedTuple):
+    """A region without ligand atoms."""
+
+    x: float  # Å, in the protein's coordinates
+    y: float
+    z: float
+    radius: float  # Å
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """Of generated ligands, besides their pocket and fragment. Raises LigandsmithError for what cannot be."""
+
+    exclude: tuple[Sphere, ...] = ()
+    forbid: tuple[str, ...] = ()  # SMARTS
+    require_smarts: tuple[str, ...] = ()
+    charge: tuple[int, int] | None = None  # lowest and highest formal charge
+    chiral_centers_max: int | None = None
+    alerts: bool = True  # whether structural alerts (BRENK) are allowed
+    known_rings: bool = False  # only ring systems of known ligands and drugs
+    other_scaffold: str = ""  # SMILES of a Murcko scaffold that is not wanted again
+
+    def __post_init__(self) -> None:
+        for flag, patterns in (("--forbid", self.forbid), ("--require_smarts", self.require_smarts)):
+            for pattern in patterns:
+                if Chem.MolFromSmarts(pattern) is None:
+                    raise LigandsmithError(f"{flag} {pattern}: RDKit cannot read this pattern")
+        both = sorted(set(self.forbid) & set(self.require_smarts))
+        if both:
+            raise LigandsmithError(f"--forbid and --require_smarts: {both[0]} is both forbidden and required")
+        for sphere in self.exclude:
+            if not (np.isfinite(sphere).all() and sphere.radius > 0):
+                raise LigandsmithError(f"--exclude {','.join(f'{v:g}' for v in sphere)}: the radius must be above 0 Å")
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that change with any of them."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+    @cached_property
+    def _patterns(self) -> tuple[list[Chem.Mol], list[Chem.Mol]]:
+        return [Chem.MolFromSmarts(s) for s in self.forbid], [Chem.MolFromSmarts(s) for s in self.require_smarts]
+
+    def violations(self, mol: Chem.Mol) -> list[Violation]:
+        """Every constraint that a ligand with a conformer breaks."""
+        forbidden, required = self._patterns
+        found = [Violation(f"forbidden {text}", match) for text, pattern in zip(self.forbid, forbidden, strict=True)
+                 for match in mol.GetSubstructMatches(pattern)[:1]]  # fmt: skip
+        found += [Violation(f"no {text}") for text, pattern in zip(self.require_smarts, required, strict=True)
+                  if not mol.HasSubstructMatch(pattern)]  # fmt: skip
+        found += self._inside(mol)
+        if self.other_scaffold and murcko(mol) == self.other_scaffold:
+            found.append(Violation("the reference's scaffold again"))
+        charge = Chem.GetFormalCharge(mol)
+        if self.charge is not None and not self.charge[0] <= charge <= self.charge[1]:
+            charged = tuple(a.GetIdx() for a in mol.GetAtoms() if a.GetFormalCharge())
+            found.append(Violation(f"charge {charge:+d}", charged))
+        if self.chiral_centers_max is not None:
+            centers = Chem.FindMolChiralCenters(mol, includeUnassigned=True, useLegacyImplementation=False)
+            if len(centers) > self.chiral_centers_max:
+                found.append(Violation(f"{len(centers)} chiral centres", tuple(i for i, _ in centers)))
+        if not self.alerts:
+            found += [Violation(f"alert: {name}", atoms) for name, atoms in alerting_atoms(mol).items()]
+        if self.known_rings:
+            known = known_ring_systems()
+            found += [Violation(f"unknown ring system {smiles}", atoms)
+                      for smiles, atoms in ring_systems(mol) if smiles not in known]  # fmt: skip
+        return found
+
+    def _inside(self, mol: Chem.Mol) -> list[Violation]:
+        if not self.exclude:
+            return []
+        x = mol.GetConformer().GetPositions()
+        inside: list[Violation] = []
+        for sphere in self.exclude:
+            atoms = np.flatnonzero(np.linalg.norm(x - np.array(sphere[:3]), axis=1) < sphere.radius)
+            if len(atoms):
+                place = ",".join(f"{v:g}" for v in sphere)
+                inside.append(Violation(f"{len(atoms)} atoms in the excluded sphere {place}", tuple(atoms.tolist())))
+        return inside
+
+    def potentials(self, origin: NDArray[np.float32], device: torch.device) -> list[Potential]:
+        """What keeps atoms out of the excluded spheres while a ligand is sampled; `origin` [3] Å of the networks'
+        frame."""
+        if not self.exclude:
+            return []
+        spheres = np.array(self.exclude)
+        x, radius = (torch.as_tensor(a, dtype=torch.float32, device=device)
+                     for a in (spheres[:, :3] - origin, spheres[:, 3]))  # fmt: skip
+        return [StericPotential(x, radius, EXCLUSION_STRENGTH, ALL_TIMES)]
+
+
+def read_spheres(source: str) -> tuple[Sphere, ...]:
+    """The sphere `X,Y,Z,R`, or those of a CSV file with the columns x, y, z and radius (Å). Raises LigandsmithError."""
+    if not Path(source).is_file():
+        try:
+            x, y, z, radius = (float(part) for part in source.split(","))
+        except ValueError:
+            raise LigandsmithError(f"--exclude {source}: give X,Y,Z,R in Å, or a CSV file that is there") from None
+        return (Sphere(x, y, z, radius),)
+    try:
+        table = pd.read_csv(source)
+        return tuple(Sphere(*row) for row in table[["x", "y", "z", "radius"]].astype(float).itertuples(index=False))
+    except (OSError, KeyError, ValueError) as error:
+        raise LigandsmithError(f"--exclude {source}: give columns x, y, z and radius in Å ({error})") from None
+
+
+def read_patterns(source: str) -> tuple[str, ...]:
+    """A SMARTS pattern, or those of a file, one a line, with a name after a space if need be."""
+    path = Path(source)
+    if not path.is_file():
+        return (source,)
+    lines: Sequence[str] = path.read_text(encoding="utf-8").splitlines()
+    return tuple(line.split()[0] for line in lines if line.strip() and not line.startswith("#"))
