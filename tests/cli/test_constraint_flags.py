@@ -1,0 +1,81 @@
+"""Fragments and constraints of `generate`, from the flags to the molecules."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rdkit import Chem
+
+from ligandsmith.cli.main import main
+from ligandsmith.structure.ligands import read_ligand
+
+SITE = Path(__file__).parents[2] / "examples/complexes/7off"
+WHERE = ["--protein", str(SITE / "protein.pdb.gz"), "--ligand", str(SITE / "ligand.sdf"), "--device", "cpu"]
+QUICK = ["--checkpoint", "tiny", "--num", "3", "--steps", "10", "--candidates", "2"]
+
+
+def made(folder: Path, *flags: str) -> tuple[list[Chem.Mol], list[dict[str, str]]]:
+    assert main(["generate", *WHERE, *QUICK, *flags, "--out", str(folder)]) == 0
+    mols = [m for m in Chem.SDMolSupplier(str(folder / "ligands.sdf")) if m is not None]
+    return mols, json.loads((folder / "samples.json").read_text())["failures"]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--replace", str(SITE / "ligand.sdf"), "--smarts", "c1ccccc1"],
+        ["--hop", str(SITE / "ligand.sdf")],
+        ["--decorate", str(SITE / "ligand.sdf")],
+        ["--fix", str(SITE / "ligand.sdf"), "--grow_from", "1", "--num_atoms", "32"],
+    ],
+)
+def test_what_stays_of_a_reference_is_in_every_ligand(tmp_path: Path, flags: list[str]) -> None:
+    mols, failures = made(tmp_path, *flags)
+    assert len(mols) + len(failures) == 3
+    places = {tuple(x) for x in read_ligand(SITE / "ligand.sdf").GetConformer().GetPositions().round(3).tolist()}
+    for mol in mols:
+        x = [tuple(row) for row in mol.GetConformer().GetPositions().round(3).tolist()]
+        kept = sum(row in places for row in x)
+        assert kept >= 4
+        assert all(row in places for row in x[:kept])
+
+
+def test_a_ligand_that_breaks_a_constraint_is_a_failure(tmp_path: Path) -> None:
+    mols, failures = made(tmp_path, "--require_smarts", "[Xe]", "--charge", "0")
+    assert mols == []
+    assert [failure["reason"] for failure in failures if failure["reason"] != "constraint"] == []
+    assert all("no [Xe]" in failure["detail"] for failure in failures)
+
+
+def test_other_constraints_are_another_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made(tmp_path, "--forbid", "[Br]")
+    assert main(["generate", *WHERE, *QUICK, "--forbid", "[Cl]", "--out", str(tmp_path)]) == 1
+    assert "different constraints" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--fix", "a.sdf", "--hop", "b.sdf"], "argument --hop: not allowed with argument --fix"),
+        (["--atoms", "3"], "--atoms names the part of --replace"),
+        (["--replace", "a.sdf"], "--replace: give --atoms or --smarts"),
+        (["--grow_from", "3"], "--grow_from names atoms of the fragment"),
+        (["--fix", "a.sdf", "--grow_from", "0"], "no atom number or range like 5-12"),
+        (["--charge", "2,1"], "no charge or range like -1,0"),
+        (["--exclude", "1,2"], "--exclude 1,2: give X,Y,Z,R in Å"),
+        (["--forbid", "C(("], "--forbid C((: RDKit cannot read this pattern"),
+        (["--replace", str(SITE / "ligand.sdf"), "--smarts", "[Xe]"], "the reference has no such part"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], said: str
+) -> None:
+    try:
+        status = main(["generate", *WHERE, *flags, "--out", str(tmp_path / "out")])
+    except SystemExit as error:
+        status = int(error.code or 0)
+    assert status != 0
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
