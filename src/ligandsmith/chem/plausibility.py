@@ -2,7 +2,8 @@
 
 The checks are those on which generated molecules fail most: bond lengths, bond angles and contacts within the molecule
 against the bounds of RDKit's distance geometry (with the tolerances of PoseBusters; Buttenschoen et al. 2024), flat
-aromatic rings, contacts with the pocket, strange rings, and bonds that had to be repaired. Nothing here is trained, and
+aromatic rings, contacts with the pocket, strange rings, sulfur and phosphorus with valences that only exist on paper,
+and bonds that had to be repaired. Nothing here is trained, and
 nothing replaces the evaluator: it only ranks.
 """
 
@@ -27,6 +28,12 @@ CONTACT_TOLERANCE = 0.3  # of the lower bound, of the other pairs of a molecule
 FLAT = 0.25  # Å, largest distance of a ring's atom from its plane
 TOLERATED_RING = (5, 6)  # atoms of an ordinary ring
 DOUBLE_BOND = Chem.MolFromSmarts("[C;X3](*)(*)=[C;X3](*)(*)")
+# Sulfur with hydrogens beyond valence two, as a cation, or with four single bonds; phosphorus with hydrogens that is not
+# a P(V) oxide, as H-phosphonates are, or with five single bonds. Valences that RDKit accepts and no drug has.
+PAPER_VALENCE = Chem.MolFromSmarts(
+    "[$([#16;!H0;!v2]),$([#16v4X4+0]),$([#15;!H0;!$([#15H1v5X4]=[O,S,N])]),$([#15v5X5])]"
+)
+PAPER = 1.5  # of each; alone, it makes a ligand implausible
 FUSED = 3  # fused rings of a molecule, at most
 ODD_RING = 0.5
 LARGE_RING = 8  # atoms, at least; such a ring is seldom meant
@@ -87,13 +94,15 @@ def find_defects(ligand: GeneratedLigand, pocket: PocketAtoms) -> Defects:
     groups = [*_wrong_distances(mol, x), *_bent_planes(mol, x)]
     clash, tight = clashes_per_atom(mol, pocket) > 0, tight_contacts(mol, pocket)
     odd, in_odd = _odd_rings(mol)
+    paper = [atom for (atom,) in mol.GetSubstructMatches(PAPER_VALENCE)]
     strain, pulled = _strain(mol)
     atoms = clash | (tight >= CROWD) | in_odd | pulled
-    for group in (*groups, list(ligand.changed)):
+    for group in (*groups, list(ligand.changed), paper):
         atoms[group] = True
     if not ligand.connected:
         atoms |= ~np.isin(np.arange(len(atoms)), max(Chem.GetMolFrags(mol), key=len))
     shape = ODD_RING * odd + TIGHT_CONTACT * tight.sum() + strain + PULLED * pulled.sum()
+    shape += PAPER * len(paper)
     status = REPAIR * ligand.repaired + PIECES * (not ligand.connected)
     return Defects(float(len(groups) + clash.sum() + shape + status), atoms)
 
