@@ -28,8 +28,8 @@ CONTACT_TOLERANCE = 0.3  # of the lower bound, of the other pairs of a molecule
 FLAT = 0.25  # Å, largest distance of a ring's atom from its plane
 TOLERATED_RING = (5, 6)  # atoms of an ordinary ring
 DOUBLE_BOND = Chem.MolFromSmarts("[C;X3](*)(*)=[C;X3](*)(*)")
-# Sulfur with hydrogens beyond valence two, as a cation, or with four single bonds; phosphorus with hydrogens that is not
-# a P(V) oxide, as H-phosphonates are, or with five single bonds. Valences that RDKit accepts and no drug has.
+# Valences that RDKit accepts and no drug has: sulfur with hydrogens beyond valence two or as a cation, or with four
+# single bonds; phosphorus with hydrogens that is no P(V) oxide (H-phosphonates are), or with five single bonds.
 PAPER_VALENCE = Chem.MolFromSmarts(
     "[$([#16;!H0;!v2]),$([#16v4X4+0]),$([#15;!H0;!$([#15H1v5X4]=[O,S,N])]),$([#15v5X5])]"
 )

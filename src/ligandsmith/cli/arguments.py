@@ -146,6 +146,12 @@ def add_engine(parser: Any, ray: str) -> None:
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help=text)
 
 
+def add_smiles(parser: Any) -> None:
+    """The flag `--smiles`."""
+    text = "SMILES of the ligand, with the bond orders that its file lacks (PDB); default: NAME.smi beside the file"
+    parser.add_argument("--smiles", default="", metavar="SMILES", help=text)
+
+
 def add_seed(parser: Any) -> None:
     """The flag `--seed`."""
     add_number(parser, "--seed", non_negative, 0, "random seed")

@@ -12,6 +12,7 @@ from ligandsmith.cli.arguments import (
     add_number,
     add_options,
     add_path,
+    add_smiles,
     number_or_any,
     numbers,
     positive,
@@ -42,7 +43,7 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     where = first.add_mutually_exclusive_group(required=True)
     add_path(where, "--protein", "protein: PDB or mmCIF, also .gz")
     add_path(where, "--manifest", "many pockets instead: CSV with pocket, protein and the site of each", "CSV")
-    add_path(first, "--ligand", "reference ligand in the site: SDF or MOL2")
+    add_path(first, "--ligand", "reference ligand in the site: SDF or MOL2; PDB with --smiles")
     add_options(first, GenerationOptions, ["num", "seed"])
     add_path(
         first, "--out", "folder of ligands.sdf and samples.json; an interrupted run continues there", required=True
@@ -53,6 +54,7 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     add("--het", metavar="NAME", help="ligand in the protein file: NAME or CHAIN:NAME:NUMBER")
     text = "radius around --center, Å (above 0; default: %(default)g)"
     add("--radius", type=above_zero, default=SITE_RADIUS, metavar="X", help=text)
+    add_smiles(parser)
     what = parser.add_argument_group("what to make")
     add_options(what, GenerationOptions, ["num_atoms"])
     hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
@@ -121,7 +123,9 @@ def _generate_one(args: argparse.Namespace, options: GenerationOptions, device: 
     from ligandsmith.generation import funnel, generate_to_folder, load, read_pocket
     from ligandsmith.parallel.devices import usable_device
 
-    pocket, report = read_pocket(args.protein, args.ligand, args.residues, args.center, args.het, radius=args.radius)
+    pocket, report = read_pocket(
+        args.protein, args.ligand, args.residues, args.center, args.het, radius=args.radius, smiles=args.smiles
+    )
     say(*report.lines())
     generator = load(args.checkpoint, usable_device(device))
     _require_vaes(generator, args)

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 SPLIT_FILE = "split.csv"
 PROTEIN_ENDING = re.compile(r"_(protein|pocket|receptor|rec)\Z", re.IGNORECASE)
 LIGAND_ENDING = re.compile(r"_(ligand|lig)\Z", re.IGNORECASE)
+LIGAND_NAME = re.compile(r"(^|[_.-])(ligand|lig)\Z", re.IGNORECASE)  # of a PDB file that is one
 PREFERRED_PROTEINS = ("protein", "receptor", "pocket")  # where a folder has several structures
 
 
@@ -42,6 +43,7 @@ class Pair:
     id: str
     protein: Path
     ligand: Path
+    smiles: str = ""  # of the ligand, for files without bond orders
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> M
     """Read every complex of `source` and write the data set folder `out`.
 
     `source` is a folder with a folder per complex, a folder of files paired by name, or a CSV with the columns id,
-    protein and ligand (paths relative to the CSV). All records are for training unless a split file says otherwise.
-    A bad record is a row of the manifest.
+    protein, ligand and, for ligands in PDB files, smiles (paths relative to the CSV). All records are for training
+    unless a split file says otherwise. A bad record is a row of the manifest.
     Raises LigandsmithError, leaving nothing behind, if nothing could be read, `out` exists or the split file is wrong.
     """
     options = options or PrepareOptions()
@@ -132,25 +134,36 @@ def preferred_protein(paths: Sequence[Path]) -> Path:
 
 def _pair_of_folder(folder: Path) -> Pair | Rejection:
     """The complex of a folder of its own. The whole protein is preferred to a pocket cut from it."""
-    proteins = structure_files(folder, PROTEIN_SUFFIXES)
-    ligands = structure_files(folder, LIGAND_SUFFIXES)
+    proteins, ligands = _structures_and_ligands(folder)
     if not proteins or not ligands:
-        missing = "protein (*.pdb, *.cif)" if not proteins else "ligand (*.sdf, *.mol2)"
+        missing = "protein (*.pdb, *.cif)" if not proteins else "ligand (*.sdf, *.mol2, *_ligand.pdb)"
         return Rejection(folder.name, "missing file", f"{folder}: no {missing}")
     protein = preferred_protein(proteins)
     named = [p for p in ligands if "lig" in file_stem(p).lower()] or ligands
     if len({file_stem(p) for p in named}) > 1:
         names = ", ".join(p.name for p in named)
         return Rejection(folder.name, "ambiguous ligand", f"{folder}: {names}; keep one or name the pairs in a CSV")
-    return Pair(folder.name, protein, min(named, key=lambda path: LIGAND_SUFFIXES.index(suffix(path))))
+    return Pair(folder.name, protein, named[0])
+
+
+def _structures_and_ligands(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Protein files and ligand files of a folder, the latter by preference of their format, SDF first.
+
+    PDB and mmCIF files named as ligands (x_ligand.pdb, lig.pdb) count as such, after all files with bond orders.
+    """
+    structures = structure_files(folder, PROTEIN_SUFFIXES)
+    named = [path for path in structures if LIGAND_NAME.search(file_stem(path))]
+    with_orders = structure_files(folder, LIGAND_SUFFIXES)
+    with_orders.sort(key=lambda path: LIGAND_SUFFIXES.index(suffix(path)))
+    return [path for path in structures if path not in named], with_orders + named
 
 
 def _pairs_of_flat_folder(folder: Path) -> list[Pair | Rejection]:
     """Files of one folder paired by name: x_protein.pdb with x_ligand.sdf, or x.pdb with x.sdf."""
     proteins, ligands = (
         # reversed: of several files of one name the first counts
-        {ending.sub("", file_stem(path)): path for path in reversed(structure_files(folder, suffixes))}
-        for suffixes, ending in ((PROTEIN_SUFFIXES, PROTEIN_ENDING), (LIGAND_SUFFIXES, LIGAND_ENDING))
+        {ending.sub("", file_stem(path)): path for path in reversed(paths)}
+        for paths, ending in zip(_structures_and_ligands(folder), (PROTEIN_ENDING, LIGAND_ENDING), strict=True)
     )
     found: list[Pair | Rejection] = []
     for id in sorted({*proteins, *ligands}):
@@ -168,7 +181,8 @@ def _pairs_of_csv(path: Path) -> tuple[list[Pair], list[Rejection]]:
         if not all(row.get(column) for column in ("id", "protein", "ligand")):
             rejections.append(Rejection(row.get("id") or f"line {line}", "incomplete row", f"{path}: line {line}"))
         else:
-            pairs.append(Pair(row["id"], path.parent / row["protein"], path.parent / row["ligand"]))
+            files = path.parent / row["protein"], path.parent / row["ligand"]
+            pairs.append(Pair(row["id"], *files, row.get("smiles", "")))
     return pairs, rejections
 
 
@@ -188,7 +202,7 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[st
 
 def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
     with rdBase.BlockLogs():
-        files = read_files(pair.protein, pair.ligand, pair.id)
+        files = read_files(pair.protein, pair.ligand, pair.id, pair.smiles)
         if isinstance(files, Rejection):
             return files, ()
         record = complex_from(*files, pair.id)

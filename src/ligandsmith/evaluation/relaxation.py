@@ -12,14 +12,16 @@ import numpy as np
 import rdkit
 from rdkit import Chem
 
+from ligandsmith.chem.poses import read_poses, without_orders
 from ligandsmith.chem.relax import CUTOFF, DEFAULTS, RelaxFailure, RelaxOptions, Surroundings, relax
-from ligandsmith.chem.sdf import SdfRecord, read_sdf, write_sdf
+from ligandsmith.chem.sdf import SdfRecord, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.evaluation.sources import SAMPLES_FILE, PathLike, generation_log, load_reference, removed_from_site
 from ligandsmith.evaluation.tools.residues import residue_hydrogens
 from ligandsmith.evaluation.tools.runner import Answer, Site, ToolFailure, run_tool
 from ligandsmith.files import write_json
+from ligandsmith.structure.ligands import without_hydrogens
 
 POSES_FILE, SUMMARY_FILE = "relaxed.sdf", "relax.json"
 HYDROGEN, CARBON, NITROGEN, OXYGEN = 1, 6, 7, 8
@@ -95,22 +97,24 @@ class ProteinSurroundings:
 
 
 def relax_sdf(
-    sdf: PathLike, protein: PathLike, reference: PathLike | None = None, out: PathLike | None = None, workers: int = 1
-) -> dict[str, Any]:
+    sdf: PathLike, protein: PathLike, reference: PathLike | None = None, out: PathLike | None = None, workers: int = 1,
+    smiles: str = "",
+) -> dict[str, Any]:  # fmt: skip
     """Relax every molecule of `sdf`; writes relaxed.sdf and relax.json to `out` (else beside the SDF).
 
     Molecules keep their order, title and properties and get `relax_*`; one that fails keeps its pose and gets
     `relax_failed`. A record without a usable molecule is in the summary only. The copy of `reference` in the protein
-    file is left out. Interrupted work continues (relax.jsonl). Returns the summary; raises LigandsmithError.
+    file is left out. Interrupted work continues (relax.jsonl). `sdf` may be a MOL2, or a PDB file with `smiles`.
+    Returns the summary; raises LigandsmithError.
     """
     source, folder = Path(sdf), Path(sdf).parent if out is None else Path(out)
     if source.resolve() == (folder / POSES_FILE).resolve():
         raise LigandsmithError(f"{source} would be overwritten; give another folder with --out")
-    records = read_sdf(source)
+    records = [_with_bonds(record) for record in read_poses(source, smiles)]
     if not records:
         raise LigandsmithError(f"no records in {source}; was anything generated?")
-    bound = None if reference is None else load_reference(reference)
-    mols = [None if r.mol is None else Chem.RemoveHs(r.mol) for r in records]
+    bound = None if reference is None else load_reference(reference, smiles)
+    mols = [None if r.mol is None else without_hydrogens(r.mol) for r in records]
     target = load_protein(protein, bound, removed_from_site(source), mols)
     try:
         answers = run_tool(RelaxTool(), Site(protein=target, reference=bound), mols, folder, workers)
@@ -124,6 +128,12 @@ def relax_sdf(
     except OSError as error:
         raise LigandsmithError(f"cannot write to {folder}: {error.strerror or error}") from error
     return summary
+
+
+def _with_bonds(record: SdfRecord) -> SdfRecord:
+    if record.mol is None or not without_orders(record.mol):
+        return record
+    return SdfRecord(None, "no bonds: the file lists none; give the SMILES of the ligand", record.title)
 
 
 def _pose(record: SdfRecord, answer: Answer | None) -> Chem.Mol | None:

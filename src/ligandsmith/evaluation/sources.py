@@ -17,12 +17,20 @@ from typing import Any
 
 from rdkit import Chem, rdBase
 
-from ligandsmith.chem.sdf import SdfRecord, read_sdf
+from ligandsmith.chem.poses import read_poses, without_orders
+from ligandsmith.chem.sdf import SdfRecord
 from ligandsmith.errors import LigandsmithError, one_line
-from ligandsmith.evaluation.bond_orders import with_orders, without_orders
+from ligandsmith.evaluation.bond_orders import with_orders
 from ligandsmith.evaluation.input import KnownMolecules, Sample
 from ligandsmith.evaluation.torch_files import read_result_file
-from ligandsmith.structure.ligands import read_ligand
+from ligandsmith.structure.ligands import (
+    MOL2_SUFFIXES,
+    SDF_SUFFIXES,
+    orders_lost,
+    read_ligand,
+    without_hydrogens,
+)
+from ligandsmith.structure.templates import COORDINATE_SUFFIXES
 
 INCHIKEY = re.compile(r"[A-Z]{14}(-[A-Z]{10}-[A-Z])?")
 SAMPLES_FILE = "samples.json"
@@ -31,7 +39,11 @@ NOT_GENERATED = "not generated"
 PathLike = str | os.PathLike[str]
 SDF_ENDINGS = (".sdf", ".sdf.gz")
 PROTEIN_FILE_ENDINGS = (".pdb", ".cif", ".mmcif", ".ent", ".pdb.gz", ".cif.gz")
-MANIFEST_COLUMNS = ("pocket", "ligands", "protein", "reference", "requested")
+REFERENCE_FILE_ENDINGS = tuple(
+    tuple(f"{end}{gz}" for end in ends for gz in ("", ".gz"))
+    for ends in (SDF_SUFFIXES, MOL2_SUFFIXES, COORDINATE_SUFFIXES)
+)  # by preference
+MANIFEST_COLUMNS = ("pocket", "ligands", "protein", "reference", "requested", "smiles")
 
 
 @dataclass(frozen=True)
@@ -44,11 +56,12 @@ class Source:
     reference: Path | None = None
     requested: int | None = None
     mols: tuple[Chem.Mol | None, ...] | None = None
+    smiles: str = ""  # of the reference, and of molecules in files without bond orders
 
     def samples(self) -> list[Sample]:
         """One for each requested molecule; raises LigandsmithError."""
         if self.mols is None:
-            return load_samples(self.ligands, self.requested)
+            return load_samples(self.ligands, self.requested, self.smiles)
         found = [_built(i, mol) for i, mol in enumerate(self.mols)]
         missing = range(len(found), self.requested or 0)
         return found + [Sample(i, None, NOT_GENERATED) for i in missing]
@@ -72,8 +85,8 @@ def find_sources(
     A folder is one of `generate` (it has `ligands.sdf`), or holds one SDF for each pocket, or one such folder for each;
     one of `generate --manifest` has a manifest of its own, which counts unless `protein` or `reference` is given.
     For several pockets `protein` and `reference` are folders with a file of each pocket's name. The columns of a
-    manifest are ligands, and if wanted pocket, protein, reference, requested; its paths are relative to it. Raises
-    LigandsmithError.
+    manifest are ligands, and if wanted pocket, protein, reference, requested, smiles; its paths are relative to it.
+    Raises LigandsmithError.
     """
     path = Path(place)
     own = path / "manifest.csv"
@@ -92,7 +105,7 @@ def find_sources(
             replace(
                 source,
                 protein=_of_pocket(source.pocket, protein, PROTEIN_FILE_ENDINGS, "--protein"),
-                reference=_of_pocket(source.pocket, reference, SDF_ENDINGS, "--ligand"),
+                reference=_reference_of_pocket(source.pocket, reference),
                 requested=requested,
             )
             for source in found
@@ -146,6 +159,17 @@ def _of_pocket(pocket: str, place: PathLike | None, endings: tuple[str, ...], fl
     return near[0]
 
 
+def _reference_of_pocket(pocket: str, place: PathLike | None) -> Path | None:
+    """The reference of a pocket in a folder: an SDF, else a MOL2, else a PDB or mmCIF file."""
+    refused: list[LigandsmithError] = []
+    for endings in REFERENCE_FILE_ENDINGS:
+        try:
+            return _of_pocket(pocket, place, endings, "--ligand")
+        except LigandsmithError as error:
+            refused.append(error)
+    raise refused[0]
+
+
 def _manifest(path: Path) -> list[Source]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -167,7 +191,8 @@ def _manifest(path: Path) -> list[Source]:
         if count and not count.isdigit():
             raise LigandsmithError(f"{path}, line {line}: requested is {count!r}, no number")
         name = row.get("pocket") or _stem(files["ligands"])
-        sources.append(Source(name, **files, requested=int(count) if count else None))
+        smiles = (row.get("smiles") or "").strip()
+        sources.append(Source(name, **files, requested=int(count) if count else None, smiles=smiles))
     twice = _repeated([s.pocket for s in sources])
     if twice or not sources:
         raise LigandsmithError(f"{path}: " + (f"pocket {twice} is there twice" if twice else "no rows"))
@@ -179,9 +204,12 @@ def _repeated(names: Sequence[str]) -> str:
     return next((name for name, count in Counter(names).items() if count > 1), "")
 
 
-def load_samples(sdf: Path, requested: int | None = None) -> list[Sample]:
-    """One sample for each requested molecule, in the order of their index; raises LigandsmithError."""
-    records = read_sdf(sdf)
+def load_samples(sdf: Path, requested: int | None = None, smiles: str = "") -> list[Sample]:
+    """One sample for each requested molecule, in the order of their index; raises LigandsmithError.
+
+    `smiles`: the molecule of a file without bond orders.
+    """
+    records = read_poses(sdf, smiles)
     log = generation_log(sdf)
     failures = {int(f["index"]): f for f in log.get("failures", [])}
     total = requested if requested is not None else log.get("requested", len(records) + len(failures))
@@ -250,19 +278,20 @@ def _built(index: int, mol: Chem.Mol | None, title: str = "") -> Sample:
         if mol is None:
             return Sample(index, None, "no bond orders", "no bonds in the file, and none could be perceived", title)
     try:
-        heavy = Chem.RemoveHs(mol)
+        heavy = without_hydrogens(mol)
         Chem.SanitizeMol(heavy)
     except (Chem.MolSanitizeException, ValueError, RuntimeError) as error:
         return Sample(index, None, "RDKit refuses it", one_line(error), title)
-    if not heavy.GetNumAtoms():
-        return Sample(index, None, "no atoms", title=title)
+    lost = orders_lost(heavy, heavy.GetConformer().GetPositions())
+    if lost or not heavy.GetNumAtoms():
+        return Sample(index, None, "bond orders lost" if lost else "no atoms", lost, title)
     return Sample(index, heavy, title=title)
 
 
-def load_reference(path: PathLike) -> Chem.Mol:
-    """Heavy atoms of the first molecule of an SDF or MOL2 file; raises LigandsmithError."""
+def load_reference(path: PathLike, smiles: str = "") -> Chem.Mol:
+    """Heavy atoms of the first molecule of a ligand file (see `read_ligand`); raises LigandsmithError."""
     try:
-        return Chem.RemoveHs(read_ligand(Path(path)))
+        return without_hydrogens(read_ligand(Path(path), smiles))
     except LigandsmithError as error:
         raise LigandsmithError(f"no usable reference ligand: {error}") from None
 

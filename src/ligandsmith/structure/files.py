@@ -1,5 +1,6 @@
 """Files of a protein and a ligand -> Complex, or Rejection(reason)."""
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,31 +15,34 @@ from ligandsmith.structure.pocket import RADIUS, pocket_from_ligand
 from ligandsmith.structure.protein import Protein, UnreadableFile, read_protein
 from ligandsmith.structure.vocabulary import Kind
 
+log = logging.getLogger("ligandsmith")
 CONTACT = 5.0  # Å; a ligand with no protein atom this close is not bound to it
 CLASH = 1.0  # Å; closer than any covalent bond between heavy atoms
 BOND_STRETCH = 0.25  # Å; a bond is at most that much longer than the sum of the covalent radii
 PROTEIN_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 
 
-def read_complex(protein: Path, ligand: Path, id: str, radius: float = RADIUS) -> Complex | Rejection:
+def read_complex(protein: Path, ligand: Path, id: str, radius: float = RADIUS, smiles: str = "") -> Complex | Rejection:
     """The ligand of one file and the pocket around it, whole residues within `radius` Å, from another."""
-    files = read_files(protein, ligand, id)
+    files = read_files(protein, ligand, id, smiles)
     return files if isinstance(files, Rejection) else complex_from(*files, id, radius)
 
 
-def read_files(protein: Path, ligand: Path, id: str) -> tuple[Protein, Chem.Mol] | Rejection:
-    """The contents of both files, or why one cannot be used.
+def read_files(protein: Path, ligand: Path, id: str, smiles: str = "") -> tuple[Protein, Chem.Mol] | Rejection:
+    """The contents of both files, or why one cannot be used. `smiles`: bond orders of the ligand, see `read_ligand`.
 
     If the ligand's is unreadable, the same molecule in another format in the same folder (SDF, MOL2) takes its place.
     """
     try:
         structure = read_protein(protein)
         try:
-            return structure, read_ligand(ligand)
-        except UnreadableFile:
+            return structure, read_ligand(ligand, smiles)
+        except UnreadableFile as refused:
             for other in other_formats(ligand):
                 with suppress(UnreadableFile):
-                    return structure, read_ligand(other)
+                    mol = read_ligand(other, smiles)
+                    log.warning("%s; %s is used instead", refused, other.name)
+                    return structure, mol
             raise
     except UnreadableFile as error:
         return Rejection(id, error.reason, error.detail)

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import dropwhile, islice, takewhile
@@ -16,6 +17,7 @@ from ligandsmith.config import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.records import Ligand, Rejection
 from ligandsmith.structure import vocabulary as vocab
 from ligandsmith.structure.protein import UnreadableFile
+from ligandsmith.structure.templates import COORDINATE_SUFFIXES, read_poses_without_orders, with_template
 
 BOND_TYPES = {
     Chem.BondType.SINGLE: vocab.SINGLE,
@@ -26,7 +28,7 @@ BOND_TYPES = {
 RDKIT_BONDS = {bond_class: bond_type for bond_type, bond_class in BOND_TYPES.items()}
 SDF_SUFFIXES = (".sdf", ".mol", ".sd")
 MOL2_SUFFIXES = (".mol2",)
-LIGAND_SUFFIXES = SDF_SUFFIXES + MOL2_SUFFIXES
+LIGAND_SUFFIXES = SDF_SUFFIXES + MOL2_SUFFIXES  # of files with bond orders
 SMALLEST_EXTENT = 0.1  # Å, of the box around a molecule; less, and all coordinates are zero
 LONGEST_AROMATIC = 1.44  # Å, mean bond of a ring; a saturated one has 1.5
 FLAT_RING = 0.1  # Å, from the mean plane
@@ -52,45 +54,64 @@ def suffix(path: Path) -> str:
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
-def read_ligand(path: Path) -> Chem.Mol:
-    """The first molecule of an SDF or MOL2 file (gzipped or not), sanitised, with stereo from 3D.
+def read_ligand(path: Path, smiles: str = "") -> Chem.Mol:
+    """The first molecule of an SDF, MOL2, PDB or mmCIF file (gzipped or not), sanitised, with stereo from 3D.
 
-    Raises UnreadableFile quoting RDKit's reason.
+    With `smiles` it has the bond orders and charges of that SMILES, and no hydrogens; PDB and mmCIF need one, here or
+    in a file NAME.smi beside them. Raises UnreadableFile quoting RDKit's reason, also where bond orders were lost.
     """
-    return read_ligand_file(path).mol
+    return read_ligand_file(path, smiles).mol
 
 
-def read_ligand_file(path: Path) -> LigandFile:
+def read_ligand_file(path: Path, smiles: str = "") -> LigandFile:
     """`read_ligand` with the number of molecules in the file. Raises UnreadableFile."""
     path = Path(path)
     if not path.is_file():
         raise UnreadableFile("missing file", f"{path}: no such file; give an SDF or MOL2 file of the ligand")
-    if suffix(path) not in LIGAND_SUFFIXES:
-        raise UnreadableFile("not a ligand file", f"{path}: the name must end in {', '.join(LIGAND_SUFFIXES)} (.gz)")
+    refuse_format(path)
+    if suffix(path) in COORDINATE_SUFFIXES:
+        poses = list(read_poses_without_orders(path, smiles))
+        return LigandFile(poses[0], len(poses))
+    blocks = ligand_blocks(path)
+    if not blocks:
+        raise UnreadableFile("no molecule", f"{path}: no molecule in it")
+    return LigandFile(mol_from_block(blocks[0], path, 1, smiles), len(blocks))
+
+
+def refuse_format(path: Path) -> None:
+    """Raise UnreadableFile for a name of a format that is not read, with what to do."""
+    end = suffix(path)
+    if end == ".pdbqt":
+        raise UnreadableFile(
+            "not a ligand file",
+            f"{path}: PDBQT has no bond orders; convert it to SDF, e.g. with mk_export.py of Meeko "
+            "(mk_export.py poses.pdbqt -s poses.sdf)",
+        )
+    if end not in (*LIGAND_SUFFIXES, *COORDINATE_SUFFIXES):
+        known = ", ".join((*LIGAND_SUFFIXES, *COORDINATE_SUFFIXES))
+        raise UnreadableFile("not a ligand file", f"{path}: the name must end in {known} (.gz)")
+
+
+def ligand_blocks(path: Path) -> list[str]:
+    """The records of an SDF or MOL2 file as text. Raises UnreadableFile."""
     try:
         with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb") as stream:
             text = stream.read().decode("utf-8", errors="replace")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UnreadableFile("unreadable file", f"{path}: {error}") from None
-    mol2 = suffix(path) in MOL2_SUFFIXES
-    block, count = _first_mol2(text) if mol2 else _first_sdf(text)
-    if not block.strip():
-        raise UnreadableFile("no molecule", f"{path}: no molecule in it")
-    return LigandFile(_sanitised(_parse(block, mol2, path), path), count)
+    if suffix(path) in MOL2_SUFFIXES:
+        mark = "@<TRIPOS>MOLECULE"
+        return [mark + record for record in text.split(mark)[1:]]
+    return [r for r in text.replace("\r\n", "\n").split("$$$$\n") if r.strip(" \n$")]
 
 
-def _first_sdf(text: str) -> tuple[str, int]:
-    records = [r for r in text.replace("\r\n", "\n").split("$$$$\n") if r.strip(" \n$")]
-    return (records[0] if records else ""), len(records)
+def mol_from_block(block: str, path: Path, number: int, smiles: str = "") -> Chem.Mol:
+    """The molecule of a record, by its number from one in the file, as `read_ligand` has it. Raises UnreadableFile."""
+    mol2, place = suffix(path) in MOL2_SUFFIXES, f"{path}: record {number}"
+    return _sanitised(_parse(block, mol2, place), mol2, place, smiles)
 
 
-def _first_mol2(text: str) -> tuple[str, int]:
-    mark = "@<TRIPOS>MOLECULE"
-    records = text.split(mark)[1:]
-    return (mark + records[0] if records else ""), len(records)
-
-
-def _parse(block: str, mol2: bool, path: Path) -> Chem.Mol:
+def _parse(block: str, mol2: bool, place: str) -> Chem.Mol:
     block = block.encode("ascii", "replace").decode()  # RDKit cuts letters of several bytes in its messages
     with rdBase.CaptureErrorLog() as log:
         if mol2:
@@ -99,7 +120,7 @@ def _parse(block: str, mol2: bool, path: Path) -> Chem.Mol:
             mol = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
     if mol is None:
         reason = (_foreign_atom_type(block) if mol2 else "") or _first_line(log.messages)
-        raise UnreadableFile("RDKit rejects the ligand", f"{path}: record 1: {reason}")
+        raise UnreadableFile("RDKit rejects the ligand", f"{place}: {reason}")
     return mol
 
 
@@ -117,30 +138,42 @@ def _is_no_atom_heading(line: str) -> bool:
     return not line.startswith("@<TRIPOS>ATOM")
 
 
-def _sanitised(mol: Chem.Mol, path: Path) -> Chem.Mol:
+def _sanitised(mol: Chem.Mol, mol2: bool, place: str, smiles: str) -> Chem.Mol:
     heavy = mol.GetNumHeavyAtoms()
-    if suffix(path) in MOL2_SUFFIXES and heavy and heavy == mol.GetNumAtoms():
+    if mol2 and heavy and heavy == mol.GetNumAtoms() and not smiles:
         # The format has no charges, and RDKit derives them from the hydrogens: without these every one is wrong.
-        raise UnreadableFile("MOL2 without hydrogens", f"{path}: record 1: no hydrogens; add them or give an SDF")
+        raise UnreadableFile("MOL2 without hydrogens", f"{place}: no hydrogens; add them or give an SDF")
     if heavy > MAX_ATOMS:  # before the costly perception of a protein given as a ligand
-        raise UnreadableFile("ligand size", f"{path}: {heavy} heavy atoms; at most {MAX_ATOMS} are accepted")
+        raise UnreadableFile("ligand size", f"{place}: {heavy} heavy atoms; at most {MAX_ATOMS} are accepted")
     if not heavy:
-        raise UnreadableFile("no molecule", f"{path}: record 1 has no heavy atoms")
+        raise UnreadableFile("no molecule", f"{place} has no heavy atoms")
     positions = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((0, 3))
     if not np.isfinite(positions).all():
         atom = int(np.argwhere(~np.isfinite(positions))[0, 0]) + 1
-        raise UnreadableFile(
-            "non-finite coordinates", f"{path}: record 1: atom {atom} has a coordinate that is no number"
-        )
-    try:
-        with rdBase.BlockLogs():
-            Chem.SanitizeMol(mol)
-    except (Chem.MolSanitizeException, RuntimeError) as error:  # an impossible charge is a RuntimeError
-        raise UnreadableFile("RDKit rejects the ligand", f"{path}: record 1: {_first_line(str(error))}") from None
+        raise UnreadableFile("non-finite coordinates", f"{place}: atom {atom} has a coordinate that is no number")
+    if not smiles:
+        try:
+            with rdBase.BlockLogs():
+                Chem.SanitizeMol(mol)
+        except (Chem.MolSanitizeException, RuntimeError) as error:  # an impossible charge is a RuntimeError
+            raise UnreadableFile("RDKit rejects the ligand", f"{place}: {_first_line(str(error))}") from None
     if not _has_pose(mol, positions):
-        raise UnreadableFile("no 3D coordinates", f"{path}: record 1: no 3D coordinates; give the bound ligand's pose")
+        raise UnreadableFile("no 3D coordinates", f"{place}: no 3D coordinates; give the bound ligand's pose")
+    if smiles:
+        return with_template(mol, smiles, place)
+    _require_orders(mol, positions, place)
     Chem.AssignStereochemistryFrom3D(mol)
     return mol
+
+
+def _require_orders(mol: Chem.Mol, x: NDArray[np.float64], place: str) -> None:
+    """Raise UnreadableFile for a molecule without bonds, or with a ring that lost its bond orders."""
+    if mol.GetNumHeavyAtoms() >= MIN_ATOMS and not mol.GetNumBonds():
+        detail = "the file lists no bond; give an SDF with bonds and their orders, or the SMILES of the ligand"
+        raise UnreadableFile("no bonds", f"{place}: {detail}")
+    if detail := ring_without_orders(mol, x):
+        advice = "give an SDF with bond orders, or the SMILES of the ligand"
+        raise UnreadableFile("bond orders lost", f"{place}: {detail}; {advice}")
 
 
 def _has_pose(mol: Chem.Mol, x: NDArray[np.float64]) -> bool:
@@ -234,22 +267,49 @@ def _refuse_geometry(id: str, x: NDArray[np.float32]) -> Rejection | None:
 
 
 def _refuse_lost_orders(mol: Chem.Mol, id: str, x: NDArray[np.float32]) -> Rejection | None:
-    """A molecule of single bonds alone in which a ring of six is as flat and its bonds as short as in benzene."""
+    detail = orders_lost(mol, x)
+    return Rejection(id, "bond orders lost", detail) if detail else None
+
+
+def orders_lost(mol: Chem.Mol, x: NDArray[Any]) -> str:
+    """What tells that a sanitised molecule with atoms at x [N, 3] Å, all bonds single, lost its orders; empty: nothing.
+
+    For molecules that may have a bad geometry of their own, as generated ones.
+    """
     if any(bond.GetBondType() != Chem.BondType.SINGLE for bond in mol.GetBonds()):
-        return None
+        return ""
+    return ring_without_orders(mol, x)
+
+
+def ring_without_orders(mol: Chem.Mol, x: NDArray[Any]) -> str:
+    """The first ring of six of a sanitised molecule, atoms at x [N, 3] Å, whose atoms have single bonds alone and that
+    is as flat and has as short bonds as benzene; empty: none. Such a ring lost its bond orders."""
     for ring in mol.GetRingInfo().AtomRings():
+        atoms = [mol.GetAtomWithIdx(i) for i in ring]
+        if len(ring) != 6 or any(atom.GetAtomicNum() not in (6, 7) for atom in atoms):
+            continue
+        if any(bond.GetBondType() != Chem.BondType.SINGLE for atom in atoms for bond in atom.GetBonds()):
+            continue
         place = x[list(ring)].astype(np.float64)
         length = np.linalg.norm(place - np.roll(place, 1, axis=0), axis=1).mean()
-        if len(ring) == 6 and length < LONGEST_AROMATIC and height_above_plane(place) < FLAT_RING:
-            detail = f"all bonds are single, but the ring of atom {ring[0] + 1} is flat with bonds of {length:.2f} Å"
-            return Rejection(id, "bond orders lost", detail)
-    return None
+        if length < LONGEST_AROMATIC and height_above_plane(place) < FLAT_RING:
+            return f"all bonds are single, but the ring of atom {ring[0] + 1} is flat with bonds of {length:.2f} Å"
+    return ""
 
 
 def height_above_plane(place: NDArray[np.float64]) -> float:
     """Largest distance (Å) of a point [n, 3] from the plane that fits all best."""
     centred = place - place.mean(0)
     return float(np.abs(centred @ np.linalg.svd(centred)[2][2]).max())
+
+
+def without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
+    """A sanitised copy without explicit hydrogens; deuterium and tritium are hydrogen."""
+    mol = Chem.Mol(mol)
+    for atom in mol.GetAtoms():
+        if atom.GetAtomicNum() == 1:
+            atom.SetIsotope(0)
+    return Chem.RemoveHs(mol)
 
 
 def heavy_positions(mol: Chem.Mol) -> NDArray[np.float64]:

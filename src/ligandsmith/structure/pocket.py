@@ -59,18 +59,19 @@ class PreflightReport:
 def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
     protein: Path, ligand: Path | None = None, residues: Sequence[str] | None = None,
     center: Sequence[float] | None = None, het: str | None = None, *, radius: float = SITE_RADIUS, cut: float = 8.0,
+    smiles: str = "",
 ) -> tuple[Pocket, PreflightReport]:  # fmt: skip
     """A pocket by reference ligand, residues, centre and radius (Å) or het molecule, and what was kept and dropped.
 
     Around a reference ligand or het molecule, heavy atoms within `cut` Å and C-alphas within 10 Å are kept, as in
     training; around a centre, heavy atoms within `radius` and C-alphas 2 Å further; named residues as a whole. The rest
-    of their residues surrounds them, for the encoder only.
+    of their residues surrounds them, for the encoder only. `smiles` has the bond orders of a ligand in a PDB file.
     """
     structure = read_protein(protein)
     shape = replace(Config().pocket, radius=cut)
     way = "ligand" if shape == Config().pocket else ""
     if ligand is not None:
-        around = heavy_positions(read_ligand(ligand)).astype(np.float32)
+        around = heavy_positions(read_ligand(ligand, smiles)).astype(np.float32)
         pocket, report = pocket_from_ligand(structure, around)
     elif residues:
         return pocket_from_residues(structure, residues)

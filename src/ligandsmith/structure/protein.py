@@ -131,6 +131,11 @@ def read_protein(path: Path) -> Protein:
 
     Raises UnreadableFile for a missing file, a file without atoms and for non-finite coordinates.
     """
+    return protein_from_structure(read_structure(path), Path(path))
+
+
+def read_structure(path: Path) -> gemmi.Structure:
+    """All models of a PDB or mmCIF file, as gemmi reads it. Raises UnreadableFile."""
     path = Path(path)
     if not path.is_file():
         raise UnreadableFile("missing file", f"{path}: no such file; give a PDB or mmCIF file of the protein")
@@ -153,7 +158,7 @@ def read_protein(path: Path) -> Protein:
         raise UnreadableFile("not a structure", f"{path}: not a PDB or mmCIF file ({cause})") from None
     if not len(structure) or not structure[0].count_atom_sites():
         raise UnreadableFile("not a structure", f"{path}: no atoms in it; is it a PDB or mmCIF file?")
-    return protein_from_structure(structure, path)
+    return structure
 
 
 def _with_standard_columns(text: str, path: Path) -> str:

@@ -12,7 +12,7 @@ from ligandsmith.records import Pocket
 from ligandsmith.structure.pocket import PreflightReport, read_pocket
 
 SITES = ("ligand", "residues", "center", "het")
-COLUMNS = ("pocket", "protein", *SITES, "radius")
+COLUMNS = ("pocket", "protein", *SITES, "radius", "smiles")
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 TAKEN = {"evaluation", "manifest.csv", "failures.csv", "generation.json"}  # what lies beside the folders of pockets
 
@@ -30,6 +30,7 @@ class PocketRow:
     center: str = ""  # x,y,z in Å
     het: str = ""
     radius: str = ""  # Å around the centre
+    smiles: str = ""  # of the reference ligand
 
     def read(self, radius: float = SITE_RADIUS) -> tuple[Pocket, PreflightReport]:
         """The pocket (`radius` in Å where the row has none), and what was kept of it. Raises LigandsmithError."""
@@ -42,8 +43,9 @@ class PocketRow:
             raise LigandsmithError(f"radius '{self.radius}' is not a number above 0")
         ligand = self.folder / self.ligand if self.ligand else None
         return read_pocket(
-            self.folder / self.protein, ligand, self.residues.split(), center, self.het or None, radius=around
-        )
+            self.folder / self.protein, ligand, self.residues.split(), center, self.het or None, radius=around,
+            smiles=self.smiles,
+        )  # fmt: skip
 
 
 def _numbers(name: str, text: str, count: int) -> list[float]:
@@ -84,7 +86,7 @@ def _require_columns(path: Path, columns: Sequence[str]) -> None:
         wrong = f"no column {missing[0]}" if missing else f"unknown column '{unknown[0]}'" if unknown else "no site"
         raise LigandsmithError(
             f"{path}, line 1: {wrong}; the columns are pocket, protein, one or more of {', '.join(SITES)}, "
-            "and if wanted radius"
+            "and if wanted radius, smiles"
         )
 
 

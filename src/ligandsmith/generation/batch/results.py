@@ -83,17 +83,17 @@ def _for_evaluation(out: Path, row: PocketRow, bad: Mapping[str, str]) -> dict[s
     if row.pocket not in bad:
         files["protein"] = row.folder / row.protein
         if row.ligand:
-            files["reference"] = _as_sdf(row.folder / row.ligand, out / row.pocket)
+            files["reference"] = _as_sdf(row.folder / row.ligand, out / row.pocket, row.smiles)
     paths = {name: os.path.relpath(files[name], out) if name in files else "" for name in ("protein", "reference")}
     return {"pocket": row.pocket, "ligands": os.path.relpath(files["ligands"], out), **paths}
 
 
-def _as_sdf(ligand: Path, folder: Path) -> Path:
-    """The reference as evaluation reads it: a MOL2 becomes an SDF in the folder of the pocket."""
-    if ligand.name.endswith((".sdf", ".sdf.gz")):
+def _as_sdf(ligand: Path, folder: Path, smiles: str) -> Path:
+    """The reference as evaluation reads it: any other format becomes an SDF in the folder of the pocket."""
+    if not smiles and ligand.name.endswith((".sdf", ".sdf.gz")):
         return ligand
     copy = folder / "reference.sdf"
-    write_sdf(copy, [(read_ligand(ligand), {})])
+    write_sdf(copy, [(read_ligand(ligand, smiles), {})])
     return copy
 
 
