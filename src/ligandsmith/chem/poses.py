@@ -8,16 +8,18 @@ from rdkit import Chem
 from ligandsmith.chem.sdf import SdfRecord, read_sdf
 from ligandsmith.structure.ligands import (
     MOL2_SUFFIXES,
+    UNKNOWN_ORDERS,
     UnreadableFile,
     ligand_blocks,
     mol_from_block,
     orders_lost,
     refuse_format,
     suffix,
+    undefined,
 )
 from ligandsmith.structure.templates import COORDINATE_SUFFIXES, read_poses_without_orders, with_template
 
-UNKNOWN_ORDERS = (Chem.BondType.ZERO, Chem.BondType.UNSPECIFIED, Chem.BondType.OTHER)
+OTHER_FORMATS = (".pdbqt", ".mae", ".maegz", ".oeb", ".xyz", ".smi", ".cdxml")  # any other name may be an SDF
 
 
 def read_poses(path: str | os.PathLike[str], smiles: str = "") -> list[SdfRecord]:
@@ -28,7 +30,7 @@ def read_poses(path: str | os.PathLike[str], smiles: str = "") -> list[SdfRecord
     unreadable.
     """
     path = Path(path)
-    if path.is_file() and suffix(path) not in ("", ".sdf"):
+    if path.is_file() and suffix(path) in OTHER_FORMATS:
         refuse_format(path)
     if suffix(path) in COORDINATE_SUFFIXES:
         return [SdfRecord(mol, "", path.stem) for mol in read_poses_without_orders(path, smiles)]
@@ -67,5 +69,7 @@ def _with_known_orders(record: SdfRecord, smiles: str) -> SdfRecord:
         for name in ("_Name", *mol.GetPropNames()):
             fitted.SetProp(name, mol.GetProp(name))
         return SdfRecord(fitted, "", record.title)
+    if (detail := undefined(mol)) and not without_orders(mol):
+        return SdfRecord(None, f"unsupported atom or bond: {detail}", record.title)
     lost = orders_lost(mol, mol.GetConformer().GetPositions())
     return SdfRecord(None, f"bond orders lost: {lost}", record.title) if lost else record

@@ -13,6 +13,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.structure.ligands import with_line_feeds
 
 RECORD_END = "$$$$"
 FIELD_HEADING = re.compile(r">[^<]*<(.*)>")
@@ -115,7 +116,7 @@ def _read_text(path: Path) -> str:
         raise LigandsmithError(f"no such file: {path}; give an existing SDF file") from error
     except (OSError, EOFError, zlib.error) as error:
         raise LigandsmithError(f"cannot read {path}: {error}; is it a whole SDF or gzip file?") from error
-    return data.decode("utf-8", errors="replace").replace("\r\n", "\n")
+    return with_line_feeds(data.decode("utf-8", errors="replace"))
 
 
 def _split(text: str) -> Iterator[tuple[str, bool]]:

@@ -1,6 +1,7 @@
 """Ligand files -> RDKit molecule -> Ligand, with every reason for which a file or a molecule is refused."""
 
 import gzip
+import logging
 import re
 import zlib
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from ligandsmith.structure import vocabulary as vocab
 from ligandsmith.structure.protein import UnreadableFile
 from ligandsmith.structure.templates import COORDINATE_SUFFIXES, read_poses_without_orders, with_template
 
+log = logging.getLogger("ligandsmith")
 BOND_TYPES = {
     Chem.BondType.SINGLE: vocab.SINGLE,
     Chem.BondType.DOUBLE: vocab.DOUBLE,
@@ -29,9 +31,15 @@ RDKIT_BONDS = {bond_class: bond_type for bond_type, bond_class in BOND_TYPES.ite
 SDF_SUFFIXES = (".sdf", ".mol", ".sd")
 MOL2_SUFFIXES = (".mol2",)
 LIGAND_SUFFIXES = SDF_SUFFIXES + MOL2_SUFFIXES  # of files with bond orders
+UNKNOWN_ORDERS = (Chem.BondType.ZERO, Chem.BondType.UNSPECIFIED, Chem.BondType.OTHER)
+COUNTER_IONS = (3, 9, 11, 12, 17, 19, 20, 30, 35, 37, 53, 55, 56)  # elements of ions without bonds
+OTHER_TYPES = {"Du", "LP", "Any", "Hal", "Het", "Hev"}  # Sybyl types that are no elements
+UPPER_CASE_TYPES = re.compile(r"(?m)^( *\d+ +\S+(?: +[-+.\deE]+){3} +)(CL|BR)(?= |$)")  # of an atom in a MOL2
 SMALLEST_EXTENT = 0.1  # Å, of the box around a molecule; less, and all coordinates are zero
 LONGEST_AROMATIC = 1.44  # Å, mean bond of a ring; a saturated one has 1.5
 FLAT_RING = 0.1  # Å, from the mean plane
+ELEMENTS = frozenset(Chem.GetPeriodicTable().GetElementSymbol(number) for number in range(1, 119))
+NO_REASON = "no reason given"
 TIME_OF_DAY = re.compile(r"^\[\d\d:\d\d:\d\d\] *")
 CLOSEST_CONTACT = 0.8  # Å; no two heavy atoms of a real molecule are closer
 
@@ -101,8 +109,14 @@ def ligand_blocks(path: Path) -> list[str]:
         raise UnreadableFile("unreadable file", f"{path}: {error}") from None
     if suffix(path) in MOL2_SUFFIXES:
         mark = "@<TRIPOS>MOLECULE"
-        return [mark + record for record in text.split(mark)[1:]]
-    return [r for r in text.replace("\r\n", "\n").split("$$$$\n") if r.strip(" \n$")]
+        return [mark + record for record in with_line_feeds(text).split(mark)[1:]]
+    return [r for r in with_line_feeds(text).split("$$$$\n") if r.strip(" \n$")]
+
+
+def with_line_feeds(text: str) -> str:
+    """A text with the line ends of Windows, or of old Macintosh programs, replaced."""
+    text = text.replace("\r\n", "\n")
+    return text if "\n" in text else text.replace("\r", "\n")
 
 
 def mol_from_block(block: str, path: Path, number: int, smiles: str = "") -> Chem.Mol:
@@ -113,13 +127,16 @@ def mol_from_block(block: str, path: Path, number: int, smiles: str = "") -> Che
 
 def _parse(block: str, mol2: bool, place: str) -> Chem.Mol:
     block = block.encode("ascii", "replace").decode()  # RDKit cuts letters of several bytes in its messages
-    with rdBase.CaptureErrorLog() as log:
+    with rdBase.CaptureErrorLog() as messages:
         if mol2:
+            block = UPPER_CASE_TYPES.sub(lambda match: match[1] + match[2].capitalize(), block)
             mol = Chem.MolFromMol2Block(block, sanitize=False, removeHs=False)
         else:
             mol = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
     if mol is None:
-        reason = (_foreign_atom_type(block) if mol2 else "") or _first_line(log.messages)
+        reason = (_foreign_atom_type(block) if mol2 else "") or _first_line(messages.messages)
+        if not mol2 and reason == NO_REASON:
+            reason = "not a molfile; its fourth line has the counts and ends in V2000 or V3000, its last is M  END"
         raise UnreadableFile("RDKit rejects the ligand", f"{place}: {reason}")
     return mol
 
@@ -129,9 +146,15 @@ def _foreign_atom_type(block: str) -> str:
     lines = iter(block.splitlines())
     atoms = takewhile(lambda line: not line.startswith("@"), islice(dropwhile(_is_no_atom_heading, lines), 1, None))
     for fields in map(str.split, atoms):
-        if len(fields) > 5 and fields[5][:1].islower():
+        if len(fields) > 5 and not _is_sybyl(fields[5]):
             return f"atom type {fields[5]} is no Sybyl type; convert the file to Sybyl types, or give an SDF"
     return ""
+
+
+def _is_sybyl(atom_type: str) -> bool:
+    """False for types of GAFF (c3), AMBER (CT) and OPLS."""
+    name = atom_type.split(".", maxsplit=1)[0]
+    return name in OTHER_TYPES or name in ELEMENTS
 
 
 def _is_no_atom_heading(line: str) -> bool:
@@ -152,18 +175,51 @@ def _sanitised(mol: Chem.Mol, mol2: bool, place: str, smiles: str) -> Chem.Mol:
         atom = int(np.argwhere(~np.isfinite(positions))[0, 0]) + 1
         raise UnreadableFile("non-finite coordinates", f"{place}: atom {atom} has a coordinate that is no number")
     if not smiles:
-        try:
-            with rdBase.BlockLogs():
-                Chem.SanitizeMol(mol)
-        except (Chem.MolSanitizeException, RuntimeError) as error:  # an impossible charge is a RuntimeError
-            raise UnreadableFile("RDKit rejects the ligand", f"{place}: {_first_line(str(error))}") from None
+        _sanitise(mol, place)
     if not _has_pose(mol, positions):
         raise UnreadableFile("no 3D coordinates", f"{place}: no 3D coordinates; give the bound ligand's pose")
     if smiles:
         return with_template(mol, smiles, place)
     _require_orders(mol, positions, place)
     Chem.AssignStereochemistryFrom3D(mol)
-    return mol
+    return _without_ions(mol, place)
+
+
+def _sanitise(mol: Chem.Mol, place: str) -> None:
+    if detail := undefined(mol):
+        raise UnreadableFile("unsupported atom or bond", f"{place}: {detail}")
+    try:
+        with rdBase.BlockLogs():
+            Chem.SanitizeMol(mol)
+    except Chem.KekulizeException as error:
+        advice = "; give the hydrogens of its aromatic nitrogens, or the SMILES of the ligand"
+        raise UnreadableFile("RDKit rejects the ligand", f"{place}: {_first_line(str(error))}{advice}") from None
+    except (Chem.MolSanitizeException, RuntimeError) as error:  # an impossible charge is a RuntimeError
+        raise UnreadableFile("RDKit rejects the ligand", f"{place}: {_first_line(str(error))}") from None
+
+
+def undefined(mol: Chem.Mol) -> str:
+    """The first atom that stands for several elements or for none, or bond without one order; empty: none."""
+    for atom in mol.GetAtoms():
+        if atom.GetAtomicNum() == 0:
+            label = atom.GetProp("dummyLabel") if atom.HasProp("dummyLabel") else atom.GetSymbol()
+            return f"atom {atom.GetIdx() + 1} is a placeholder ({label}); replace it by an element, or remove it"
+    for bond in mol.GetBonds():
+        if bond.HasQuery() or bond.GetBondType() in UNKNOWN_ORDERS:
+            return f"bond {bond.GetIdx() + 1} has no definite order; make it single, double, triple or aromatic"
+    return ""
+
+
+def _without_ions(mol: Chem.Mol, place: str) -> Chem.Mol:
+    """The molecule without counter-ions beside it."""
+    ions = [atom for atom in mol.GetAtoms() if not atom.GetDegree() and atom.GetAtomicNum() in COUNTER_IONS]
+    if not ions or len(ions) == mol.GetNumAtoms():
+        return mol
+    log.warning("%s: left out the ions %s", place, ", ".join(atom.GetSymbol() for atom in ions))
+    rest = Chem.RWMol(mol)
+    for atom in reversed(ions):
+        rest.RemoveAtom(atom.GetIdx())
+    return rest.GetMol()
 
 
 def _require_orders(mol: Chem.Mol, x: NDArray[np.float64], place: str) -> None:
@@ -183,7 +239,7 @@ def _has_pose(mol: Chem.Mol, x: NDArray[np.float64]) -> bool:
 
 def _first_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return TIME_OF_DAY.sub("", lines[0].removeprefix("RDKit ERROR:").strip()) if lines else "no reason given"
+    return TIME_OF_DAY.sub("", lines[0].removeprefix("RDKit ERROR:").strip()) if lines else NO_REASON
 
 
 def ligand_from_mol(mol: Chem.Mol, id: str, x: NDArray[Any] | None = None, *, whole: bool = True) -> Ligand | Rejection:
