@@ -227,6 +227,27 @@ def test_prepare_takes_pdb_ligands_with_a_column_smiles_or_a_file_of_it(tmp_path
     assert ComplexDataset(tmp_path / "more", "train")[0].smiles == smiles
 
 
+def test_prepare_takes_a_ligand_of_the_protein_file_by_its_name_and_smiles(tmp_path: Path) -> None:
+    smiles = Chem.MolToSmiles(crystal())
+    ligand = pdb_of(crystal()).replace("UNL     1", "VCB L 712")
+    assert "VCB L 712" in ligand
+    protein = gzip.decompress((SITE / "protein.pdb.gz").read_bytes()).decode().replace("END\n", "")
+    written(tmp_path / "holo.pdb", protein + ligand + "END\n")
+    rows = [f"a,holo.pdb,VCB,{smiles}", f"b,holo.pdb,L:VCB:712,{smiles}", "c,holo.pdb,VCB,", f"d,holo.pdb,XYZ,{smiles}"]
+    table = written(tmp_path / "list.csv", "\n".join(["id,protein,het,smiles", *rows]) + "\n")
+    assert main(["prepare", str(table), "--out", str(tmp_path / "data")]) == 0
+    data = ComplexDataset(tmp_path / "data", "train")
+    assert [(data[i].id, data[i].smiles) for i in range(len(data))] == [("a", smiles), ("b", smiles)]
+    manifest = json.loads((tmp_path / "data/manifest.json").read_text())
+    reasons = {record["id"]: record["reason"] for record in manifest["rejections"]}
+    assert reasons == {"c": "no bond orders", "d": "no such ligand"}
+    pocket, expected = data[0].pocket, read_complex(SITE / "protein.pdb.gz", SITE / "ligand.sdf", "x")
+    assert isinstance(expected, Complex)
+    assert pocket is not None
+    assert expected.pocket is not None
+    assert np.allclose(pocket.x, expected.pocket.x, atol=1e-3)
+
+
 def test_a_complex_from_a_pdb_ligand_is_that_of_the_sdf(tmp_path: Path) -> None:
     path = written(tmp_path / "LIG.pdb", pdb_of(crystal()))
     protein = SITE / "protein.pdb.gz"

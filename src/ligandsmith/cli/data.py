@@ -18,7 +18,9 @@ def _say_counts(manifest: Any, kind: str, what: str) -> None:
 
 def prepare_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `prepare`."""
-    parser.add_argument("source", type=Path, help="folder of complexes, or a CSV with id, protein, ligand[, smiles]")
+    parser.add_argument(
+        "source", type=Path, help="folder of complexes, or a CSV with id, protein, ligand or het[, smiles]"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
     add_workers(parser)
     add_path(parser, "--split_file", "CSV with id, split")

@@ -44,6 +44,7 @@ class Pair:
     protein: Path
     ligand: Path
     smiles: str = ""  # of the ligand, for files without bond orders
+    het: str = ""  # the ligand is this molecule of the protein file, which is then `ligand`, too
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> M
     """Read every complex of `source` and write the data set folder `out`.
 
     `source` is a folder with a folder per complex, a folder of files paired by name, or a CSV with the columns id,
-    protein, ligand and, for ligands in PDB files, smiles (paths relative to the CSV). All records are for training
-    unless a split file says otherwise. A bad record is a row of the manifest.
+    protein, ligand and, for ligands in PDB files, smiles (paths relative to the CSV); het instead of ligand names one
+    in the protein file. All records are for training unless a split file says otherwise. A bad record is a row of the
+    manifest.
     Raises LigandsmithError, leaving nothing behind, if nothing could be read, `out` exists or the split file is wrong.
     """
     options = options or PrepareOptions()
@@ -178,11 +180,13 @@ def _pairs_of_flat_folder(folder: Path) -> list[Pair | Rejection]:
 def _pairs_of_csv(path: Path) -> tuple[list[Pair], list[Rejection]]:
     pairs, rejections = [], []
     for line, row in _csv_rows(path, ("id", "protein", "ligand")):
-        if not all(row.get(column) for column in ("id", "protein", "ligand")):
+        het = row.get("het", "")
+        if not all((row.get("id"), row.get("protein"), row.get("ligand") or het)):
             rejections.append(Rejection(row.get("id") or f"line {line}", "incomplete row", f"{path}: line {line}"))
         else:
-            files = path.parent / row["protein"], path.parent / row["ligand"]
-            pairs.append(Pair(row["id"], *files, row.get("smiles", "")))
+            protein, ligand = row["protein"], row.get("ligand")
+            files = path.parent / protein, path.parent / (ligand or protein)
+            pairs.append(Pair(row["id"], *files, row.get("smiles", ""), "" if ligand else het))
     return pairs, rejections
 
 
@@ -191,7 +195,8 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[st
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            missing = [c for c in columns if c not in (reader.fieldnames or ())]
+            there = reader.fieldnames or ()
+            missing = [c for c in columns if c not in there and not (c == "ligand" and "het" in there)]
             if missing:
                 raise LigandsmithError(f"{path}: line 1: no column {', '.join(missing)}; needed: {', '.join(columns)}")
             for row in reader:
@@ -202,7 +207,7 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[st
 
 def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
     with rdBase.BlockLogs():
-        files = read_files(pair.protein, pair.ligand, pair.id, pair.smiles)
+        files = read_files(pair.protein, pair.ligand, pair.id, pair.smiles, pair.het)
         if isinstance(files, Rejection):
             return files, ()
         record = complex_from(*files, pair.id)

@@ -11,8 +11,9 @@ from rdkit import Chem
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Ligand, Rejection
 from ligandsmith.structure.ligands import LIGAND_SUFFIXES, ligand_from_mol, read_ligand
-from ligandsmith.structure.pocket import RADIUS, pocket_from_ligand
+from ligandsmith.structure.pocket import RADIUS, het_residues, pocket_from_ligand
 from ligandsmith.structure.protein import Protein, UnreadableFile, read_protein
+from ligandsmith.structure.templates import mol_of_atoms
 from ligandsmith.structure.vocabulary import Kind
 
 log = logging.getLogger("ligandsmith")
@@ -28,13 +29,19 @@ def read_complex(protein: Path, ligand: Path, id: str, radius: float = RADIUS, s
     return files if isinstance(files, Rejection) else complex_from(*files, id, radius)
 
 
-def read_files(protein: Path, ligand: Path, id: str, smiles: str = "") -> tuple[Protein, Chem.Mol] | Rejection:
+def read_files(
+    protein: Path, ligand: Path, id: str, smiles: str = "", het: str = ""
+) -> tuple[Protein, Chem.Mol] | Rejection:
     """The contents of both files, or why one cannot be used. `smiles`: bond orders of the ligand, see `read_ligand`.
+
+    With `het` (`LIG` or `A:LIG:401`), the ligand is that molecule of the protein file, and `ligand` is not looked at.
 
     If the ligand's is unreadable, the same molecule in another format in the same folder (SDF, MOL2) takes its place.
     """
     try:
         structure = read_protein(protein)
+        if het:
+            return structure, ligand_in_protein(structure, het, smiles)
         try:
             return structure, read_ligand(ligand, smiles)
         except UnreadableFile as refused:
@@ -46,6 +53,19 @@ def read_files(protein: Path, ligand: Path, id: str, smiles: str = "") -> tuple[
             raise
     except UnreadableFile as error:
         return Rejection(id, error.reason, error.detail)
+
+
+def ligand_in_protein(protein: Protein, het: str, smiles: str = "") -> Chem.Mol:
+    """The het molecule of a protein file that `het` names, with the bond orders of its SMILES. Raises UnreadableFile.
+
+    A peptide or amino acid needs no SMILES.
+    """
+    found = het_residues(protein, het)
+    if len(found) != 1:
+        there = ", ".join(sorted(protein.residues[i].het_label for i in found or protein.hets)) or "none"
+        raise UnreadableFile("no such ligand", f"{protein.name}: {len(found)} molecules {het}; choose one of {there}")
+    alone = protein.without([i for i in range(len(protein.residues)) if i != found[0]])
+    return mol_of_atoms(alone, smiles, f"{protein.name}: {protein.residues[found[0]].het_label}")
 
 
 def other_formats(ligand: Path) -> list[Path]:

@@ -36,11 +36,11 @@ def read_poses_without_orders(path: Path, smiles: str = "") -> Iterator[Chem.Mol
             if other != index:
                 del one[other]
         place = f"{path}: model {index + 1}" if len(structure) > 1 else str(path)
-        yield _with_orders(protein_from_structure(one, path), smiles, place)
+        yield mol_of_atoms(protein_from_structure(one, path), smiles, place)
 
 
-def _with_orders(atoms: Protein, smiles: str, place: str) -> Chem.Mol:
-    """A molecule of all atoms of a file."""
+def mol_of_atoms(atoms: Protein, smiles: str, place: str) -> Chem.Mol:
+    """A molecule of all these atoms, as `read_poses_without_orders` makes it. `place` names them in messages."""
     if atoms.num_atoms > MAX_ATOMS:
         raise UnreadableFile(
             "ligand size",
