@@ -16,9 +16,11 @@ from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.cli.main import main
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.evaluation.sources import find_sources, load_reference
+from ligandsmith.generation.batch.manifest import read_manifest
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure.files import read_complex
 from ligandsmith.structure.ligands import mol_from_ligand, read_ligand, read_ligand_file, ring_without_orders
+from ligandsmith.structure.pocket import read_pocket
 from ligandsmith.structure.protein import UnreadableFile
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"
@@ -225,6 +227,20 @@ def test_prepare_takes_pdb_ligands_with_a_column_smiles_or_a_file_of_it(tmp_path
     table.write_text(f"id,protein,ligand,smiles\nb,b/protein.pdb.gz,b/x_ligand.pdb,{smiles}\n")
     assert main(["prepare", str(table), "--out", str(tmp_path / "more")]) == 0
     assert ComplexDataset(tmp_path / "more", "train")[0].smiles == smiles
+
+
+def test_the_site_of_a_pdb_ligand_is_that_of_the_sdf_also_in_a_manifest(tmp_path: Path) -> None:
+    smiles = Chem.MolToSmiles(crystal())
+    path = written(tmp_path / "LIG.pdb", pdb_of(crystal()))
+    protein = SITE / "protein.pdb.gz"
+    expected, _ = read_pocket(protein, SITE / "ligand.sdf")
+    table = written(tmp_path / "list.csv", f"pocket,protein,ligand,smiles\na,{protein},LIG.pdb,{smiles}\n")
+    (row,) = read_manifest(table)
+    for pocket, _ in (read_pocket(protein, path, smiles=smiles), row.read()):
+        assert np.array_equal(pocket.x, expected.x)
+        assert np.array_equal(pocket.kept, expected.kept)
+    with pytest.raises(UnreadableFile, match="no bond orders"):
+        read_pocket(protein, path)
 
 
 def test_prepare_takes_a_ligand_of_the_protein_file_by_its_name_and_smiles(tmp_path: Path) -> None:
