@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ligandsmith.cli.arguments import add_engine, add_path, non_negative, positive, say
+from ligandsmith.cli.arguments import add_allow_dropped, add_engine, add_path, non_negative, positive, say
 from ligandsmith.errors import LigandsmithError
 
 
@@ -16,6 +16,7 @@ def evaluate_flags(parser: argparse.ArgumentParser) -> None:
     add("ligands", type=Path, help="SDF, folder with an SDF per pocket, manifest .csv, or result file .pt")
     add_path(parser, "--protein", "PDB or mmCIF; for several pockets a folder with a file per pocket")
     add_path(parser, "--ligand", "reference ligand (SDF); for several pockets a folder")
+    add_allow_dropped(parser)
     text = "number of requested molecules per pocket (default: samples.json)"
     add("--requested", type=positive, metavar="N", help=text)
     add_path(parser, "--known", "SMILES or SDF of known molecules, for novelty")
@@ -42,7 +43,9 @@ def run_evaluate(args: argparse.Namespace) -> None:
     changes = {"exhaustiveness": args.exhaustiveness, "seed": args.seed}
     without = {"posebusters"} if args.no_posebusters else set()
     protocol = adapted(args.protocol, args.tools, without, args.dock, **changes)
-    options = EvaluationOptions(protocol, None, out / "answers", args.workers, " ".join(sys.argv), args.engine)
+    options = EvaluationOptions(
+        protocol, None, out / "answers", args.workers, " ".join(sys.argv), args.engine, args.allow_dropped
+    )
     evaluation = evaluate(args.ligands, args.protein, args.ligand, args.requested, args.known, options)
     write_evaluation(evaluation, out)
     say(summary_table(evaluation))

@@ -50,6 +50,7 @@ class EvaluationOptions:
     workers: int = 1
     command: str = ""
     engine: str = "local"
+    allow_dropped: bool = False  # see `read_protein`
 
     def of_pocket(self, pocket: str) -> "EvaluationOptions":
         """Tasks on different machines cannot append to one file."""
@@ -109,7 +110,9 @@ def _score_source(source: Source, options: EvaluationOptions) -> Scored:
     bound = None if source.reference is None else load_reference(source.reference)
     made = [sample.mol for sample in samples]
     removed = removed_from_site(source.ligands)
-    target = None if source.protein is None else load_protein(source.protein, bound, removed, made)
+    target = None
+    if source.protein is not None:
+        target = load_protein(source.protein, bound, removed, made, options.allow_dropped)
     site = Site(source.pocket, target, bound)
     mols = made + ([bound] if bound is not None else [])
     answers: dict[str, Sequence[Answer | None] | str] = {}

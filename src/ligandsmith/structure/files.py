@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,25 +21,35 @@ BOND_STRETCH = 0.25  # Å; a bond is at most that much longer than the sum of th
 PROTEIN_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 
 
+class ComplexFiles(NamedTuple):
+    """What was read of a protein's and a ligand's file, and what to know of the choice of the ligand's."""
+
+    protein: Protein
+    mol: Chem.Mol
+    note: str = ""
+
+
 def read_complex(protein: Path, ligand: Path, id: str, radius: float = RADIUS) -> Complex | Rejection:
     """The ligand of one file and the pocket around it, whole residues within `radius` Å, from another."""
     files = read_files(protein, ligand, id)
-    return files if isinstance(files, Rejection) else complex_from(*files, id, radius)
+    return files if isinstance(files, Rejection) else complex_from(files.protein, files.mol, id, radius)
 
 
-def read_files(protein: Path, ligand: Path, id: str) -> tuple[Protein, Chem.Mol] | Rejection:
-    """The contents of both files, or why one cannot be used.
+def read_files(protein: Path, ligand: Path, id: str, allow_dropped: bool = False) -> ComplexFiles | Rejection:
+    """The contents of both files, or why one cannot be used. `allow_dropped` is that of `read_protein`.
 
     If the ligand's is unreadable, the same molecule in another format in the same folder (SDF, MOL2) takes its place.
     """
     try:
-        structure = read_protein(protein)
+        structure, others = read_protein(protein, allow_dropped), other_formats(ligand)
         try:
-            return structure, read_ligand(ligand)
-        except UnreadableFile:
-            for other in other_formats(ligand):
+            mol = read_ligand(ligand)
+            names = ", ".join(path.name for path in others)
+            return ComplexFiles(structure, mol, f"{ligand.name} is used, not {names}" if names else "")
+        except UnreadableFile as error:
+            for other in others:
                 with suppress(UnreadableFile):
-                    return structure, read_ligand(other)
+                    return ComplexFiles(structure, read_ligand(other), f"{other.name} is used: {error.detail}")
             raise
     except UnreadableFile as error:
         return Rejection(id, error.reason, error.detail)

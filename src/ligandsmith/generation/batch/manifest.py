@@ -31,7 +31,7 @@ class PocketRow:
     het: str = ""
     radius: str = ""  # Å around the centre
 
-    def read(self, radius: float = SITE_RADIUS) -> tuple[Pocket, PreflightReport]:
+    def read(self, radius: float = SITE_RADIUS, allow_dropped: bool = False) -> tuple[Pocket, PreflightReport]:
         """The pocket (`radius` in Å where the row has none), and what was kept of it. Raises LigandsmithError."""
         sites = [name for name in SITES if getattr(self, name)]
         if not self.protein or len(sites) != 1:
@@ -42,8 +42,9 @@ class PocketRow:
             raise LigandsmithError(f"radius '{self.radius}' is not a number above 0")
         ligand = self.folder / self.ligand if self.ligand else None
         return read_pocket(
-            self.folder / self.protein, ligand, self.residues.split(), center, self.het or None, radius=around
-        )
+            self.folder / self.protein, ligand, self.residues.split(), center, self.het or None,
+            radius=around, allow_dropped=allow_dropped,
+        )  # fmt: skip
 
 
 def _numbers(name: str, text: str, count: int) -> list[float]:
