@@ -170,7 +170,7 @@ def bound(record: str = "HETATM", chain: str = "A", number: int = 901, name: str
     """The ligand as the protein file has it."""
     places = ligand().GetConformer().GetPositions().round(3).tolist()
     return [
-        Atom(f"X{i}", name, chain, number, atom.GetSymbol().upper(), (x, y, z), record=record)
+        Atom(f"{atom.GetSymbol().upper()}{i}", name, chain, number, atom.GetSymbol().upper(), (x, y, z), record=record)
         for i, (atom, (x, y, z)) in enumerate(zip(ligand().GetAtoms(), places, strict=True), 1)
     ]
 

@@ -11,7 +11,7 @@ from rdkit import Chem
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Ligand, Rejection
 from ligandsmith.structure.ligands import LIGAND_SUFFIXES, ligand_from_mol, read_ligand
-from ligandsmith.structure.pocket import RADIUS, pocket_from_ligand
+from ligandsmith.structure.pocket import RADIUS, copies_at, pocket_from_ligand
 from ligandsmith.structure.protein import Protein, UnreadableFile, read_protein
 from ligandsmith.structure.vocabulary import Kind
 
@@ -83,7 +83,9 @@ def complex_from(protein: Protein, mol: Chem.Mol, id: str, radius: float = RADIU
 
 
 def _covalent_bond(protein: Protein, ligand: Ligand) -> str:
-    """The bond between a ligand and a residue of a chain, or nothing. Metals coordinate and are no reason."""
+    """The bond between a ligand and a residue of a chain, or nothing. Metals coordinate and are no reason, and the
+    ligand's own copy in the file, a peptide for one, is none either."""
+    protein = protein.without(copies_at(protein, ligand.x))
     table = Chem.GetPeriodicTable()
     rows = np.flatnonzero(protein.kind == Kind.POLYMER)
     distance = np.linalg.norm(protein.x[rows][:, None] - ligand.x[None], axis=-1)

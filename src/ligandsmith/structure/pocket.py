@@ -210,7 +210,11 @@ def _short_chains(protein: Protein) -> dict[str, list[int]]:
 
 
 def site_sequences(protein: Protein, ligand_xyz: ArrayLike, radius: float = LINING) -> tuple[str, ...]:
-    """Sequences of the chains with a residue within `radius` Å of a ligand [N, 3], for splits without homologs."""
+    """Sequences of the chains with a residue within `radius` Å of a ligand [N, 3], for splits without homologs.
+
+    Without the ligand's own, if it is a peptide.
+    """
+    protein = protein.without(copies_at(protein, ligand_xyz))
     near = _near(protein, np.asarray(ligand_xyz, dtype=np.float32).reshape(-1, 3), radius)
     touched = (protein.residues[i] for i in np.unique(protein.residue_of[near]).tolist())
     chains = sorted({residue.chain for residue in touched if residue.kind is Kind.POLYMER})

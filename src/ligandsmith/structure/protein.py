@@ -19,6 +19,8 @@ from typing import Any
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.structure import vocabulary as vocab
@@ -54,6 +56,7 @@ LOST = ("atoms of unknown element", "atoms of zero occupancy")  # heavy atoms th
 MUCH_LOST, TOO_MUCH_LOST = 0.01, 0.2  # of the heavy atoms of a file, waters aside: said aloud, refused
 MANY = 12  # names shown in a message before it is cut short
 log = logging.getLogger("ligandsmith")
+GAP = 5.0  # Å, between molecules of one label; a wider one than where atoms of a molecule were not seen
 UNMARKED = 2.0  # Å, between atoms of one name in one residue: nearer ones are alternate locations without a label
 
 
@@ -164,12 +167,12 @@ class Protein:
         """One line: what was kept, renamed and left out of the file, which is called `where`."""
         chains = list(dict.fromkeys(r.chain or "(blank)" for r in self.residues if r.kind is Kind.POLYMER))
         more = f" and {len(chains) - MANY} more" if len(chains) > MANY else ""
-        where = f" in chains {', '.join(chains[:MANY])}{more}" if chains else ""
+        place = f" in chains {', '.join(chains[:MANY])}{more}" if chains else ""
         groups: dict[str, Counter[str]] = {}
         for residue in self.residues:
             if residue.kind is not Kind.POLYMER:
                 groups.setdefault(_group(residue), Counter())[residue.name] += 1
-        parts = [f"{where or self.name}: {self.num_atoms:,} heavy atoms of {len(self.residues):,} residues{where}"]
+        parts = [f"{where or self.name}: {self.num_atoms:,} heavy atoms of {len(self.residues):,} residues{place}"]
         parts += [f"{group} {_counts(groups[group])}" for group in sorted(groups)]
         parts += [f"renamed: {_counts(self.renamed)}"] if self.renamed else []
         parts += ["left out: " + ", ".join(f"{n:,} {what}" for what, n in self.dropped.items())] if self.dropped else []
@@ -558,10 +561,12 @@ def _residue_starts(atoms: _Columns, rows: NDArray[np.int64]) -> tuple[NDArray[n
     new[1:] = np.any([column[rows][1:] != column[rows][:-1] for column in columns], axis=0)
     starts = np.flatnonzero(new)
     gone: list[int] = []
-    all_names = atoms.atom_names.index[rows].tolist()
+    all_names, standard = atoms.atom_names.index[rows].tolist(), atoms.residue_names.those(RESIDUE_CLASS.__contains__)
     for begin, end in pairwise([*starts.tolist(), len(rows)]):
         names = all_names[begin:end]
         if len(set(names)) == len(names):
+            if not standard[rows[begin]]:
+                new[begin:end] |= _molecule_starts(atoms.x[rows[begin:end]])
             continue
         first: dict[int, int] = {}
         for i, name in enumerate(names, begin):
@@ -574,6 +579,19 @@ def _residue_starts(atoms: _Columns, rows: NDArray[np.int64]) -> tuple[NDArray[n
     stays = np.ones(len(rows), dtype=bool)
     stays[gone] = False
     return rows[stays], new[stays], len(gone)
+
+
+def _molecule_starts(x: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the atoms [n, 3] Å of one label begin another molecule: programs call several `UNL 1`."""
+    starts = np.zeros(len(x), dtype=bool)
+    if len(x) < 2 or np.linalg.norm(np.diff(x, axis=0), axis=1).max() <= GAP:
+        return starts
+    near = np.linalg.norm(x[:, None] - x[None], axis=-1) <= GAP
+    count, part = connected_components(csr_matrix(near))
+    changes = np.flatnonzero(np.diff(part)) + 1
+    if len(changes) == count - 1:
+        starts[changes] = True
+    return starts
 
 
 def _filter(atoms: _Columns) -> tuple[NDArray[np.bool_], dict[str, int]]:
