@@ -161,11 +161,11 @@ def test_residues_are_sorted_by_what_they_are_to_a_pocket(tmp_path: Path) -> Non
         "HEM": Kind.COFACTOR,
         "GOL": Kind.LIGAND,
         "CL": Kind.LIGAND,
-        "MSE": Kind.POLYMER,
+        "MET": Kind.POLYMER,
     }
     classes = {read.residues[i].name: c for i, c in zip(read.residue_of, read.residue, strict=True)}
     assert classes["SEP"] == vocab.OTHER_RESIDUE
-    assert classes["MSE"] == vocab.RESIDUES.index("MET")
+    assert classes["MET"] == vocab.RESIDUES.index("MET")
 
 
 def test_sequence_reads_variants_and_modified_residues(tmp_path: Path) -> None:

@@ -134,6 +134,12 @@ def add_path(parser: Any, flag: str, help: str, metavar: str = "PATH", **more: A
     parser.add_argument(flag, type=Path, metavar=metavar, help=help, **more)
 
 
+def add_allow_dropped(parser: Any) -> None:
+    """The flag `--allow_dropped`, of all commands that read proteins."""
+    text = "use a protein file even if more than 20 %% of its atoms cannot be used"
+    parser.add_argument("--allow_dropped", action="store_true", help=text)
+
+
 def add_workers(parser: Any, help: str = "processes") -> None:
     """The flag `--workers`."""
     add_number(parser, "--workers", positive, 1, help)

@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ligandsmith.cli.arguments import add_number, add_path, add_seed, add_workers, positive, probability, say
+from ligandsmith.cli.arguments import (
+    add_allow_dropped,
+    add_number,
+    add_path,
+    add_seed,
+    add_workers,
+    positive,
+    probability,
+    say,
+)
 
 
 def _say_counts(manifest: Any, kind: str, what: str) -> None:
@@ -24,13 +33,15 @@ def prepare_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
     add_workers(parser)
     add_path(parser, "--split_file", "CSV with id, split")
+    add_allow_dropped(parser)
 
 
 def run_prepare(args: argparse.Namespace) -> None:
     """Read complexes and write a data set."""
     from ligandsmith.data.preparation import PrepareOptions, prepare
 
-    manifest = prepare(args.source, args.out, PrepareOptions(workers=args.workers, split_file=args.split_file))
+    options = PrepareOptions(args.workers, allow_dropped=args.allow_dropped, split_file=args.split_file)
+    manifest = prepare(args.source, args.out, options)
     _say_counts(manifest, "complexes", f"complexes written to {args.out}")
 
 
@@ -89,6 +100,7 @@ def pseudo_complexes_flags(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, help="folder of the new data set")
     add_number(parser, "--per_protein", positive, 50, "maximum number per protein of each kind")
     add("--licence", default="", help="licence of the proteins, written into every record")
+    add_allow_dropped(parser)
     add_seed(parser)
 
 
@@ -98,5 +110,5 @@ def run_pseudo_complexes(args: argparse.Namespace) -> None:
     from ligandsmith.data.pseudo.dataset import write_pseudo_complexes
 
     options = CutOptions(per_protein=args.per_protein, seed=args.seed)
-    manifest = write_pseudo_complexes(args.source, args.out, options, args.licence)
+    manifest = write_pseudo_complexes(args.source, args.out, options, args.licence, args.allow_dropped)
     _say_counts(manifest, "complexes", f"pseudo-complexes written to {args.out}")

@@ -6,7 +6,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from ligandsmith.cli.arguments import add_engine, add_path, add_smiles, non_negative, positive, say
+from ligandsmith.cli.arguments import (
+    add_allow_dropped,
+    add_engine,
+    add_path,
+    add_smiles,
+    non_negative,
+    positive,
+    say,
+)
 from ligandsmith.errors import LigandsmithError
 
 
@@ -17,6 +25,7 @@ def evaluate_flags(parser: argparse.ArgumentParser) -> None:
     add_path(parser, "--protein", "PDB or mmCIF; for several pockets a folder with a file per pocket")
     add_path(parser, "--ligand", "reference ligand (SDF, MOL2); for several pockets a folder")
     add_smiles(parser)
+    add_allow_dropped(parser)
     text = "number of requested molecules per pocket (default: samples.json)"
     add("--requested", type=positive, metavar="N", help=text)
     add_path(parser, "--known", "SMILES or SDF of known molecules, for novelty")
@@ -44,7 +53,14 @@ def run_evaluate(args: argparse.Namespace) -> None:
     without = {"posebusters"} if args.no_posebusters else set()
     protocol = adapted(args.protocol, args.tools, without, args.dock, **changes)
     options = EvaluationOptions(
-        protocol, None, out / "answers", args.workers, " ".join(sys.argv), args.engine, args.smiles
+        protocol,
+        None,
+        out / "answers",
+        args.workers,
+        " ".join(sys.argv),
+        args.engine,
+        args.smiles,
+        args.allow_dropped,
     )
     evaluation = evaluate(args.ligands, args.protein, args.ligand, args.requested, args.known, options)
     write_evaluation(evaluation, out)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ligandsmith.cli.arguments import (
     above_zero,
+    add_allow_dropped,
     add_engine,
     add_number,
     add_options,
@@ -48,13 +49,15 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     add_path(
         first, "--out", "folder of ligands.sdf and samples.json; an interrupted run continues there", required=True
     )
-    add = parser.add_argument_group("site", "Instead of --ligand; give exactly one.").add_argument
+    site = parser.add_argument_group("site", "Instead of --ligand; give exactly one.")
+    add = site.add_argument
     add("--residues", nargs="+", metavar="CHAIN:NUMBER", help="residues of the site")
     add("--center", type=numbers, metavar="X,Y,Z", help="centre of the site, Å; see --radius")
     add("--het", metavar="NAME", help="ligand in the protein file: NAME or CHAIN:NAME:NUMBER")
     text = "radius around --center, Å (above 0; default: %(default)g)"
     add("--radius", type=above_zero, default=SITE_RADIUS, metavar="X", help=text)
     add_smiles(parser)
+    add_allow_dropped(site)
     what = parser.add_argument_group("what to make")
     add_options(what, GenerationOptions, ["num_atoms"])
     hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
@@ -124,7 +127,14 @@ def _generate_one(args: argparse.Namespace, options: GenerationOptions, device: 
     from ligandsmith.parallel.devices import usable_device
 
     pocket, report = read_pocket(
-        args.protein, args.ligand, args.residues, args.center, args.het, radius=args.radius, smiles=args.smiles
+        args.protein,
+        args.ligand,
+        args.residues,
+        args.center,
+        args.het,
+        radius=args.radius,
+        smiles=args.smiles,
+        allow_dropped=args.allow_dropped,
     )
     say(*report.lines())
     generator = load(args.checkpoint, usable_device(device))
@@ -145,7 +155,7 @@ def _generate_batch(args: argparse.Namespace, options: GenerationOptions, hardwa
     device = hardware.device if args.engine == "ray" else usable_device(hardware.device)
     request = BatchRequest(
         options, args.checkpoint, device, hardware.threads or 1, args.workers, args.engine, args.chunk,
-        MergeOptions(args.unique, args.stop_below), args.radius, " ".join(sys.argv),
+        MergeOptions(args.unique, args.stop_below), args.radius, " ".join(sys.argv), args.allow_dropped,
     )  # fmt: skip
     generator = load(args.checkpoint)
     _require_vaes(generator, args)

@@ -5,7 +5,15 @@
 import argparse
 from pathlib import Path
 
-from ligandsmith.cli.arguments import add_number, add_path, add_smiles, add_workers, positive, say
+from ligandsmith.cli.arguments import (
+    add_allow_dropped,
+    add_number,
+    add_path,
+    add_smiles,
+    add_workers,
+    positive,
+    say,
+)
 
 
 def relax_flags(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +24,7 @@ def relax_flags(parser: argparse.ArgumentParser) -> None:
     add_path(parser, "--ligand", "reference ligand, whose copy in the protein file is removed")
     add_smiles(parser)
     add_path(parser, "--out", "folder of relaxed.sdf and relax.json (default: that of the SDF)")
+    add_allow_dropped(parser)
     add_workers(parser)
 
 
@@ -23,7 +32,10 @@ def run_relax(args: argparse.Namespace) -> None:
     """Relax ligands in their pocket, with hydrogens."""
     from ligandsmith.evaluation.relaxation import POSES_FILE, relax_sdf, relaxation_lines
 
-    say(*relaxation_lines(relax_sdf(args.sdf, args.protein, args.ligand, args.out, args.workers, args.smiles)))
+    summary = relax_sdf(
+        args.sdf, args.protein, args.ligand, args.out, args.workers, args.smiles, allow_dropped=args.allow_dropped
+    )
+    say(*relaxation_lines(summary))
     print(f"written: {(args.out or args.sdf.parent) / POSES_FILE}")
 
 

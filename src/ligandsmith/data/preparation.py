@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from rdkit import rdBase
 
@@ -27,13 +28,19 @@ from ligandsmith.structure.pocket import site_sequences
 log = logging.getLogger(__name__)
 
 SPLIT_FILE = "split.csv"
+READING = "reading.json"  # what was read of each protein's file, by id
 PROTEIN_ENDING = re.compile(r"_(protein|pocket|receptor|rec)\Z", re.IGNORECASE)
 LIGAND_ENDING = re.compile(r"_(ligand|lig)\Z", re.IGNORECASE)
 LIGAND_NAME = re.compile(r"(^|[_.-])(ligand|lig)\Z", re.IGNORECASE)  # of a PDB file that is one
 PREFERRED_PROTEINS = ("protein", "receptor", "pocket")  # where a folder has several structures
 
 
-_Read = tuple[Complex | Rejection, tuple[str, ...]]
+class _Read(NamedTuple):
+    """A record, the sequences at its site, and a line on what was read of its files."""
+
+    record: Complex | Rejection
+    sequences: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class PrepareOptions:
     workers: int = 1
     source: str = ""  # written into every record
     licence: str = ""
+    allow_dropped: bool = False  # see `read_protein`
     split_file: Path | None = None  # CSV of id,split; None: `split.csv` in the source folder if there is one
 
 
@@ -72,14 +80,16 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> M
     split_of = _read_split_file(source, options)
     with scratch_folder(out) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
+        notes: dict[str, str] = {}
         read = partial(_read_pair, options=options)
         results = map_in_processes(read, pairs, options.workers, lambda pair: pair.id)
-        ids, refused = write_shards(scratch, "complexes", _records(results, sequences))
+        ids, refused = write_shards(scratch, "complexes", _records(results, sequences, notes))
         if not ids:
             why = "; ".join(f"{r.id}: {r.reason} ({r.detail})" for r in [*rejections, *refused][:3])
             raise LigandsmithError(f"{source}: none of {len(pairs) + len(rejections)} complexes could be used: {why}")
         splits, unsplit = _assign(ids, split_of)
         write_json(scratch / SEQUENCES, {id: sequences[id] for id in ids})
+        write_json(scratch / READING, notes)
         write_properties(scratch)
         manifest = write_manifest(scratch, splits, [*rejections, *refused, *unsplit])
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
@@ -207,20 +217,27 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[st
 
 def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
     with rdBase.BlockLogs():
-        files = read_files(pair.protein, pair.ligand, pair.id, pair.smiles, pair.het)
+        files = read_files(pair.protein, pair.ligand, pair.id, pair.smiles, pair.het, options.allow_dropped)
         if isinstance(files, Rejection):
-            return files, ()
-        record = complex_from(*files, pair.id)
+            return _Read(files)
+        record = complex_from(files.protein, files.mol, pair.id)
+    note = "; ".join(filter(None, (files.protein.description(pair.protein.name), files.note)))
     if isinstance(record, Rejection):
-        return record, ()
+        return _Read(record, (), note)
     record = replace(record, source=options.source, licence=options.licence)
-    return record, site_sequences(files[0], record.ligand.x)
+    return _Read(record, site_sequences(files.protein, record.ligand.x), note)
 
 
-def _records(results: Iterator[_Read], sequences: dict[str, tuple[str, ...]]) -> Iterator[Complex | Rejection]:
-    """The records alone; adds the sequences at their sites to `sequences`, by id."""
-    for record, found in results:
+def _records(
+    results: Iterator[_Read], sequences: dict[str, tuple[str, ...]], notes: dict[str, str]
+) -> Iterator[Complex | Rejection]:
+    """The records alone; adds by id the sequences at their sites, and what was read of their files, which is said."""
+    for read in results:
+        record, found, note = read
         sequences[record.id] = found
+        if note:
+            notes[record.id] = note
+            log.info("%s: %s", record.id, note)
         yield record
 
 

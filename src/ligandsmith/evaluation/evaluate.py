@@ -51,6 +51,7 @@ class EvaluationOptions:
     command: str = ""
     engine: str = "local"
     smiles: str = ""  # of the reference, and of molecules in files without bond orders; a manifest's column counts more
+    allow_dropped: bool = False  # see `read_protein`
 
     def of_pocket(self, pocket: str) -> "EvaluationOptions":
         """Tasks on different machines cannot append to one file."""
@@ -111,7 +112,9 @@ def _score_source(source: Source, options: EvaluationOptions) -> Scored:
     bound = None if source.reference is None else load_reference(source.reference, source.smiles)
     made = [sample.mol for sample in samples]
     removed = removed_from_site(source.ligands)
-    target = None if source.protein is None else load_protein(source.protein, bound, removed, made)
+    target = None
+    if source.protein is not None:
+        target = load_protein(source.protein, bound, removed, made, options.allow_dropped)
     site = Site(source.pocket, target, bound)
     mols = made + ([bound] if bound is not None else [])
     answers: dict[str, Sequence[Answer | None] | str] = {}

@@ -1,9 +1,10 @@
 """What `ligandsmith evaluate` writes and prints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import gemmi
 import numpy as np
 from rdkit import Chem
 
@@ -72,7 +73,29 @@ def pocket_pdb(scored: Scored, protein: ProteinView) -> str:
     points = [mol.GetConformer().GetPositions() for mol in mols if mol is not None]
     if not points:
         return "END\n"
-    return str(Chem.MolToPDBBlock(protein.crop(np.concatenate(points), SHOWN_RADIUS), flavor=4 | 8))
+    crop = protein.crop(np.concatenate(points), SHOWN_RADIUS)
+    structure = gemmi.Structure()
+    model = structure.add_model(gemmi.Model(1))
+    for atom, place in zip(crop.GetAtoms(), crop.GetConformer().GetPositions().tolist(), strict=True):
+        _add_atom(model, atom, place)
+    structure.shorten_chain_names()  # the format has one letter
+    options = gemmi.PdbWriteOptions(minimal=True, cryst1_record=False, ter_records=False, end_record=True)
+    return str(structure.make_pdb_string(options))
+
+
+def _add_atom(model: gemmi.Model, atom: Chem.Atom, place: Sequence[float]) -> None:
+    """Add an atom of a cropped protein, residue by residue, to a model."""
+    info = atom.GetPDBResidueInfo()
+    chain = model.find_chain(info.GetChainId()) or model.add_chain(gemmi.Chain(info.GetChainId()))
+    seqid = gemmi.SeqId(info.GetResidueNumber(), info.GetInsertionCode() or " ")
+    last = chain[-1] if len(chain) else None
+    if last is None or (last.seqid, last.name) != (seqid, info.GetResidueName()):
+        last = chain.add_residue(gemmi.Residue())
+        last.name, last.seqid, last.het_flag = info.GetResidueName(), seqid, "H" if info.GetIsHeteroAtom() else "A"
+    added = gemmi.Atom()
+    added.name, added.element = info.GetName().strip(), gemmi.Element(atom.GetAtomicNum())
+    added.pos, added.occ = gemmi.Position(*place), 1.0
+    last.add_atom(added)
 
 
 def _interactions(scored: Scored) -> dict[str, Any]:

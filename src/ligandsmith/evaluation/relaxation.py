@@ -77,8 +77,8 @@ class ProteinSurroundings:
 
     def __init__(self, protein: ProteinView) -> None:
         self.protein = protein
-        het = np.array([het for *_, het in protein.residues])[protein.residue_index]
-        histidine = np.array([name == "HIS" for _, name, *_ in protein.residues])[protein.residue_index]
+        het = np.array([residue.het for residue in protein.residues])[protein.residue_index]
+        histidine = np.array([residue.name == "HIS" for residue in protein.residues])[protein.residue_index]
         lone_pair = het | (histidine & (np.array(protein.name) != "N"))
         accepts = (protein.element == OXYGEN) | ((protein.element == NITROGEN) & lone_pair)
         self.heavy = Surroundings(protein.x, protein.element, accepts)
@@ -96,16 +96,16 @@ class ProteinSurroundings:
         )
 
 
-def relax_sdf(
+def relax_sdf(  # noqa: PLR0913 - a file for each thing that is read or written
     sdf: PathLike, protein: PathLike, reference: PathLike | None = None, out: PathLike | None = None, workers: int = 1,
-    smiles: str = "",
+    smiles: str = "", *, allow_dropped: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Relax every molecule of `sdf`; writes relaxed.sdf and relax.json to `out` (else beside the SDF).
 
     Molecules keep their order, title and properties and get `relax_*`; one that fails keeps its pose and gets
     `relax_failed`. A record without a usable molecule is in the summary only. The copy of `reference` in the protein
-    file is left out. Interrupted work continues (relax.jsonl). `sdf` may be a MOL2, or a PDB file with `smiles`.
-    Returns the summary; raises LigandsmithError.
+    file is left out. Interrupted work continues (relax.jsonl). `sdf` may be a MOL2, or a PDB file with `smiles`;
+    `allow_dropped` is that of `read_protein`. Returns the summary; raises LigandsmithError.
     """
     source, folder = Path(sdf), Path(sdf).parent if out is None else Path(out)
     if source.resolve() == (folder / POSES_FILE).resolve():
@@ -115,7 +115,7 @@ def relax_sdf(
         raise LigandsmithError(f"no records in {source}; was anything generated?")
     bound = None if reference is None else load_reference(reference, smiles)
     mols = [None if r.mol is None else without_hydrogens(r.mol) for r in records]
-    target = load_protein(protein, bound, removed_from_site(source), mols)
+    target = load_protein(protein, bound, removed_from_site(source), mols, allow_dropped)
     try:
         answers = run_tool(RelaxTool(), Site(protein=target, reference=bound), mols, folder, workers)
         assert not isinstance(answers, str)  # there is a protein
@@ -123,7 +123,8 @@ def relax_sdf(
         write_sdf(folder / POSES_FILE, _written(records, answers, poses))
         if generation_log(source) and folder.resolve() != source.parent.resolve():
             shutil.copyfile(source.parent / SAMPLES_FILE, folder / SAMPLES_FILE)  # failures stay accounted for
-        summary = {"ligands": str(sdf), "protein": str(protein), **_summary(records, answers, poses, target)}
+        read = {"protein_reading": target.reading, "left_out_of_protein": list(target.removed)}
+        summary = {"ligands": str(sdf), "protein": str(protein), **read, **_summary(records, answers, poses, target)}
         write_json(folder / SUMMARY_FILE, summary)
     except OSError as error:
         raise LigandsmithError(f"cannot write to {folder}: {error.strerror or error}") from error

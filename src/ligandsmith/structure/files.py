@@ -3,6 +3,7 @@
 import logging
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from rdkit import Chem
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Ligand, Rejection
 from ligandsmith.structure.ligands import LIGAND_SUFFIXES, ligand_from_mol, read_ligand
-from ligandsmith.structure.pocket import RADIUS, het_residues, pocket_from_ligand
+from ligandsmith.structure.pocket import RADIUS, copies_at, het_residues, pocket_from_ligand
 from ligandsmith.structure.protein import Protein, UnreadableFile, read_protein
 from ligandsmith.structure.templates import mol_of_atoms
 from ligandsmith.structure.vocabulary import Kind
@@ -23,33 +24,44 @@ BOND_STRETCH = 0.25  # Å; a bond is at most that much longer than the sum of th
 PROTEIN_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 
 
+class ComplexFiles(NamedTuple):
+    """What was read of a protein's and a ligand's file, and what to know of the choice of the ligand's."""
+
+    protein: Protein
+    mol: Chem.Mol
+    note: str = ""
+
+
 def read_complex(protein: Path, ligand: Path, id: str, radius: float = RADIUS, smiles: str = "") -> Complex | Rejection:
     """The ligand of one file and the pocket around it, whole residues within `radius` Å, from another."""
     files = read_files(protein, ligand, id, smiles)
-    return files if isinstance(files, Rejection) else complex_from(*files, id, radius)
+    return files if isinstance(files, Rejection) else complex_from(files.protein, files.mol, id, radius)
 
 
 def read_files(
-    protein: Path, ligand: Path, id: str, smiles: str = "", het: str = ""
-) -> tuple[Protein, Chem.Mol] | Rejection:
+    protein: Path, ligand: Path, id: str, smiles: str = "", het: str = "", allow_dropped: bool = False
+) -> ComplexFiles | Rejection:
     """The contents of both files, or why one cannot be used. `smiles`: bond orders of the ligand, see `read_ligand`.
+    `allow_dropped` is that of `read_protein`.
 
     With `het` (`LIG` or `A:LIG:401`), the ligand is that molecule of the protein file, and `ligand` is not looked at.
 
     If the ligand's is unreadable, the same molecule in another format in the same folder (SDF, MOL2) takes its place.
     """
     try:
-        structure = read_protein(protein)
+        structure = read_protein(protein, allow_dropped)
         if het:
-            return structure, ligand_in_protein(structure, het, smiles)
+            return ComplexFiles(structure, ligand_in_protein(structure, het, smiles))
+        others = other_formats(ligand)
         try:
-            return structure, read_ligand(ligand, smiles)
-        except UnreadableFile as refused:
-            for other in other_formats(ligand):
+            mol = read_ligand(ligand, smiles)
+            names = ", ".join(path.name for path in others)
+            return ComplexFiles(structure, mol, f"{ligand.name} is used, not {names}" if names else "")
+        except UnreadableFile as error:
+            for other in others:
                 with suppress(UnreadableFile):
                     mol = read_ligand(other, smiles)
-                    log.warning("%s; %s is used instead", refused, other.name)
-                    return structure, mol
+                    return ComplexFiles(structure, mol, f"{other.name} is used: {error.detail}")
             raise
     except UnreadableFile as error:
         return Rejection(id, error.reason, error.detail)
@@ -96,7 +108,9 @@ def complex_from(protein: Protein, mol: Chem.Mol, id: str, radius: float = RADIU
 
 
 def _covalent_bond(protein: Protein, ligand: Ligand) -> str:
-    """The bond between a ligand and a residue of a chain, or nothing. Metals coordinate and are no reason."""
+    """The bond between a ligand and a residue of a chain, or nothing. Metals coordinate and are no reason, and the
+    ligand's own copy in the file, a peptide for one, is none either."""
+    protein = protein.without(copies_at(protein, ligand.x))
     table = Chem.GetPeriodicTable()
     rows = np.flatnonzero(protein.kind == Kind.POLYMER)
     distance = np.linalg.norm(protein.x[rows][:, None] - ligand.x[None], axis=-1)

@@ -49,6 +49,16 @@ def _force_field_names() -> dict[str, str]:
 
 
 RESIDUE_ALIASES = _force_field_names()
+NUCLEOTIDE_ALIASES = {
+    f"{kind}{base}{end}": f"{kind}{base}".removeprefix("R")
+    for kind in ("D", "R")
+    for base in "ACGTU"
+    for end in ("", "5", "3", "N")
+    if kind == "R" or end
+}
+NUCLEOTIDE_ALIASES |= {"ADE": "A", "GUA": "G", "CYT": "C", "URA": "U", "THY": "DT"}  # CHARMM's; bare bases elsewhere
+ATOM_ALIASES = {"OT1": "O", "OC1": "O", "O1": "O", "OT2": "OXT", "OC2": "OXT", "O2": "OXT", "CD": "CD1"}
+# of amino acids: the carboxylate at the end of a chain, and the last carbon of isoleucine
 COFACTORS = frozenset({
     "HEM", "HEC", "HEA", "HEB", "HAS", "NAD", "NAI", "NAP", "NDP", "FAD", "FDA", "FMN", "FNR", "SAM", "SAH", "SFG",
     "COA", "ACO", "CAA", "PLP", "PMP", "PLR", "TPP", "TDP", "TDL", "BTN", "B12", "CNC", "H4B", "BH4", "THF", "C2F",
@@ -57,6 +67,48 @@ COFACTORS = frozenset({
     "UDP", "CTP", "CDP", "APC", "A3P", "PAP",
 })  # fmt: skip
 CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
+BUFFERS = frozenset({"PEG", "PG4", "PGE", "1PE", "P6G", "PO4", "EPE", "MES", "BME", "DTT", "IMD", "NHE", "CAC"})
+# beside those of gemmi's table: what a protein was crystallised from
+ION_ELEMENTS = {
+    **{
+        name: name.capitalize()
+        for name in (
+            "MG",
+            "CA",
+            "ZN",
+            "NA",
+            "K",
+            "MN",
+            "FE",
+            "CO",
+            "NI",
+            "CU",
+            "CD",
+            "HG",
+            "CS",
+            "RB",
+            "LI",
+            "SR",
+            "BA",
+            "CL",
+            "BR",
+        )
+    },
+    "SOD": "Na",
+    "POT": "K",
+    "CLA": "Cl",
+    "CAL": "Ca",
+    "CES": "Cs",
+    "LIT": "Li",
+    "RUB": "Rb",
+    "BAR": "Ba",
+    "CAD": "Cd",
+    "FE2": "Fe",
+    "CU1": "Cu",
+    "MN3": "Mn",
+    "3CO": "Co",
+    "IOD": "I",
+}  # of residues that are one atom, by the names of the Protein Data Bank, CHARMM and AMBER
 HYDROXIDES = frozenset({"OH", "O", "O2-", "OXO"})  # single oxygens that are no water
 VIRTUAL_SITES = frozenset({"M", "MW", "EPW", "EP", "LP", "LP1", "LP2", "EP1", "EP2", "LP3"})  # of water models
 RESIDUE_CLASS = {name: i for i, name in enumerate(RESIDUES)} | {

@@ -202,10 +202,18 @@ def _site(results: Results, pocket: str, protein: str) -> dict[str, Any]:
 
 
 def _heavy_atoms(path: Path) -> str:
-    """Heavy atoms of a PDB file, without the columns that no picture needs."""
+    """Heavy atoms of a PDB file, without the columns that no picture needs, and with numbers that the viewer reads."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     atoms = (x for x in lines if x.startswith(("ATOM", "HETATM")) and x[76:78].strip() not in ("H", "D"))
-    return "\n".join([f"{x[:54]:<76}{x[76:78]}" for x in atoms])
+    return "\n".join([f"{x[:22]}{_four_digits(x[22:26])}{x[26:54]:<50}{x[76:78]}" for x in atoms])
+
+
+def _four_digits(number: str) -> str:
+    """A residue number of a PDB file without the letters that stand for thousands beyond 9999 (hybrid-36)."""
+    if not number[:1].isalpha():
+        return number
+    beyond = int(number, 36) - 10 * 36**3 if number[:1].isupper() else int(number, 36) + 16 * 36**3
+    return f"{beyond % 10000:4d}"
 
 
 def _headlines(results: Results) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ SMALLEST_EDGE = 22.5  # Å
 LARGEST_EDGE = 45.0  # Å; a box around a whole protein is cut to this about its centre
 INSIDE = 1.0  # Å that every atom of a molecule must keep from the box's steric
 ELEMENTS = {"H", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"}  # of ligands that meeko and Vina both type
-RECEPTOR_RULES = "1"  # changes with `receptor`
+RECEPTOR_RULES = "2"  # changes with `receptor`
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class PocketRow:
     radius: str = ""  # Å around the centre
     smiles: str = ""  # of the reference ligand
 
-    def read(self, radius: float = SITE_RADIUS) -> tuple[Pocket, PreflightReport]:
+    def read(self, radius: float = SITE_RADIUS, allow_dropped: bool = False) -> tuple[Pocket, PreflightReport]:
         """The pocket (`radius` in Å where the row has none), and what was kept of it. Raises LigandsmithError."""
         sites = [name for name in SITES if getattr(self, name)]
         if not self.protein or len(sites) != 1:
@@ -44,7 +44,7 @@ class PocketRow:
         ligand = self.folder / self.ligand if self.ligand else None
         return read_pocket(
             self.folder / self.protein, ligand, self.residues.split(), center, self.het or None, radius=around,
-            smiles=self.smiles,
+            smiles=self.smiles, allow_dropped=allow_dropped,
         )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Ligands for a batch of pockets, by workers, continued where an earlier run ended."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,8 @@ from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.engines import ENGINES
 from ligandsmith.parallel.signals import handled_signals
 
+log = logging.getLogger("ligandsmith")
+
 
 @dataclass(frozen=True)
 class BatchRequest:
@@ -35,6 +38,7 @@ class BatchRequest:
     merge: MergeOptions = field(default_factory=MergeOptions)
     radius: float = SITE_RADIUS
     command: str = ""
+    allow_dropped: bool = False  # see `read_protein`
 
 
 def generate_batch(
@@ -67,7 +71,7 @@ def _run_tasks(out: Path, request: BatchRequest, pockets: dict[str, PocketProgre
     write_json(out / RUN_FILE, about)
     checkpoint = Path(request.checkpoint)
     absolute = str(checkpoint.resolve()) if checkpoint.exists() else request.checkpoint
-    work = TaskRunner(absolute, request.options, request.device, request.threads, request.radius)
+    work = TaskRunner(absolute, request.options, request.device, request.threads, request.radius, request.allow_dropped)
     # Pocket after pocket, so that a worker keeps its pocket as long as it can.
     tasks = (task for pocket in pockets.values() for task in pocket.tasks())
     with handled_signals(_interrupt), closing(ENGINES[request.engine](work, tasks, request.workers)) as results:
@@ -109,12 +113,13 @@ def _pockets(
     pockets, bad = {}, {}
     for row in rows:
         try:
-            pocket, report = row.read(request.radius)
+            pocket, report = row.read(request.radius, request.allow_dropped)
         except LigandsmithError as error:
             bad[row.pocket] = str(error)
         except OSError as error:
             bad[row.pocket] = f"{error.filename or row.protein}: {error.strerror or error}"
         else:
+            log.info("%s: %s", row.pocket, report.reading)
             identity = identity_of(generator, request.options, pocket)
             notes = {"command": request.command, **report.notes()}
             pockets[row.pocket] = PocketProgress(

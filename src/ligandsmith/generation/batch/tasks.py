@@ -105,13 +105,14 @@ class TaskRunner:
     device: str = "cpu"
     threads: int = 1  # the same in every worker: the number of threads may change the last digit of a coordinate
     radius: float = SITE_RADIUS  # Å around a centre, where the row has none
+    allow_dropped: bool = False  # see `read_protein`
 
     def __call__(self, task: Task) -> None:
         """Do a task and write it. Raises LigandsmithError for a pocket that cannot be used."""
         if task.done():  # by a worker that was taken for dead, or an earlier run that was still at it
             return
         torch.set_num_threads(self.threads)
-        generator, pocket = _generator(self.checkpoint, self.device), _pocket(task.row, self.radius)
+        generator, pocket = _generator(self.checkpoint, self.device), _pocket(task.row, self.radius, self.allow_dropped)
         options = replace(self.options, num=task.end)
         identity = identity_of(generator, options, pocket)
         if task.pocket and identity["pocket"] != task.pocket:
@@ -127,5 +128,5 @@ def _generator(checkpoint: str, device: str) -> LigandGenerator:
 
 
 @lru_cache(maxsize=1)
-def _pocket(row: PocketRow, radius: float) -> Pocket:
-    return row.read(radius)[0]
+def _pocket(row: PocketRow, radius: float, allow_dropped: bool) -> Pocket:
+    return row.read(radius, allow_dropped)[0]
