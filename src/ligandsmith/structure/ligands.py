@@ -1,6 +1,5 @@
 """Ligand files -> RDKit molecule -> Ligand, with every reason for which a file or a molecule is refused."""
 
-import gzip
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
 from ligandsmith.config import MAX_ATOMS, MIN_ATOMS
+from ligandsmith.files import file_text
 from ligandsmith.records import Ligand, Rejection
 from ligandsmith.structure import vocabulary as vocab
 from ligandsmith.structure.protein import UnreadableFile
@@ -68,9 +68,8 @@ def read_ligand_file(path: Path) -> LigandFile:
     if suffix(path) not in LIGAND_SUFFIXES:
         raise UnreadableFile("not a ligand file", f"{path}: the name must end in {', '.join(LIGAND_SUFFIXES)} (.gz)")
     try:
-        with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb") as stream:
-            text = stream.read().decode("utf-8", errors="replace")
-    except (OSError, EOFError) as error:
+        text = file_text(path, errors="replace")
+    except OSError as error:
         raise UnreadableFile("unreadable file", f"{path}: {error}") from None
     mol2 = suffix(path) in MOL2_SUFFIXES
     block, count = _first_mol2(text) if mol2 else _first_sdf(text)
