@@ -6,6 +6,7 @@
 # ruff: noqa: T201 - this is a program, too
 
 import argparse
+import gc
 import gzip
 import io
 import json
@@ -206,7 +207,7 @@ def _make_data(base: Path) -> None:
 
 
 def _make_runs(base: Path) -> None:
-    flags = TRAIN.format(here=base / "data", out=base / "run").split() + ["--data", str(base / "data")]
+    flags = [*TRAIN.format(here=base / "data", out=base / "run").split(), "--data", str(base / "data")]
     for kind in ("ligand", "protein"):
         _run("train-vae", "--model_type", kind, *flags)
         shutil.copyfile(base / f"run/best_{kind}_vae.pt", base / f"words/{kind}_vae.pt")
@@ -373,13 +374,15 @@ def one_trial(base: Path, target: Target, number: int, seed: int, place: Path) -
     return f"{name}, {changed}", run_in_fork(words, place, EXTRA_SECONDS + 10)
 
 
-def fuzz(number: int, seed: int, base: Path, only: str = "", begin: int = 0) -> Tally:
-    """Try so many mutations over all commands, or over those of one."""
+def fuzz(number: int, seed: int, base: Path, only: str = "", part: range | None = None) -> Tally:
+    """Try so many mutations over all commands, or those of one, or a part of them."""
     tally = Tally()
     place = Path(tempfile.mkdtemp(prefix="fuzz-", dir=base.parent))
     for n, target in trials(number, seed):
-        if n < begin or (only and only not in target.words):
+        if (part is not None and n not in part) or (only and only not in target.words):
             continue
+        if n % 50 == 0:
+            print(f"trial {n} at {time.strftime('%H:%M:%S')}", flush=True)
         changed, outcome = one_trial(base, target, n, seed, place)
         tally.tried[target.command] += 1
         tally.refused[target.command] += "error: " in outcome.output
@@ -404,6 +407,8 @@ def preload() -> None:
         if not module.name.endswith("__main__"):
             import_module(module.name)
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # so that collections in the forks copy no page
 
 
 def run() -> int:
@@ -413,6 +418,7 @@ def run() -> int:
     parser.add_argument("--seed", type=int, default=19)
     parser.add_argument("--only", default="")
     parser.add_argument("--begin", type=int, default=0)
+    parser.add_argument("--end", type=int, default=10**9)
     parser.add_argument("--base", type=Path, default=None)
     args = parser.parse_args()
     preload()
@@ -420,7 +426,7 @@ def run() -> int:
     base = args.base or folder / "base"
     if not base.is_dir():
         make_sound_files(base)
-    tally = fuzz(args.number, args.seed, base, args.only, args.begin)
+    tally = fuzz(args.number, args.seed, base, args.only, range(args.begin, args.end))
     for command in COMMANDS:
         print(f"{command:<18}{tally.tried[command]:5d} tried {tally.refused[command]:5d} refused")
     print(f"{tally.tried.total()} tried, {len(tally.findings)} findings, seed {args.seed}")
