@@ -13,7 +13,7 @@ class DataOptions(Checked):
 
     data: Path | None = setting(None, "data set folder, or a CrossDocked2020 .lmdb (default: the shipped data set)")
     split_file: Path | None = setting(None, "split file of a CrossDocked2020 .lmdb")
-    batch_size: int = setting(16, "complexes per process and step", 1, UNLIMITED)
+    batch_size: int = setting(16, "complexes per process and step", 1, 100_000)
     num_workers: int = setting(4, "data loading workers", 0, 4096)
     seed: int = setting(0, "random seed", 0, 2**63 - 1)
     ligand_only: bool = setting(True, "also train on ligands without a pocket")
@@ -84,6 +84,6 @@ class GenerationOptions(Checked):
     sa: float | None = None
     logp: float | None = None
     fix: Any = setting(None, "fragment that every ligand contains, in the protein's coordinates: SDF file or RDKit Mol")
-    batch_size: int = setting(100, "ligands at a time; does not change them", 1, UNLIMITED)
+    batch_size: int = setting(100, "ligands at a time; does not change them", 1, 100_000)
     seed: int = setting(0, "random seed", 0, 2**63 - 1)
     add_hs: bool = setting(False, "write hydrogens")

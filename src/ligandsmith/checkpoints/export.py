@@ -4,7 +4,6 @@ A folder with `model.safetensors`, `config.json` and `README.md` (the model card
 nothing that could run code. It loads wherever a checkpoint of a denoiser does.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,19 @@ from safetensors.torch import load_file, save_file
 from ligandsmith.checkpoints.files import (
     CHECKPOINT_FORMAT_VERSION,
     CHECKPOINT_KINDS,
+    REQUIRED,
+    STATES,
     VAE_KINDS,
     averaged_diffusion_state,
     averaged_vae_state,
     entries_under,
     fingerprint,
+    require_sound,
 )
-from ligandsmith.config import Config, from_dict
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write, write_json, write_text
+from ligandsmith.files import atomic_write, json_content, write_json, write_text
 
 TENSORS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-STATES = ("diffusion_state", "vae_state")
 KEPT = (
     "kind", "epoch", "step", "config", "vocabulary", "train_loss", "test_loss", "history", "git_commit", "frozen_vaes",
 )  # fmt: skip
@@ -60,7 +60,7 @@ def export(content: dict[str, Any], folder: Path, card: str = "") -> list[Path]:
 def load_exported(folder: Path, kinds: tuple[str, ...] = CHECKPOINT_KINDS) -> dict[str, Any]:
     """The content of a checkpoint from a folder that `export` wrote. Raises LigandsmithError."""
     try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        content = json_content(folder / CONFIG)
         tensors = load_file(folder / TENSORS)
     except FileNotFoundError as error:
         raise LigandsmithError(
@@ -74,10 +74,11 @@ def load_exported(folder: Path, kinds: tuple[str, ...] = CHECKPOINT_KINDS) -> di
         )
     if content.get("kind") not in kinds:
         raise LigandsmithError(f"{folder}: holds a {content.get('kind')}; expected {' or '.join(kinds)}")
-    from_dict(Config, content.get("config", {}), str(folder / CONFIG))
+    if lacking := [key for key in REQUIRED if key not in content]:
+        raise LigandsmithError(f"{folder / CONFIG}: no {lacking[0]} in it; export the model again")
     for part in STATES:
-        if found := entries_under(tensors, f"{part}/"):
-            content[part] = found
+        content[part] = entries_under(tensors, f"{part}/")
+    require_sound(content, folder)
     return content
 
 

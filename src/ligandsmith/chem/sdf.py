@@ -1,10 +1,8 @@
 """SDF files: atomic or appending writes, reads that keep every bad record with its reason. Never imports torch."""
 
-import gzip
 import logging
 import os
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -13,6 +11,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import file_text
 from ligandsmith.structure.ligands import with_line_feeds
 
 RECORD_END = "$$$$"
@@ -109,14 +108,12 @@ def read_sdf(path: str | os.PathLike[str]) -> list[SdfRecord]:
 
 def _read_text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        text = file_text(path, errors="replace")
     except FileNotFoundError as error:
         raise LigandsmithError(f"no such file: {path}; give an existing SDF file") from error
-    except (OSError, EOFError, zlib.error) as error:
+    except OSError as error:
         raise LigandsmithError(f"cannot read {path}: {error}; is it a whole SDF or gzip file?") from error
-    return with_line_feeds(data.decode("utf-8", errors="replace"))
+    return with_line_feeds(text)
 
 
 def _split(text: str) -> Iterator[tuple[str, bool]]:
@@ -167,6 +164,7 @@ def _parse(block: str, complete: bool) -> SdfRecord:
         return SdfRecord(None, "non-finite coordinates", title)
     try:
         Chem.SanitizeMol(mol)
+        Chem.Kekulize(Chem.Mol(mol))  # a few odd ring systems are sanitised, and cannot be written afterwards
     except (Chem.MolSanitizeException, ValueError, RuntimeError) as error:
         return SdfRecord(None, f"RDKit refuses it: {' '.join(str(error).split())}", title)
     if mol.GetConformer().Is3D():

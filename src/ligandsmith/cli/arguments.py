@@ -116,9 +116,9 @@ def boolean(text: str) -> bool:
     return values[text.lower()]
 
 
+MAX_WORKERS = 4096
 positive = checked(int, Setting("", 1, UNLIMITED))
 non_negative = checked(int, Setting("", 0, 2**63 - 1))
-above_zero = checked(float, Setting("", 0, None, open_low=True))
 probability = checked(float, Setting("", 0, 1))
 
 
@@ -142,7 +142,7 @@ def add_allow_dropped(parser: Any) -> None:
 
 def add_workers(parser: Any, help: str = "processes") -> None:
     """The flag `--workers`."""
-    add_number(parser, "--workers", positive, 1, help)
+    add_number(parser, "--workers", checked(int, Setting("", 1, MAX_WORKERS)), 1, help)
 
 
 def add_engine(parser: Any, ray: str) -> None:

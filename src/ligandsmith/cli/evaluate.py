@@ -11,11 +11,14 @@ from ligandsmith.cli.arguments import (
     add_engine,
     add_path,
     add_smiles,
+    checked,
     non_negative,
-    positive,
     say,
 )
+from ligandsmith.config import Setting
 from ligandsmith.errors import LigandsmithError
+
+MOST_ROWS = 10_000_000  # of a table that fits into memory
 
 
 def evaluate_flags(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +30,7 @@ def evaluate_flags(parser: argparse.ArgumentParser) -> None:
     add_smiles(parser)
     add_allow_dropped(parser)
     text = "number of requested molecules per pocket (default: samples.json)"
-    add("--requested", type=positive, metavar="N", help=text)
+    add("--requested", type=checked(int, Setting("", 1, MOST_ROWS)), metavar="N", help=text)
     add_path(parser, "--known", "SMILES or SDF of known molecules, for novelty")
     add_path(parser, "--out", "folder of the results (default: that of the SDF, or FOLDER/evaluation)")
     add = parser.add_argument_group("tools").add_argument
@@ -37,7 +40,12 @@ def evaluate_flags(parser: argparse.ArgumentParser) -> None:
     add("--tools", nargs="+", metavar="TOOL", help=text)
     add("--no-posebusters", dest="no_posebusters", action="store_true", help="do not run PoseBusters")
     add("--dock", action="store_true", help="also dock with Vina, whatever the protocol is")
-    add("--exhaustiveness", type=positive, metavar="N", help="of docking (default: the protocol's)")
+    add(
+        "--exhaustiveness",
+        type=checked(int, Setting("", 1, 10_000)),
+        metavar="N",
+        help="of docking (default: the protocol's)",
+    )
     add("--seed", type=non_negative, metavar="N", help="random seed of docking (default: the protocol's)")
     add_engine(parser.add_argument_group("scale"), "a Ray task per pocket")
 
@@ -92,10 +100,12 @@ def export_flags(parser: argparse.ArgumentParser) -> None:
 def run_export(args: argparse.Namespace) -> None:
     """Write a checkpoint as safetensors, configuration and model card."""
     from ligandsmith.checkpoints.export import export
-    from ligandsmith.checkpoints.files import load_checkpoint
+    from ligandsmith.checkpoints.files import load_checkpoint, refused_if_unfit
 
     try:
         card = "" if args.card is None else args.card.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise LigandsmithError(f"--card {args.card}: not a text file in UTF-8; give a Markdown file") from None
-    print("written:", *export(load_checkpoint(args.checkpoint), args.out, card))
+    content = load_checkpoint(args.checkpoint)
+    with refused_if_unfit(args.checkpoint):
+        print("written:", *export(content, args.out, card))

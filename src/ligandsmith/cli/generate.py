@@ -7,13 +7,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ligandsmith.cli.arguments import (
-    above_zero,
     add_allow_dropped,
     add_engine,
     add_number,
     add_options,
     add_path,
     add_smiles,
+    checked,
     number_or_any,
     numbers,
     positive,
@@ -21,7 +21,7 @@ from ligandsmith.cli.arguments import (
     say,
     with_flags,
 )
-from ligandsmith.config import SITE_RADIUS, SamplingConfig, setting_of
+from ligandsmith.config import MAX_SITE_RADIUS, SITE_RADIUS, SamplingConfig, Setting, setting_of
 from ligandsmith.options import GenerationOptions, Hardware
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     add("--residues", nargs="+", metavar="CHAIN:NUMBER", help="residues of the site")
     add("--center", type=numbers, metavar="X,Y,Z", help="centre of the site, Å; see --radius")
     add("--het", metavar="NAME", help="ligand in the protein file: NAME or CHAIN:NAME:NUMBER")
-    text = "radius around --center, Å (above 0; default: %(default)g)"
-    add("--radius", type=above_zero, default=SITE_RADIUS, metavar="X", help=text)
+    limits = Setting("", 0, MAX_SITE_RADIUS, open_low=True)
+    text = f"radius around --center, Å ({limits.allowed()}; default: %(default)g)"
+    add("--radius", type=checked(float, limits), default=SITE_RADIUS, metavar="X", help=text)
     add_smiles(parser)
     add_allow_dropped(site)
     what = parser.add_argument_group("what to make")

@@ -12,8 +12,9 @@ from importlib import metadata
 from typing import NamedTuple
 
 from ligandsmith.cli import data, doctor, evaluate, generate, select, train
-from ligandsmith.cli.arguments import Parser
+from ligandsmith.cli.arguments import Parser, positive
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import LARGEST_FILE, file_limit
 
 # Waiting threads must not spin: on cores that others use too, that costs several times the work. Read with torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -60,6 +61,8 @@ def _shared_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output").add_mutually_exclusive_group()
     group.add_argument("--quiet", action="store_true", help="print only errors and the path of the result")
     group.add_argument("--verbose", action="store_true", help="print more about what is done")
+    text = f"largest file that is read, unpacked, MB (default: {LARGEST_FILE})"
+    parser.add_argument("--max_file_size", type=positive, metavar="N", help=text)
     parser.add_argument("--version", action="version", version=f"ligandsmith {metadata.version('ligandsmith')}")
 
 
@@ -108,7 +111,8 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
     args = build_parser(command).parse_args(list(sys.argv[1:] if argv is None else argv))
     _set_level(args)
     try:
-        args.run(args)
+        with file_limit(args.max_file_size):
+            args.run(args)
     except LigandsmithError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
@@ -117,6 +121,9 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
         return USAGE
     except OSError as error:
         print(f"error: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
+        return FAILED
+    except MemoryError as error:
+        print(f"error: not enough memory{f': {error}' if str(error) else ''}; give less at a time", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt as error:
         print(str(error) or "interrupted", file=sys.stderr)

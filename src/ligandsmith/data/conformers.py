@@ -5,11 +5,10 @@ conformer depends on the seed and on the canonical SMILES alone: not on how the 
 file, or the number of processes.
 """
 
-import gzip
 import hashlib
+import io
 import logging
 import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from ligandsmith.data.properties import write_properties
 from ligandsmith.data.shards import ShardReader, shard_paths, write_shards
 from ligandsmith.data.splitting import hold_out_groups, scaffold_of
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import file_text
 from ligandsmith.parallel.processes import map_in_processes
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure.ligands import ligand_from_mol
@@ -110,12 +110,12 @@ def read_molecules(smi_file: Path) -> Iterator[Molecule | Rejection]:
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and [SMILES, name?] of each line that is not empty."""
     try:
-        with gzip.open(path, "rt") if path.name.lower().endswith(".gz") else open(path, encoding="utf-8") as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield number, line.strip().split(maxsplit=1)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        text = file_text(path)
+    except (OSError, UnicodeDecodeError) as error:
         raise LigandsmithError(f"{path}: not a readable text file ({error}); give one SMILES per line") from None
+    for number, line in enumerate(io.StringIO(text), start=1):
+        if line.strip():
+            yield number, line.strip().split(maxsplit=1)
 
 
 def embed(molecule: Molecule | Rejection, options: EmbedOptions) -> Complex | Rejection:

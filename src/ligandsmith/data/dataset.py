@@ -1,6 +1,5 @@
 """A prepared data set: a folder of shards, `splits.json` and `manifest.json`, read by split with O(1) random access."""
 
-import json
 import shutil
 import tempfile
 from collections import Counter
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from ligandsmith.data.properties import read_properties
 from ligandsmith.data.shards import DATASET_KINDS, SHARD_FORMAT_VERSION, DatasetKind, ShardReader, shard_paths
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import file_hash, write_json
+from ligandsmith.files import file_hash, json_content, write_json
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure import vocabulary as vocab
 
@@ -64,9 +63,15 @@ class Manifest:
         try:
             rejections = tuple(Rejection(**r) for r in data["rejections"])
             own = {name: data[name] for name in ("counts", "files", "package_version", "vocabulary")}
-            return cls(rejections=rejections, **own)
         except (KeyError, TypeError) as error:
             raise LigandsmithError(f"{folder / MANIFEST}: not a manifest ({error}); prepare the data again") from None
+        tables = (own["counts"], own["files"], own["vocabulary"])
+        texts = [text for r in rejections for text in (r.id, r.reason, r.detail)]
+        if not all(isinstance(t, dict) for t in tables) or not all(isinstance(t, str) for t in texts):
+            raise LigandsmithError(
+                f"{folder / MANIFEST}: not a manifest (values of other types); prepare the data again"
+            )
+        return cls(rejections=rejections, **own)
 
 
 def write_manifest(folder: Path, splits: Mapping[str, Sequence[str]], rejections: Sequence[Rejection]) -> Manifest:
@@ -106,6 +111,8 @@ def scratch_folder(out: Path) -> Iterator[Path]:
 def read_splits(folder: Path) -> dict[str, list[str]]:
     """The ids of each split. Raises LigandsmithError for a damaged file or an id in two splits."""
     splits = _read_json(Path(folder) / SPLITS)
+    if not all(isinstance(ids, list) and all(isinstance(id, str) for id in ids) for ids in splits.values()):
+        raise LigandsmithError(f"{Path(folder) / SPLITS}: not lists of ids by split; run `ligandsmith split` again")
     seen: dict[str, str] = {}
     for split, ids in splits.items():
         for id in ids:
@@ -187,7 +194,7 @@ def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]
     if not names:
         raise LigandsmithError(f"{folder}: it has no {kind}; it has {manifest.counts}")
     for table in ("residues", "atom_names", "bonds"):
-        if list(manifest.vocabulary.get(table, ())) != vocab.VOCABULARY.to_dict()[table]:
+        if manifest.vocabulary.get(table) != vocab.VOCABULARY.to_dict()[table]:
             raise LigandsmithError(
                 f"{folder / MANIFEST}: another table of {table} than this program's; prepare the data again"
             )
@@ -210,10 +217,10 @@ def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_content(path)
     except FileNotFoundError:
         raise LigandsmithError(f"{path}: no such file; is its folder a prepared data set?") from None
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise LigandsmithError(f"{path}: not JSON ({error})") from None
     if not isinstance(data, dict):
         raise LigandsmithError(f"{path}: a JSON object was expected")

@@ -3,7 +3,6 @@
 `sequences.json` beside them holds the sequences of the chains that line each site, for splitting without homologs.
 """
 
-import csv
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, scratch_folder,
 from ligandsmith.data.properties import write_properties
 from ligandsmith.data.shards import write_shards
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import write_json
+from ligandsmith.files import csv_content, write_json
 from ligandsmith.parallel.processes import map_in_processes
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure.files import PROTEIN_SUFFIXES, complex_from, read_files
@@ -203,16 +202,13 @@ def _pairs_of_csv(path: Path) -> tuple[list[Pair], list[Rejection]]:
 def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and stripped fields of each row. Raises LigandsmithError if a column is missing."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            there = reader.fieldnames or ()
-            missing = [c for c in columns if c not in there and not (c == "ligand" and "het" in there)]
-            if missing:
-                raise LigandsmithError(f"{path}: line 1: no column {', '.join(missing)}; needed: {', '.join(columns)}")
-            for row in reader:
-                yield reader.line_num, {k: (v or "").strip() for k, v in row.items() if isinstance(k, str)}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        found, rows = csv_content(path)
+    except (OSError, ValueError) as error:
         raise LigandsmithError(f"{path}: not a readable CSV file ({error})") from None
+    if missing := [c for c in columns if c not in found and not (c == "ligand" and "het" in found)]:
+        raise LigandsmithError(f"{path}: line 1: no column {', '.join(missing)}; needed: {', '.join(columns)}")
+    for line, row in rows:
+        yield line, {name: cell.strip() for name, cell in row.items()}
 
 
 def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:

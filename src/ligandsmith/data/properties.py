@@ -11,7 +11,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import QED, rdMolDescriptors
 
 from ligandsmith.data.shards import DATASET_KINDS, ShardReader, shard_paths
-from ligandsmith.errors import LigandsmithError
+from ligandsmith.errors import LigandsmithError, one_line
 from ligandsmith.files import atomic_write
 from ligandsmith.records import PROPERTIES, Ligand
 from ligandsmith.structure.ligands import mol_from_ligand
@@ -58,6 +58,8 @@ def read_properties(folder: Path, ids: Sequence[str]) -> NDArray[np.float32] | N
         known = np.stack([table[name].to_numpy() for name in PROPERTIES], 1).astype(np.float32)
         row_of = {id: row for row, id in enumerate(table["id"].to_pylist())}
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise LigandsmithError(f"{path}: damaged ({error}); remove it, or run `ligandsmith properties`") from None
+        raise LigandsmithError(
+            f"{path}: damaged ({one_line(error)}); remove it, or run `ligandsmith properties`"
+        ) from None
     unknown = np.full((1, len(PROPERTIES)), np.nan, dtype=np.float32)
     return np.concatenate([known, unknown])[[row_of.get(id, -1) for id in ids]]

@@ -1,6 +1,5 @@
 """Rank the molecules of an evaluation: Pareto fronts or weights, filters, a diverse choice. Never imports torch."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from ligandsmith.evaluation.columns import FINGERPRINT_BITS, FINGERPRINT_RADIUS
 from ligandsmith.evaluation.criteria import Term, parse_filters, parse_terms
 from ligandsmith.evaluation.metrics import METRICS
 from ligandsmith.evaluation.molecule_table import MoleculeRow, read_molecule_table
-from ligandsmith.files import write_csv
+from ligandsmith.files import json_content, write_csv
 
 POSES_FILE = "molecules.sdf"
 TOP_FILE, RANKING_FILE = "top.sdf", "ranking.csv"
@@ -93,7 +92,7 @@ def _summary(folder: Path) -> tuple[dict[str, str], str]:
     """Better directions of columns, of summary.json and else of METRICS, and the name of the SDF that was evaluated."""
     path, better = folder / "summary.json", {name: str(metric.better) for name, metric in METRICS.items()}
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = json_content(path)
         better |= {name: str(entry["better"]) for name, entry in summary["metrics"].items()}
         return better, Path(summary.get("ligands", "ligands.sdf")).name
     except FileNotFoundError:

@@ -3,12 +3,11 @@
 Every requested molecule becomes a `Sample`; what is not there is a sample with its reason.
 """
 
-import csv
 import glob
-import gzip
-import json
+import math
 import os
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +18,11 @@ from rdkit import Chem, rdBase
 
 from ligandsmith.chem.poses import read_poses, without_orders
 from ligandsmith.chem.sdf import SdfRecord
-from ligandsmith.errors import LigandsmithError, one_line
+from ligandsmith.errors import LigandsmithError, one_line, shortened
 from ligandsmith.evaluation.bond_orders import with_orders
 from ligandsmith.evaluation.input import KnownMolecules, Sample
 from ligandsmith.evaluation.torch_files import read_result_file
+from ligandsmith.files import csv_content, file_text, json_content
 from ligandsmith.structure.ligands import (
     MOL2_SUFFIXES,
     SDF_SUFFIXES,
@@ -36,6 +36,7 @@ INCHIKEY = re.compile(r"[A-Z]{14}(-[A-Z]{10}-[A-Z])?")
 SAMPLES_FILE = "samples.json"
 GENERATED = ("ligands", "relaxed")  # names of SDF files that it is about
 NOT_GENERATED = "not generated"
+MOST_REQUESTED = 1_000_000  # molecules of a pocket that a file may say were requested
 PathLike = str | os.PathLike[str]
 SDF_ENDINGS = (".sdf", ".sdf.gz")
 PROTEIN_FILE_ENDINGS = (".pdb", ".cif", ".mmcif", ".ent", ".pdb.gz", ".cif.gz")
@@ -172,27 +173,27 @@ def _reference_of_pocket(pocket: str, place: PathLike | None) -> Path | None:
 
 def _manifest(path: Path) -> list[Source]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            unknown = set(reader.fieldnames or ()) - set(MANIFEST_COLUMNS)
-            if "ligands" not in (reader.fieldnames or ()) or unknown:
-                raise LigandsmithError(f"{path}: the columns are {', '.join(MANIFEST_COLUMNS)}; 'ligands' is required")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError) as error:
+        columns, rows = csv_content(path)
+    except (OSError, ValueError) as error:
         raise LigandsmithError(f"cannot read manifest {path}: {error}") from error
+    if "ligands" not in columns or set(columns) - set(MANIFEST_COLUMNS):
+        raise LigandsmithError(f"{path}: the columns are {', '.join(MANIFEST_COLUMNS)}; 'ligands' is required")
     sources = []
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         files: dict[str, Any] = {k: path.parent / row[k] for k in ("ligands", "protein", "reference") if row.get(k)}
         lacking = [str(p) for p in files.values() if not p.is_file()]
         lacking += [] if "ligands" in files else ["ligands is empty"]
         if lacking:
             raise LigandsmithError(f"{path}, line {line}: no such file: {lacking[0]}")
         count = row.get("requested") or ""
-        if count and not count.isdigit():
-            raise LigandsmithError(f"{path}, line {line}: requested is {count!r}, no number")
+        number = _whole_number(count)
+        if count and (number is None or number > MOST_REQUESTED):
+            raise LigandsmithError(
+                f"{path}, line {line}: requested is {shortened(count)!r}, no whole number up to {MOST_REQUESTED}"
+            )
         name = row.get("pocket") or _stem(files["ligands"])
         smiles = (row.get("smiles") or "").strip()
-        sources.append(Source(name, **files, requested=int(count) if count else None, smiles=smiles))
+        sources.append(Source(name, **files, requested=number, smiles=smiles))
     twice = _repeated([s.pocket for s in sources])
     if twice or not sources:
         raise LigandsmithError(f"{path}: " + (f"pocket {twice} is there twice" if twice else "no rows"))
@@ -211,8 +212,13 @@ def load_samples(sdf: Path, requested: int | None = None, smiles: str = "") -> l
     """
     records = read_poses(sdf, smiles)
     log = generation_log(sdf)
-    failures = {int(f["index"]): f for f in log.get("failures", [])}
+    failures = {f["index"]: f for f in log.get("failures", [])}
     total = requested if requested is not None else log.get("requested", len(records) + len(failures))
+    if requested is None and total > MOST_REQUESTED:
+        raise LigandsmithError(
+            f"{sdf.parent / SAMPLES_FILE}: {total} molecules were requested; more than {MOST_REQUESTED} are taken for "
+            "an error; give their number with --requested"
+        )
     if not total:
         raise LigandsmithError(f"no records in {sdf}; was anything generated?")
     if len(records) + len(failures) > total:
@@ -239,23 +245,51 @@ def generation_log(sdf: Path) -> dict[str, Any]:
     if sdf.name.split(".")[0] not in GENERATED or not path.is_file():
         return {}
     try:
-        log = json.loads(path.read_text(encoding="utf-8"))
-        counted = isinstance(log.get("requested", 0), int)
-        sound = counted and all(int(f["index"]) >= 0 and f["reason"] for f in log.get("failures", []))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LigandsmithError(f"cannot use {path}: {error!r}; remove it to evaluate the SDF alone") from error
-    if not sound:
-        raise LigandsmithError(f"cannot use {path}: bad 'requested' or 'failures'; remove it to evaluate the SDF alone")
+        log = json_content(path)
+    except (OSError, ValueError) as error:
+        raise LigandsmithError(f"cannot use {path}: {error}; remove it to evaluate the SDF alone") from error
+    if problem := _log_problem(log):
+        raise LigandsmithError(f"cannot use {path}: {problem}; remove it to evaluate the SDF alone")
     return dict(log)
+
+
+def _log_problem(log: Any) -> str:
+    """What is wrong with the content of a samples.json; empty if it can be used."""
+    if not isinstance(log, dict):
+        return f"a {type(log).__name__}, no object"
+    for name in ("requested", "done"):
+        if not _is_count(log.get(name, 0)):
+            return f"{name!r} is {reprlib.repr(log[name])}, no count"
+    failures = log.get("failures", [])
+    if not isinstance(failures, list) or not all(
+        isinstance(f, dict) and _is_count(f.get("index")) and isinstance(f.get("reason"), str) and f["reason"]
+        for f in failures
+    ):
+        return "'failures' is no list of objects with an index and a reason"
+    seconds = log.get("seconds", 0)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        return f"'seconds' is {reprlib.repr(seconds)}"
+    removed = log.get("removed_from_site", [])
+    if not isinstance(removed, list) or not all(isinstance(label, str) for label in removed):
+        return "'removed_from_site' is no list of texts"
+    return "" if isinstance(log.get("identity", {}), dict) else "'identity' is no object"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _whole_number(text: str) -> int | None:
+    """A number of at most 15 digits, else None."""
+    return int(text) if len(text) <= 15 and text.isascii() and text.isdecimal() else None
 
 
 def _record_indices(records: list[SdfRecord], taken: set[int]) -> list[int]:
     """The generation index of each record: its SD property `index` if all have a distinct free one, else in order."""
     stated = [r.mol.GetProp("index") if r.mol is not None and r.mol.HasProp("index") else "" for r in records]
-    if all(text.isdigit() for text in stated):
-        indices = [int(text) for text in stated]
-        if len(set(indices) - taken) == len(records):
-            return indices
+    indices = [number for text in stated if (number := _whole_number(text)) is not None]
+    if len(indices) == len(records) and len(set(indices) - taken) == len(records):
+        return indices
     free = (i for i in range(len(records) + len(taken)) if i not in taken)
     return [next(free) for _ in records]
 
@@ -280,6 +314,7 @@ def _built(index: int, mol: Chem.Mol | None, title: str = "") -> Sample:
     try:
         heavy = without_hydrogens(mol)
         Chem.SanitizeMol(heavy)
+        Chem.Kekulize(Chem.Mol(heavy))  # what cannot be written as a molfile
     except (Chem.MolSanitizeException, ValueError, RuntimeError) as error:
         return Sample(index, None, "RDKit refuses it", one_line(error), title)
     lost = orders_lost(heavy, heavy.GetConformer().GetPositions())
@@ -306,9 +341,8 @@ def load_known(novelty: PathLike | Iterable[str]) -> KnownMolecules:
     if isinstance(novelty, str | os.PathLike):
         place = str(novelty)
         try:
-            data = Path(novelty).read_bytes()
-            lines = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8").splitlines()
-        except (OSError, EOFError, UnicodeDecodeError) as error:
+            lines = file_text(Path(novelty)).splitlines()
+        except (OSError, UnicodeDecodeError) as error:
             raise LigandsmithError(f"cannot read known molecules {place}: {error}") from error
     else:
         lines = novelty

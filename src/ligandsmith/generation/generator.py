@@ -23,6 +23,7 @@ from ligandsmith.checkpoints.files import (
     fingerprint,
     load_checkpoint,
     load_vae,
+    refused_if_unfit,
     weights_folder,
 )
 from ligandsmith.chem.fragment import Fragment, read_fragment
@@ -116,14 +117,10 @@ class LigandGenerator:
             torch.set_float32_matmul_precision("high")  # TF32
         self.model = DiffusionModel(self.config)
         self.vaes = build_vaes(self.config, self.vocabulary)
-        try:
+        with refused_if_unfit("checkpoint"):
             self.model.load_state_dict(averaged_diffusion_state(content))
             for name, vae in self.vaes.items():
                 vae.load_state_dict(averaged_vae_state(content, name))
-        except RuntimeError as error:
-            raise LigandsmithError(
-                f"checkpoint does not fit its own config: {str(error).splitlines()[-1].strip()}"
-            ) from error
         for module in (self.model, self.vaes):
             module.eval().requires_grad_(False).to(self.device)
         self.model.denoiser.basis.use_table = self.device.type == "cpu"

@@ -1,7 +1,6 @@
 """The folder of a generation run: `ligands.sdf` and `samples.json`, written by batches, continued where they end."""
 
 import hashlib
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,7 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import complete_records, write_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import held_alone, write_json, write_text
+from ligandsmith.files import held_alone, json_content, write_json, write_text
 from ligandsmith.records import GeneratedLigand, Pocket
 
 if TYPE_CHECKING:
@@ -95,12 +94,12 @@ def _previous(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
             raise LigandsmithError(f"{sdf}: is there without a {SAMPLES_FILE}; choose another --out")
         return None
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json_content(path)
         theirs, listed = record["identity"], len(record["molecules"])
     except (ValueError, KeyError, TypeError) as error:
         raise LigandsmithError(f"{path}: not the record of earlier samples ({error!r}); choose another --out") from None
     refuse_other(out, theirs, identity)
-    text = sdf.read_text(encoding="utf-8") if sdf.exists() else ""
+    text = sdf.read_text(encoding="utf-8", errors="replace") if sdf.exists() else ""
     records = complete_records(text)
     if len(records) < listed:
         raise LigandsmithError(

@@ -1,9 +1,7 @@
 """Ligand files -> RDKit molecule -> Ligand, with every reason for which a file or a molecule is refused."""
 
-import gzip
 import logging
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import dropwhile, islice, takewhile
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
 from ligandsmith.config import MAX_ATOMS, MIN_ATOMS
+from ligandsmith.files import file_text
 from ligandsmith.records import Ligand, Rejection
 from ligandsmith.structure import vocabulary as vocab
 from ligandsmith.structure.protein import UnreadableFile
@@ -103,9 +102,8 @@ def refuse_format(path: Path) -> None:
 def ligand_blocks(path: Path) -> list[str]:
     """The records of an SDF or MOL2 file as text. Raises UnreadableFile."""
     try:
-        with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb") as stream:
-            text = stream.read().decode("utf-8", errors="replace")
-    except (OSError, EOFError, zlib.error) as error:
+        text = file_text(path, errors="replace")
+    except OSError as error:
         raise UnreadableFile("unreadable file", f"{path}: {error}") from None
     if suffix(path) in MOL2_SUFFIXES:
         mark = "@<TRIPOS>MOLECULE"

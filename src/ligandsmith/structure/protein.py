@@ -4,10 +4,8 @@ Of alternate locations, the conformer of highest mean occupancy is kept for each
 first. Everything that is left out is counted.
 """
 
-import gzip
 import logging
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +21,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import file_content
 from ligandsmith.structure import vocabulary as vocab
 from ligandsmith.structure.vocabulary import (
     ATOM_ALIASES,
@@ -221,15 +220,14 @@ def read_structure(path: Path) -> gemmi.Structure:
             f"{path}: PDBQT has AutoDock's atom types instead of elements; give the PDB or mmCIF file it was made from",
         )
     try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("latin-1")
+        text = file_content(path).decode("latin-1")
         if MMCIF.match(text):
             structure = gemmi.make_structure_from_block(_with_standard_loop(gemmi.cif.read_string(text)[0]))
         else:
             structure = gemmi.read_pdb_string(_with_standard_columns(text, path))
     except UnreadableFile:
         raise
-    except (RuntimeError, ValueError, OSError, EOFError, IndexError, zlib.error) as error:
+    except (RuntimeError, ValueError, OSError, IndexError) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableFile("not a structure", f"{path}: not a PDB or mmCIF file ({cause})") from None
     if not len(structure) or not structure[0].count_atom_sites():

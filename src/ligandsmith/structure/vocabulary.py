@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ligandsmith.errors import LigandsmithError, shortened
+
 BOND_CLASSES = ("none", "single", "double", "triple", "aromatic")
 NONE, SINGLE, DOUBLE, TRIPLE, AROMATIC = range(5)
 
@@ -157,8 +159,17 @@ class Vocabulary:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Vocabulary":
-        """Inverse of `to_dict`."""
+    def from_dict(cls, data: Any) -> "Vocabulary":
+        """Inverse of `to_dict`. Raises LigandsmithError for anything else."""
+        if not isinstance(data, dict):
+            raise LigandsmithError(f"vocabulary: a {type(data).__name__}, no table")
+        known = cls().to_dict()
+        for name, value in data.items():
+            like = known.get(name)
+            values, own = (v if isinstance(v, list) else [v] for v in (value, like))
+            same = type(value) is type(like) and values and all(type(v) is type(own[0]) for v in values)
+            if not same or any(isinstance(v, int) and not -9 <= v <= 118 for v in values):
+                raise LigandsmithError(f"vocabulary: {shortened(name)} is {shortened(value)}, which cannot be")
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**fields)
 

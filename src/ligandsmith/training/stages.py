@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ligandsmith.checkpoints.files import SECTIONS, VAE_KINDS, LoadedVAE, fingerprint, load_vae
+from ligandsmith.checkpoints.files import SECTIONS, VAE_KINDS, LoadedVAE, fingerprint, load_vae, refused_if_unfit
 from ligandsmith.config import Config, differences
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json
@@ -142,7 +142,8 @@ def _train_diffusion(request: Request, vae_paths: dict[str, Path | None], kind: 
     vocabulary = _shared_vocabulary(loaded, config)
     vaes = build_vaes(config, vocabulary)
     for name, vae in loaded.items():
-        vaes[name].load_state_dict(vae.state)
+        with refused_if_unfit(str(vae_paths[name])):
+            vaes[name].load_state_dict(vae.state)
     stage = DiffusionStage(kind, config, vocabulary, vaes, frozenset(loaded))
     stage.training.move_frozen(fabric.device)
     latents = None

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from ligandsmith.checkpoints.files import load_checkpoint, save_checkpoint
+from ligandsmith.checkpoints.files import load_checkpoint, refused_if_unfit, save_checkpoint
 from ligandsmith.config import Config, OptimizerConfig, from_dict
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
@@ -54,7 +54,9 @@ class Trainer:
         self.best_name, self.epoch_name, self.plot_name = file_names(stage.kind)
         self.module = stage.module.to(fabric.device)
         if options.init_from is not None:
-            stage.load_state_dict(load_checkpoint(options.init_from, (stage.kind,)))
+            start = load_checkpoint(options.init_from, (stage.kind,))
+            with refused_if_unfit(options.init_from):
+                stage.load_state_dict(start)
         optimizer = make_optimizer(self.module, self.optimizer_config, options.learning_rate)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.average = moving_average(self.module, self.optimizer_config.ema_decay)
@@ -339,15 +341,21 @@ class Trainer:
         saved = from_dict(Config, content["config"], str(path))  # fields that came later have their defaults
         if saved != self.stage.config:
             raise LigandsmithError(f"{path}: made with another config; resume with the same preset and overrides")
-        changed = [
-            f"{k.replace('_', ' ')} {content['run'][k]}, now {v}"
-            for k, v in self._identity().items()
-            if content["run"].get(k, v) != v
-        ]
-        if changed:
-            raise LigandsmithError(
-                f"{path}: made with {'; '.join(changed)}; resume with the same, or start another run"
-            )
+        with refused_if_unfit(path):
+            changed = [
+                f"{k.replace('_', ' ')} {content['run'][k]}, now {v}"
+                for k, v in self._identity().items()
+                if content["run"].get(k, v) != v
+            ]
+            if changed:
+                raise LigandsmithError(
+                    f"{path}: made with {'; '.join(changed)}; resume with the same, or start another run"
+                )
+            self._restore(content)
+        log.info("Resumed %s at epoch %d, step %d", path, self.progress.epoch, self.progress.step)
+
+    def _restore(self, content: dict[str, Any]) -> None:
+        """Take up what a checkpoint holds."""
         self.stage.load_state_dict(content)
         self.optimizer.load_state_dict(content["optimizer_state"])
         load_average_state(self.average, content["ema_state"])
@@ -360,4 +368,3 @@ class Trainer:
         history = [row for row in content["history"] if row["epoch"] < position["epoch"]]
         self.progress = Progress(**position, history=history, is_main=self.fabric.is_global_zero)
         self.earlier_minutes = self.progress.minutes
-        log.info("Resumed %s at epoch %d, step %d", path, self.progress.epoch, self.progress.step)

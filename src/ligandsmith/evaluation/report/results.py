@@ -3,7 +3,6 @@
 Everything in it may come from strangers: it is parsed as data, and what is absent or unreadable is named in `missing`.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.molecule_table import MoleculeRow, MoleculeTable, finite_number, read_molecule_table
 from ligandsmith.evaluation.summary import SUMMARY_FORMAT
+from ligandsmith.files import json_content
 
 RANKING = (  # (metrics, of which the first that was scored counts; better)
     (("pb_valid",), "higher"),
@@ -107,7 +107,7 @@ def read_results(folder: Path) -> Results:
 def read_json(path: Path, command: str = "evaluate") -> Any:
     """A JSON file with NaN and infinity as None; raises LigandsmithError naming the command that writes it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_float=finite_number, parse_constant=finite_number)
+        return json_content(path, parse_float=finite_number, parse_constant=finite_number)
     except FileNotFoundError as error:
         raise LigandsmithError(f"no {path.name} in {path.parent}; run `ligandsmith {command}` first") from error
     except (OSError, ValueError) as error:

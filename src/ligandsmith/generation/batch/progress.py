@@ -1,6 +1,5 @@
 """How far a pocket is: which tasks are left, when it stops, when its tasks are merged."""
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import write_json
+from ligandsmith.files import json_content, write_json
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.batch.merge import Counts, MergedTask, MergeOptions, first_seen, merge_pocket, merged_tasks
 from ligandsmith.generation.batch.tasks import CHUNKS, Task, read_chunk
@@ -45,7 +44,7 @@ class PocketProgress:
         if not path.is_file():
             return
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
+            state = json_content(path)
             theirs, merged, goal = state["identity"], state["counts"], state["goal"]
         except (ValueError, KeyError, TypeError) as error:
             raise LigandsmithError(f"{path}: not the state of a pocket ({error!r}); choose another --out") from None

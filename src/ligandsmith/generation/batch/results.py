@@ -1,6 +1,5 @@
 """What lies beside the folders of pockets: the run's summary, its failures, and a manifest for `evaluate`."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import write_csv, write_json
+from ligandsmith.files import json_content, write_csv, write_json
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.batch.progress import STATE_FILE, PocketProgress
 from ligandsmith.generation.output import LIGANDS_FILE, SAMPLES_FILE
@@ -26,7 +25,7 @@ def read_run(out: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["identity"])
+        return dict(json_content(path)["identity"])
     except (ValueError, KeyError, TypeError) as error:
         raise LigandsmithError(f"{path}: not the summary of a run ({error!r}); choose another --out") from None
 

@@ -15,7 +15,7 @@ from rdkit import Chem
 from ligandsmith.chem.sdf import complete_records, write_sdf
 from ligandsmith.config import SITE_RADIUS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write
+from ligandsmith.files import atomic_write, json_content
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.generator import LigandGenerator, load
 from ligandsmith.generation.output import identity_of, records_of, sample_rows
@@ -75,7 +75,7 @@ def write_chunk(task: Task, ligands: Sequence[GeneratedLigand], identity: dict[s
 def read_chunk(task: Task) -> Chunk:
     """What a finished task wrote. Raises LigandsmithError for a file that was damaged since."""
     try:
-        return Chunk(**json.loads(task.record.read_text(encoding="utf-8")))
+        return Chunk(**json_content(task.record))
     except (OSError, ValueError, TypeError) as error:
         raise LigandsmithError(f"{task.record}: cannot be used ({error}); remove it to make it again") from None
 
