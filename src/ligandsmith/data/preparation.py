@@ -52,6 +52,7 @@ class PrepareOptions:
     source: str = ""  # written into every record
     licence: str = ""
     split_file: Path | None = None  # CSV of id,split; None: `split.csv` in the source folder if there is one
+    overwrite: bool = False  # replace a data set
 
 
 def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> Manifest:
@@ -66,7 +67,7 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> M
     source, out = Path(source), Path(out)
     pairs, rejections = find_pairs(source)
     split_of = _read_split_file(source, options)
-    with scratch_folder(out) as scratch:
+    with scratch_folder(out, options.overwrite) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
         read = partial(_read_pair, options=options)
         results = map_in_processes(read, pairs, options.workers, lambda pair: pair.id)
