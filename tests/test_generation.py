@@ -16,13 +16,14 @@ import ligandsmith
 from ligandsmith.checkpoints.files import fingerprint, load_vae
 from ligandsmith.chem.fragment import read_fragment
 from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, find_defects
-from ligandsmith.chem.sdf import read_sdf
+from ligandsmith.chem.sdf import complete_records, read_sdf
 from ligandsmith.cli.main import main
 from ligandsmith.config import MIN_ATOMS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import held_alone
+from ligandsmith.files import held_alone, remove_all
 from ligandsmith.generation.generator import LigandGenerator, load, size_range
-from ligandsmith.generation.output import funnel, generate_to_folder
+from ligandsmith.generation.output import UnfinishedBatch, funnel, generate_to_folder
+from ligandsmith.generation.sampler import LigandSampler
 from ligandsmith.models.size import CLASSES, FittedSizeModel
 from ligandsmith.options import GenerationOptions
 from ligandsmith.records import BuildFailure, GeneratedLigand, Pocket
@@ -213,6 +214,44 @@ def test_an_interrupted_run_continues_to_the_same_files(
     assert (more["requested"], more["done"]) == (6, 6)
     fewer = generate_to_folder(generator, pocket, replace(OPTIONS, num=1), parts)
     assert (fewer["requested"], fewer["done"]) == (6, 6)
+
+
+def test_an_interruption_within_a_batch_keeps_each_finished_ligand(
+    generator: LigandGenerator, pocket: Pocket, tmp_path: Path
+) -> None:
+    options = replace(OPTIONS, num=20, candidates=3, batch_size=20)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    generate_to_folder(generator, pocket, options, whole)
+    original, calls = LigandSampler.sample, [0]
+
+    def interrupted(self: LigandSampler, *args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 8:  # of 9 groups
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LigandSampler, "sample", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            generate_to_folder(generator, pocket, options, parts)
+    assert len(list((parts / "unfinished").iterdir())) == 7
+    assert json.loads((parts / "samples.json").read_text())["done"] == 0
+    early = complete_records((parts / "ligands.sdf").read_text())
+    assert set(early) <= set(complete_records((whole / "ligands.sdf").read_text()))
+    assert early
+    kept = {path.name: path.stat().st_mtime_ns for path in (parts / "unfinished").iterdir()}
+    seen: dict[str, int] = {}
+
+    def clear(self: UnfinishedBatch) -> None:
+        seen.update({path.name: path.stat().st_mtime_ns for path in self.folder.glob("*")})
+        remove_all([self.folder] if self.folder.exists() else [])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(UnfinishedBatch, "clear", clear)
+        generate_to_folder(generator, pocket, options, parts)
+    assert kept.items() < seen.items()  # none was made again
+    assert (parts / "ligands.sdf").read_bytes() == (whole / "ligands.sdf").read_bytes()
+    assert sorted(p.name for p in parts.iterdir()) == ["ligands.sdf", "samples.json"]
 
 
 def test_a_folder_with_something_else_is_left_alone(generator: LigandGenerator, pocket: Pocket, tmp_path: Path) -> None:

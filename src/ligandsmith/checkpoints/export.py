@@ -4,6 +4,7 @@ A folder with `model.safetensors`, `config.json` and `README.md` (the model card
 nothing that could run code. It loads wherever a checkpoint of a denoiser does.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,15 @@ from ligandsmith.checkpoints.files import (
     require_sound,
 )
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write, json_content, write_json, write_text
+from ligandsmith.files import (
+    atomic_write,
+    earlier_record,
+    held_alone,
+    json_content,
+    refuse_other,
+    write_json,
+    write_text,
+)
 
 TENSORS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 KEPT = (
@@ -44,16 +53,25 @@ def slim(content: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def export(content: dict[str, Any], folder: Path, card: str = "") -> list[Path]:
-    """Write a checkpoint as a folder; `card` is the text of the model card. Returns the files written."""
+def export(content: dict[str, Any], folder: Path, card: str = "", overwrite: bool = False) -> list[Path]:
+    """Write a checkpoint as a folder; `card` is the text of the model card. Returns the files written.
+
+    Raises LigandsmithError for a folder that holds another model or card, unless `overwrite`.
+    """
     small = slim(content)
     tensors = {f"{part}/{k}": v.contiguous().clone() for part in STATES for k, v in small.pop(part, {}).items()}
-    folder.mkdir(parents=True, exist_ok=True)
     described = {"format_version": CHECKPOINT_FORMAT_VERSION, **small}
-    with atomic_write(folder / TENSORS) as part:
-        save_file(tensors, part, metadata={"format": "pt"})
-    write_json(folder / CONFIG, described)
-    write_text(folder / CARD, card or model_card(described))
+    text = card or model_card(described)
+    with held_alone(folder):
+        earlier, edited = earlier_record(folder / CONFIG), folder / CARD
+        same_card = not edited.exists() or edited.read_text(encoding="utf-8", errors="replace") == text
+        same = {"model": earlier == json.loads(json.dumps(described)), "card": same_card}
+        changed = None if earlier is None else [name for name in same if not same[name]]
+        refuse_other(folder, (CARD, CONFIG, TENSORS), changed, overwrite)
+        write_json(folder / CONFIG, described)  # first, so that the weights are never without their origin
+        with atomic_write(folder / TENSORS) as part:
+            save_file(tensors, part, metadata={"format": "pt"})
+        write_text(folder / CARD, text)
     return [folder / name for name in (TENSORS, CONFIG, CARD)]
 
 

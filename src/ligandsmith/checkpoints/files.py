@@ -178,6 +178,7 @@ class LoadedVAE:
     config: Any
     state: dict[str, Tensor]
     vocabulary: Vocabulary
+    path: Path  # of the checkpoint
 
 
 def load_vae(path: Path, name: str) -> LoadedVAE:
@@ -185,7 +186,8 @@ def load_vae(path: Path, name: str) -> LoadedVAE:
     content = load_checkpoint(path, (VAE_KINDS[name], "denoiser", "joint"))
     config = getattr(from_dict(Config, content["config"], str(path)), SECTIONS[name])
     with refused_if_unfit(path):
-        return LoadedVAE(config, averaged_vae_state(content, name), Vocabulary.from_dict(content["vocabulary"]))
+        vocabulary = Vocabulary.from_dict(content["vocabulary"])
+        return LoadedVAE(config, averaged_vae_state(content, name), vocabulary, path)
 
 
 def averaged_diffusion_state(content: dict[str, Any]) -> dict[str, Tensor]:

@@ -59,6 +59,16 @@ def write_sdf(
     return count
 
 
+def append_sdf(path: Path, molecules: Iterable[tuple[Chem.Mol, Properties]]) -> None:
+    """Append to a file of complete records, or to a new one. Raises LigandsmithError as `write_sdf` does."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            for count, (mol, properties) in enumerate(molecules, 1):
+                _write_record(file, mol, properties, f"appended record {count} of {path}")
+    except OSError as error:
+        raise LigandsmithError(f"cannot write {path}: {error.strerror or error}") from error
+
+
 def _write_record(file: TextIO, mol: Chem.Mol, properties: Properties, place: str) -> None:
     if mol is None or not mol.GetNumConformers():
         raise LigandsmithError(f"{place}: no molecule with coordinates; a failed molecule belongs in samples.json")

@@ -158,6 +158,11 @@ def add_smiles(parser: Any) -> None:
     parser.add_argument("--smiles", default="", metavar="SMILES", help=text)
 
 
+def add_overwrite(parser: Any, what: str = "other results in the folder") -> None:
+    """The flag `--overwrite`."""
+    parser.add_argument("--overwrite", action="store_true", help=f"replace {what}, which are refused otherwise")
+
+
 def add_seed(parser: Any) -> None:
     """The flag `--seed`."""
     add_number(parser, "--seed", non_negative, 0, "random seed")

@@ -11,6 +11,7 @@ from ligandsmith.cli.arguments import (
     add_engine,
     add_number,
     add_options,
+    add_overwrite,
     add_path,
     add_smiles,
     checked,
@@ -61,6 +62,7 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     add_allow_dropped(site)
     what = parser.add_argument_group("what to make")
     add_options(what, GenerationOptions, ["num_atoms"])
+    add_overwrite(first, "the ligands of another request in the folder")
     hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
     hydrogens.help = "write hydrogens, with plausible, not optimised positions"
     constraints = parser.add_argument_group("constraints")
@@ -141,7 +143,7 @@ def _generate_one(args: argparse.Namespace, options: GenerationOptions, device: 
     generator = load(args.checkpoint, usable_device(device))
     _require_vaes(generator, args)
     notes = {"command": " ".join(sys.argv), **report.notes()}
-    say(*funnel(generate_to_folder(generator, pocket, options, args.out, notes)))
+    say(*funnel(generate_to_folder(generator, pocket, options, args.out, notes, args.overwrite)))
     print(f"written: {args.out / 'ligands.sdf'}, {args.out / 'samples.json'}")
 
 
@@ -157,6 +159,7 @@ def _generate_batch(args: argparse.Namespace, options: GenerationOptions, hardwa
     request = BatchRequest(
         options, args.checkpoint, device, hardware.threads or 1, args.workers, args.engine, args.chunk,
         MergeOptions(args.unique, args.stop_below), args.radius, " ".join(sys.argv), args.allow_dropped,
+        args.overwrite,
     )  # fmt: skip
     generator = load(args.checkpoint)
     _require_vaes(generator, args)

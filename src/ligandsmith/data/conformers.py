@@ -46,11 +46,13 @@ class Molecule:
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """`seed` of all conformers; `timeout` in seconds for the embedding of one molecule; `workers`: processes."""
+    """`seed` of all conformers; `timeout` in seconds for the embedding of one molecule; `workers`: processes;
+    `overwrite`: replace a data set."""
 
     seed: int = 0
     timeout: int = 20
     workers: int = 1
+    overwrite: bool = False
 
 
 def embed_conformers(smi_file: Path, out: Path, options: EmbedOptions | None = None) -> Manifest:
@@ -65,7 +67,7 @@ def embed_conformers(smi_file: Path, out: Path, options: EmbedOptions | None = N
     options, smi_file, out = options or EmbedOptions(), Path(smi_file), Path(out)
     if not smi_file.is_file():
         raise LigandsmithError(f"{smi_file}: no such file; give a file with one SMILES per line")
-    with scratch_folder(out) as scratch:
+    with scratch_folder(out, options.overwrite) as scratch:
         work, molecules = partial(embed, options=options), read_molecules(smi_file)
         records = map_in_processes(work, molecules, options.workers, lambda molecule: molecule.id)
         ids, rejections = write_shards(scratch, "ligands", records)

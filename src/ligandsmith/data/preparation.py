@@ -62,6 +62,7 @@ class PrepareOptions:
     licence: str = ""
     allow_dropped: bool = False  # see `read_protein`
     split_file: Path | None = None  # CSV of id,split; None: `split.csv` in the source folder if there is one
+    overwrite: bool = False  # replace a data set
 
 
 def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> Manifest:
@@ -77,7 +78,7 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> M
     source, out = Path(source), Path(out)
     pairs, rejections = find_pairs(source)
     split_of = _read_split_file(source, options)
-    with scratch_folder(out) as scratch:
+    with scratch_folder(out, options.overwrite) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
         notes: dict[str, str] = {}
         read = partial(_read_pair, options=options)

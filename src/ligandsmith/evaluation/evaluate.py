@@ -79,9 +79,13 @@ def evaluate(
     options = options or EvaluationOptions()
     if novelty is not None:
         options = replace(options, known=load_known(novelty))
+    return evaluate_sources(find_sources(place, protein, reference, requested), options)
+
+
+def evaluate_sources(sources: Sequence[Source], options: EvaluationOptions) -> Evaluation:
+    """As `evaluate`, of molecules that were found already."""
     began = time.perf_counter()
-    found = find_sources(place, protein, reference, requested)
-    sources = [replace(source, smiles=source.smiles or options.smiles) for source in found]
+    sources = [replace(source, smiles=source.smiles or options.smiles) for source in sources]
     if options.engine != "local":
         _answer_on_cluster(sources, options)
     scored = [_score_source(source, options.of_pocket(source.pocket)) for source in sources]

@@ -32,7 +32,7 @@ from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, Config, SamplingConfig, fro
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_hash
-from ligandsmith.generation.sampler import LigandSampler, SamplingTask
+from ligandsmith.generation.sampler import NOTHING_KEPT, Keeping, LigandSampler, SamplingTask
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketLatents, cropped_latents
 from ligandsmith.options import GenerationOptions
@@ -145,13 +145,16 @@ class LigandGenerator:
         return [ligand for batch in self.batches(pocket, request) for ligand in batch]
 
     @torch.inference_mode()
-    def batches(self, pocket: Pocket, options: GenerationOptions, start: int = 0) -> Iterator[list[GeneratedLigand]]:
-        """Ligands number `start` and following, a batch at a time."""
+    def batches(
+        self, pocket: Pocket, options: GenerationOptions, start: int = 0, keeping: Keeping = NOTHING_KEPT
+    ) -> Iterator[list[GeneratedLigand]]:
+        """Ligands number `start` and following, a batch at a time. `keeping` gets to know them within a batch: its
+        ligands are numbered from the start of their batch."""
         request = self.sampling_request(options, pocket)
         latents, origin = self.encode(pocket)
         task = SamplingTask(
             self.model.denoiser.project_pocket(latents), origin, PocketAtoms.of(pocket.x, pocket.element),
-            request.sampling, lambda: None, request.fragment,
+            request.sampling, lambda: None, request.fragment, keeping,
         )  # fmt: skip
         pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
         for begin in range(start, options.num, options.batch_size):

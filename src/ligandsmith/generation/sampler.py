@@ -5,7 +5,9 @@ from it, alternately by partial noising of the whole (SDEdit; Meng et al. 2022) 
 defects (RePaint; Lugmayr et al. 2022).
 """
 
-from collections.abc import Sequence
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -36,6 +38,16 @@ SEEDS = 2**32 - 1
 GROUP = 8  # ligands of similar size per thread: little padding, and their tensors stay in the cache
 
 
+class Keeping(NamedTuple):
+    """What is kept of ligands while they are made, for when the process ends before their batch does."""
+
+    latents: Callable[[str, Callable[[], Tensor]], Tensor]  # of a group by its key: those kept, else as computed
+    finished: Callable[[list[GeneratedLigand]], None]  # takes ligands that no further candidate will replace
+
+
+NOTHING_KEPT = Keeping(lambda _, compute: compute(), lambda _: None)
+
+
 class SamplingTask(NamedTuple):
     """A pocket as the sampler needs it, and how to sample."""
 
@@ -45,6 +57,7 @@ class SamplingTask(NamedTuple):
     config: SamplingConfig
     check: Check  # raises if the ligands are no longer needed
     fragment: Fragment | None = None  # part of all ligands
+    keeping: Keeping = NOTHING_KEPT
 
 
 class Candidate(NamedTuple):
@@ -53,6 +66,9 @@ class Candidate(NamedTuple):
     ligand: GeneratedLigand
     z: Tensor
     defects: Defects
+
+
+Take = Callable[[list[int], list[Candidate]], None]
 
 
 class Start(NamedTuple):
@@ -75,10 +91,21 @@ class LigandSampler:
         does not favour small ones.
         """
         config = task.config
-        best = self._sample_groups(task, sizes, seeds, [Start(fragment=task.fragment)] * len(sizes))
+        every = list(range(len(sizes)))
+        best: dict[int, Candidate] = {}
+
+        def update(rows: list[int], candidates: list[Candidate], number: int) -> None:
+            for row, candidate in zip(rows, candidates, strict=True):
+                best[row] = _better(best[row], candidate) if row in best else candidate
+            final = number + 1 == config.candidates
+            rows = [row for row in rows if final or best[row].defects.score <= PLAUSIBLE]
+            task.keeping.finished([replace(best[row].ligand, index=row) for row in rows])
+
+        starts = [Start(fragment=task.fragment)] * len(sizes)
+        self._sample_groups(task, (sizes, seeds), starts, 1.0, lambda r, found: update(r, found, 0))
         moves = [(self._partial_noising, config.refine_time), (self._inpainting, config.regrow_time)]
         for number in range(1, config.candidates):
-            rows = [row for row, candidate in enumerate(best) if candidate.defects.score > PLAUSIBLE]
+            rows = [row for row in every if best[row].defects.score > PLAUSIBLE]
             if not rows:
                 break
             start_from, time = moves[(number - 1) % len(moves)]
@@ -86,10 +113,9 @@ class LigandSampler:
             starts = [Start(fragment=task.fragment)] * len(rows)
             if time > 0:
                 starts = [start_from(task, best[row], seed) for row, seed in zip(rows, own.tolist(), strict=True)]
-            candidates = self._sample_groups(task, sizes[rows], own, starts, time or 1.0)
-            for row, candidate in zip(rows, candidates, strict=True):
-                best[row] = _better(best[row], candidate)
-        return [candidate.ligand for candidate in best]
+            take = partial(_of_rows, rows, partial(update, number=number))
+            self._sample_groups(task, (sizes[rows], own), starts, time or 1.0, take)
+        return [best[row].ligand for row in every]
 
     def _partial_noising(self, task: SamplingTask, candidate: Candidate, _: int) -> Start:
         """The whole candidate."""
@@ -110,18 +136,23 @@ class LigandSampler:
         return Start(self.model.denoiser.layout.reordered(candidate.z, order), kept.part)
 
     def _sample_groups(
-        self, task: SamplingTask, sizes: Tensor, seeds: Tensor, starts: Sequence[Start], time: float = 1.0
-    ) -> list[Candidate]:
-        """`sample` for any number of ligands, in order. On a CPU in groups of similar size, one thread each."""
+        self, task: SamplingTask, ligands: tuple[Tensor, Tensor], starts: Sequence[Start], time: float, take: Take
+    ) -> None:
+        """`sample` for any number of ligands, of these sizes and seeds. On a CPU in groups of similar size, one thread
+        each. `take` gets the places of a group and its candidates as soon as they are made."""
+        sizes, seeds = ligands
         order = torch.argsort(sizes, descending=True, stable=True)
         groups = order.split(GROUP) if self.device.type == "cpu" else (order,)
 
-        def sampled(rows: Tensor, check: Check) -> list[Candidate]:
-            chosen = [starts[row] for row in rows.tolist()]
-            return self.sample(task._replace(check=check), sizes[rows], seeds[rows], chosen, time)
+        one_at_a_time = threading.Lock()
 
-        candidates = [candidate for group in side_by_side(sampled, groups) for candidate in group]
-        return [candidates[place] for place in torch.argsort(order).tolist()]
+        def sampled(rows: Tensor, check: Check) -> None:
+            chosen = [starts[row] for row in rows.tolist()]
+            candidates = self.sample(task._replace(check=check), sizes[rows], seeds[rows], chosen, time)
+            with one_at_a_time:
+                take(rows.tolist(), candidates)
+
+        side_by_side(sampled, groups)
 
     @torch.inference_mode()  # of this thread
     def sample(
@@ -145,7 +176,8 @@ class LigandSampler:
             times = [t for t in times if t <= time] or times[-1:]
             t = torch.full((len(seeds),), times[0], device=self.device)
             z = add_noise(layout.stacked(earlier, n), z, coefficients(model.schedule, t, model.denoiser.prediction))
-        z = SAMPLERS[config.sampler](denoise, z, times, model.schedule, fresh, config.churn)
+        sampler = partial(SAMPLERS[config.sampler], denoise, z, times, model.schedule, fresh, config.churn)
+        z = task.keeping.latents(_key(sizes, seeds), sampler).to(self.device)
         prediction = self.ligand_vae.decode(*model.stats.restore(z), mask)
         ligands = [self._built(prediction, row, size, task.origin, start.fragment)
                    for row, (size, start) in enumerate(zip(sizes.tolist(), starts, strict=True))]  # fmt: skip
@@ -213,6 +245,15 @@ class LigandSampler:
             row, size, built.mol, built.raw_valid, built.repaired, built.connected,
             candidates_valid=valid, changed=built.changed,
         )  # fmt: skip
+
+
+def _of_rows(rows: list[int], take: Take, places: list[int], candidates: list[Candidate]) -> None:
+    take([rows[place] for place in places], candidates)
+
+
+def _key(sizes: Tensor, seeds: Tensor) -> str:
+    """Names a group of candidates: their seeds differ by pocket, ligand and number of the candidate."""
+    return hashlib.sha256(torch.stack([sizes.to(seeds), seeds]).cpu().numpy().tobytes()).hexdigest()[:24]
 
 
 def _better(a: Candidate, b: Candidate) -> Candidate:

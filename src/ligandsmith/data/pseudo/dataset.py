@@ -33,10 +33,11 @@ def write_pseudo_complexes(
     """
     source, out = Path(source), Path(out)
     files, rejections = find_proteins(source)
-    with scratch_folder(out) as scratch:
+    options = options or CutOptions()
+    with scratch_folder(out, options.overwrite) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
         with rdBase.BlockLogs():
-            records = _cut_all(files, options or CutOptions(), licence, sequences, allow_dropped)
+            records = _cut_all(files, options, licence, sequences, allow_dropped)
             ids, refused = write_shards(scratch, "complexes", records)
         rejections += refused
         if not ids:

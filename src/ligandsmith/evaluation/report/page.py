@@ -20,9 +20,10 @@ from ligandsmith.evaluation.report.plots import Figure, histogram, outside
 from ligandsmith.evaluation.report.rendering import label, number, render
 from ligandsmith.evaluation.report.results import METRIC_DEFAULTS, Results, read_results
 from ligandsmith.evaluation.report.tables import all_tables
-from ligandsmith.files import write_json, write_text
+from ligandsmith.files import earlier_record, held_alone, refuse_other, write_json, write_text
 
 Item = TypeVar("Item")
+PAGES = ("report.html", "report.md", "report.json")
 STRUCTURE_BYTES = 4_000_000  # of depictions, coordinates and interactions in one page
 POCKET_BYTES = 4_000_000
 ROW_BYTES = 6_000_000  # of rows of the table of molecules
@@ -53,13 +54,20 @@ class PageContent:
     notes: list[str]
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, overwrite: bool = False) -> Path:
     """Write report.html, report.md and report.json into a results folder; returns the path of report.html.
 
-    Raises LigandsmithError where summary.json or per_molecule.csv cannot be used, or the folder cannot be written.
+    Raises LigandsmithError where summary.json or per_molecule.csv cannot be used, the folder cannot be written, or it
+    holds files of these names that were not made here (which `overwrite` replaces).
     """
-    folder = Path(folder)
-    results = read_results(folder)
+    results = read_results(Path(folder))
+    with held_alone(results.folder):
+        made_here = "report" in (earlier_record(results.folder / "report.json") or {})
+        refuse_other(results.folder, PAGES, [] if made_here else None, overwrite, "rename it")
+        return _write(results.folder, results)
+
+
+def _write(folder: Path, results: Results) -> Path:
     content = _content(results)
     tables = all_tables(results)
     report = {

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import json_content, write_json
+from ligandsmith.files import clear_leftovers, json_content, remove_all, write_json
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.batch.merge import Counts, MergedTask, MergeOptions, first_seen, merge_pocket, merged_tasks
 from ligandsmith.generation.batch.tasks import CHUNKS, Task, read_chunk
-from ligandsmith.generation.output import LIGANDS_FILE, refuse_other
+from ligandsmith.generation.output import LIGANDS_FILE, SAMPLES_FILE, refuse_other_samples
 
 log = logging.getLogger("ligandsmith")
 STATE_FILE = "pocket.json"
+POCKET_FILES = (STATE_FILE, LIGANDS_FILE, SAMPLES_FILE, CHUNKS)
 
 
 @dataclass
@@ -38,8 +39,16 @@ class PocketProgress:
         self._ahead = self._all_tasks()
         self._next = next(self._ahead, None)  # the first task that has not been asked whether the pocket stops
 
-    def open(self) -> None:
-        """Raises LigandsmithError if the folder holds another request."""
+    def open(self, overwrite: bool = False) -> None:
+        """Raises LigandsmithError if the folder holds another request, unless `overwrite`, which removes its files."""
+        try:
+            self._open()
+        except LigandsmithError:
+            if not overwrite:
+                raise
+            remove_all([self.folder / name for name in POCKET_FILES])
+
+    def _open(self) -> None:
         path = self.folder / STATE_FILE
         if not path.is_file():
             return
@@ -47,8 +56,10 @@ class PocketProgress:
             state = json_content(path)
             theirs, merged, goal = state["identity"], state["counts"], state["goal"]
         except (ValueError, KeyError, TypeError) as error:
-            raise LigandsmithError(f"{path}: not the state of a pocket ({error!r}); choose another --out") from None
-        refuse_other(self.folder, theirs, self._identity())
+            raise LigandsmithError(
+                f"{path}: not the state of a pocket ({error!r}); choose another --out, or --overwrite"
+            ) from None
+        refuse_other_samples(self.folder, theirs, self._identity(), STATE_FILE)
         if merged and goal == self._goal() and (self.folder / LIGANDS_FILE).is_file():
             self.counts = Counts(**merged)
 
@@ -56,9 +67,8 @@ class PocketProgress:
         """The tasks that are left to do; merges the pocket if none are."""
         if self.counts is None:
             self._write_state()
-            for ending in ("*.part", ".*.tmp"):  # of workers that were killed
-                for leftover in (self.folder / CHUNKS).glob(ending):
-                    leftover.unlink(missing_ok=True)
+            for folder in (self.folder, self.folder / CHUNKS):
+                clear_leftovers(folder)
             for task in self._all_tasks():
                 self._look_ahead()
                 if self._stopped:
