@@ -18,12 +18,15 @@ from rdkit import Chem
 from ligandsmith.checkpoints.files import load_checkpoint, weights_folder
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.cli.main import FAILED, OK, main
-from ligandsmith.data.crossdocked.reader import load_index
+from ligandsmith.data.crossdocked.reader import IndexEntry, load_index, read_split_file
 from ligandsmith.data.dataset import Manifest, read_splits
 from ligandsmith.data.shards import ShardReader
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.molecule_table import read_molecule_table
 from ligandsmith.evaluation.sources import load_samples
+from ligandsmith.files import write_csv
 from ligandsmith.generation.output import require_rows
+from ligandsmith.structure.ligands import read_ligand
 from ligandsmith.structure.vocabulary import VOCABULARY, Vocabulary
 from tiny_runs import ROOT
 
@@ -143,6 +146,13 @@ def test_a_truncated_lmdb_is_refused_and_ends_no_process(tmp_path: Path) -> None
         load_index(path)
 
 
+@pytest.mark.parametrize("part", [3, "abc", None, {"a": 1}, [True]])
+def test_a_split_file_whose_parts_are_no_lists_is_refused(part: Any, tmp_path: Path) -> None:
+    torch.save({"train": [0], "test": part}, tmp_path / "split.pt")
+    with pytest.raises(LigandsmithError, match=r"split.pt: a split is"):
+        read_split_file(tmp_path / "split.pt", [IndexEntry("0", "a", "p/a", "p/b")])
+
+
 @pytest.mark.parametrize(
     ("log", "said"),
     [
@@ -245,6 +255,43 @@ def test_a_molecule_that_could_not_be_written_again_is_refused_where_it_is_read(
         (tmp_path / "x.sdf").write_text("\n".join(changed) + "\n")
         for record in read_sdf(tmp_path / "x.sdf"):
             assert record.mol is None or Chem.MolToMolBlock(record.mol)
+
+
+ODD = ["nan", "inf", "-inf", "1e30", "******", "", "1,5", "x", "0x10", "1e400"]
+
+
+@pytest.mark.parametrize("text", ODD)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_coordinate_of_a_ligand_that_is_no_number_never_becomes_another(text: str, axis: int, tmp_path: Path) -> None:
+    """RDKit reads 1,5 as 1, and the next field where one is empty."""
+    lines = (SITE / "ligand.sdf").read_text().splitlines()
+    lines[5] = lines[5][: 10 * axis] + text.rjust(10) + lines[5][10 * axis + 10 :]
+    (tmp_path / "x.sdf").write_text("\n".join(lines) + "\n")
+    said = f"atom 2 has a coordinate that is no number: '{text}'"
+    with pytest.raises(LigandsmithError) as caught:
+        read_ligand(tmp_path / "x.sdf")
+    assert said in str(caught.value)
+    (record,) = read_sdf(tmp_path / "x.sdf")
+    assert record.mol is None
+    assert record.reason == f"non-finite coordinates: {said}"
+
+
+def test_a_coordinate_of_a_mol2_beyond_all_structures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.mol2").write_text(
+        "@<TRIPOS>MOLECULE\nX\n 5 4 1\nSMALL\nNO_CHARGES\n\n@<TRIPOS>ATOM\n1 C 1e30 0.0 0.0 C.3 1 LIG 0.0\n"
+        + "".join(f"{i} H{i} {i}.0 0.5 0.0 H 1 LIG 0.0\n" for i in range(2, 6))
+        + "@<TRIPOS>BOND\n" + "".join(f"{i - 1} 1 {i} 1\n" for i in range(2, 6))
+    )  # fmt: skip
+    with pytest.raises(LigandsmithError, match="atom 1 has a coordinate that is no number"):
+        read_ligand(tmp_path / "x.mol2")
+
+
+def test_a_number_of_a_table_that_is_none_is_a_missing_value(tmp_path: Path) -> None:
+    rows = [
+        {"index": i, "smiles": "CCO", "reason": "", "qed": q} for i, q in enumerate(["nan", "inf", "1e400", "x", "0.5"])
+    ]
+    write_csv(tmp_path / "per_molecule.csv", rows)
+    assert [row.values["qed"] for row in read_molecule_table(tmp_path).rows] == [None, None, None, None, 0.5]
 
 
 def test_a_protein_file_of_another_encoding_or_kind_is_one_line(tmp_path: Path) -> None:

@@ -102,7 +102,9 @@ def _previous(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         ):
             raise TypeError("values of other types")
     except (ValueError, KeyError, TypeError) as error:
-        raise LigandsmithError(f"{path}: not the record of earlier samples ({error!r}); choose another --out") from None
+        raise LigandsmithError(
+            f"{path}: not the record of earlier samples ({type(error).__name__}: {error}); choose another --out"
+        ) from None
     refuse_other(out, theirs, identity)
     text = sdf.read_text(encoding="utf-8", errors="replace") if sdf.exists() else ""
     records = complete_records(text)

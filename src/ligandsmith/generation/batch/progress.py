@@ -50,7 +50,9 @@ class PocketProgress:
             if counts and any(type(v) is not type(getattr(Counts(), name)) for name, v in vars(counts).items()):
                 raise TypeError("counts of another type")
         except (ValueError, KeyError, TypeError) as error:
-            raise LigandsmithError(f"{path}: not the state of a pocket ({error!r}); choose another --out") from None
+            raise LigandsmithError(
+                f"{path}: not the state of a pocket ({type(error).__name__}: {error}); choose another --out"
+            ) from None
         refuse_other(self.folder, theirs, self._identity())
         if merged and goal == self._goal() and (self.folder / LIGANDS_FILE).is_file():
             self.counts = counts

@@ -27,7 +27,9 @@ def read_run(out: Path) -> dict[str, Any] | None:
     try:
         return dict(json_content(path)["identity"])
     except (ValueError, KeyError, TypeError) as error:
-        raise LigandsmithError(f"{path}: not the summary of a run ({error!r}); choose another --out") from None
+        raise LigandsmithError(
+            f"{path}: not the summary of a run ({type(error).__name__}: {error}); choose another --out"
+        ) from None
 
 
 def write_results(
