@@ -11,6 +11,7 @@ import pickle
 import shutil
 import struct
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def changed_value(value: Any, rng: Rng) -> Any:
     for _ in range(int(rng.integers(1, 4))):
         places = _places(value, [])
         if not places or rng.random() < 0.05:
-            return pick(rng, VALUES)
+            return deepcopy(pick(rng, VALUES))
         holder, key = pick(rng, places)
         other, second = pick(rng, places)
         choice = rng.random()
@@ -169,11 +170,11 @@ def changed_value(value: Any, rng: Rng) -> Any:
         elif choice < 0.3:
             holder[key], other[second] = other[second], holder[key]
             if _is_circular(value):
-                return pick(rng, VALUES)
+                return deepcopy(pick(rng, VALUES))
         elif isinstance(holder[key], torch.Tensor | np.ndarray):
             holder[key] = changed_array(holder[key], rng)
         else:
-            holder[key] = pick(rng, VALUES)
+            holder[key] = deepcopy(pick(rng, VALUES))
     return value
 
 

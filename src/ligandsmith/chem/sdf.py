@@ -12,7 +12,7 @@ from rdkit import Chem, rdBase
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_text
-from ligandsmith.structure.ligands import with_line_feeds
+from ligandsmith.structure.ligands import coordinate_problem, with_line_feeds
 
 RECORD_END = "$$$$"
 FIELD_HEADING = re.compile(r">[^<]*<(.*)>")
@@ -163,6 +163,8 @@ def data_fields(block: str) -> dict[str, str]:
 def _parse(block: str, complete: bool) -> SdfRecord:
     title = block.split("\n", 1)[0].strip()
     molblock = block.partition("M  END")[0].encode("ascii", "replace").decode() + "M  END"
+    if complete and (problem := coordinate_problem(molblock)):
+        return SdfRecord(None, f"non-finite coordinates: {problem}", title)
     supplier = Chem.SDMolSupplier()
     supplier.SetData(f"{molblock}\n{RECORD_END}\n", sanitize=False, removeHs=False)
     mol = supplier[0] if len(supplier) else None

@@ -116,7 +116,9 @@ def _summary(folder: Path) -> tuple[dict[str, str], str]:
     except FileNotFoundError:
         return better, "ligands.sdf"
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise LigandsmithError(f"cannot use {path}: {error!r}; remove it or evaluate again") from error
+        raise LigandsmithError(
+            f"cannot use {path}: {type(error).__name__}: {error}; remove it or evaluate again"
+        ) from error
 
 
 def _load_poses(folder: Path, ligands: str, pockets: bool) -> dict[Key, Chem.Mol]:

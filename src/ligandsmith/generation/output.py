@@ -165,10 +165,16 @@ def _previous(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         return None
     try:
         record: dict[str, Any] = json_content(path)
+        require_rows(record)
         theirs, listed = record["identity"], len(record["molecules"])
+        if any(
+            type(record[name]) is not kind for name, kind in (("identity", dict), ("done", int), ("seconds", float))
+        ):
+            raise TypeError("values of other types")
     except (ValueError, KeyError, TypeError) as error:
         raise LigandsmithError(
-            f"{path}: not the record of earlier samples ({error!r}); choose another --out, or --overwrite"
+            f"{path}: not the record of earlier samples ({type(error).__name__}: {error}); choose another --out, or "
+            "--overwrite"
         ) from None
     refuse_other_samples(out, theirs, identity, LIGANDS_FILE)
     text = sdf.read_text(encoding="utf-8", errors="replace") if sdf.exists() else ""
@@ -206,6 +212,24 @@ def sample_rows(ligands: Iterable[GeneratedLigand]) -> tuple[list[dict[str, Any]
                 "index": ligand.index, "reason": ligand.reason, "detail": ligand.detail, **_candidates(ligand),
             })  # fmt: skip
     return molecules, failures
+
+
+def require_rows(record: Any) -> None:
+    """Raise ValueError unless `molecules` and `failures` of a record that was read are what `sample_rows` makes."""
+    needed = {
+        "molecules": {"index": int, "smiles": str, "raw_valid": bool, "connected": bool},
+        "failures": {"index": int, "reason": str},
+    }
+    for name, kinds in needed.items():
+        rows = record.get(name) if isinstance(record, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(f"{name} is no list of rows")
+        counts = {key: int for key in ("candidates", "candidates_valid")}
+        for row in rows:
+            if any(type(row.get(key)) is not kind for key, kind in kinds.items()):
+                raise ValueError(f"a row of {name} lacks one of {', '.join(kinds)}, or has another type")
+            if any(type(row.get(key, 0)) is not kind for key, kind in counts.items()):
+                raise ValueError(f"a row of {name} has candidates that are no number")
 
 
 def _summary(ligand: GeneratedLigand) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ligandsmith.config import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.files import file_text
 from ligandsmith.records import Ligand, Rejection
 from ligandsmith.structure import vocabulary as vocab
-from ligandsmith.structure.protein import UnreadableFile
+from ligandsmith.structure.protein import MAX_COORDINATE, UnreadableFile, is_coordinate
 from ligandsmith.structure.templates import COORDINATE_SUFFIXES, read_poses_without_orders, with_template
 
 log = logging.getLogger("ligandsmith")
@@ -123,7 +123,25 @@ def mol_from_block(block: str, path: Path, number: int, smiles: str = "") -> Che
     return _sanitised(_parse(block, mol2, place), mol2, place, smiles)
 
 
+def coordinate_problem(block: str) -> str:
+    """What is wrong with the coordinates of a molfile (V2000); empty if nothing is.
+
+    RDKit reads a number up to a comma, and beyond a field that is empty.
+    """
+    lines = block.split("\n", 3)[-1].split("\n")
+    count = lines[0][:3].strip()
+    if "V3000" in lines[0] or not (count.isascii() and count.isdecimal()):
+        return ""
+    for number, line in enumerate(lines[1 : int(count) + 1], 1):
+        for field in (line[:10], line[10:20], line[20:30]):
+            if not is_coordinate(field):
+                return f"atom {number} has a coordinate that is no number: '{field.strip()}'"
+    return ""
+
+
 def _parse(block: str, mol2: bool, place: str) -> Chem.Mol:
+    if not mol2 and (problem := coordinate_problem(block)):
+        raise UnreadableFile("non-finite coordinates", f"{place}: {problem}")
     block = block.encode("ascii", "replace").decode()  # RDKit cuts letters of several bytes in its messages
     with rdBase.CaptureErrorLog() as messages:
         if mol2:
@@ -169,8 +187,9 @@ def _sanitised(mol: Chem.Mol, mol2: bool, place: str, smiles: str) -> Chem.Mol:
     if not heavy:
         raise UnreadableFile("no molecule", f"{place} has no heavy atoms")
     positions = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((0, 3))
-    if not np.isfinite(positions).all():
-        atom = int(np.argwhere(~np.isfinite(positions))[0, 0]) + 1
+    sound = np.abs(positions) < MAX_COORDINATE  # false for NaN
+    if not sound.all():
+        atom = int(np.argwhere(~sound)[0, 0]) + 1
         raise UnreadableFile("non-finite coordinates", f"{place}: atom {atom} has a coordinate that is no number")
     if not smiles:
         _sanitise(mol, place)

@@ -260,7 +260,7 @@ def _with_standard_columns(text: str, path: Path) -> str:
         elif not STANDARD_LINE(line):
             lines[index] = _with_short_serial(line)
             fields = [lines[index][begin:end] for begin, end in pairwise(COORDINATES)]
-            if not all(map(_is_coordinate, fields)):
+            if not all(map(is_coordinate, fields)):
                 raise UnreadableFile(
                     "non-finite coordinates",
                     f"{path}, line {index + 1}: a coordinate of an atom is not a number: '{' '.join(fields).strip()}'",
@@ -377,7 +377,8 @@ def _with_short_serial(line: str) -> str:
     return line[:6] + line[6 + extra :] if line[decimal_point : decimal_point + 1] == "." else line
 
 
-def _is_coordinate(field: str) -> bool:
+def is_coordinate(field: str) -> bool:
+    """Whether a text is a number that a coordinate (Å) can have."""
     try:
         return abs(float(field)) < MAX_COORDINATE  # false for NaN
     except ValueError:

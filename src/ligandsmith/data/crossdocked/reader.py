@@ -246,8 +246,10 @@ def read_split_file(path: Path | str, index: Sequence[IndexEntry]) -> tuple[dict
 def _positions(
     path: Path | str, listed: Any, by_name: dict[tuple[str, str], int], missing: list[Rejection]
 ) -> list[int]:
-    entries = listed.tolist() if hasattr(listed, "tolist") else list(listed)
-    if all(isinstance(e, int | np.integer) for e in entries):
+    entries = listed.tolist() if hasattr(listed, "tolist") else listed
+    if not isinstance(entries, list | tuple):
+        raise LigandsmithError(f"{path}: a split is a {type(listed).__name__}, no list")
+    if all(isinstance(e, int | np.integer) and not isinstance(e, bool) for e in entries):
         return [int(e) for e in entries]
     if not all(isinstance(e, tuple | list) and len(e) >= 2 and isinstance(e[0], str) for e in entries):
         raise LigandsmithError(f"{path}: a split is a list of record numbers or of (pocket file, ligand file) pairs")

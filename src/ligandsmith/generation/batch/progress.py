@@ -54,14 +54,18 @@ class PocketProgress:
             return
         try:
             state = json_content(path)
-            theirs, merged, goal = state["identity"], state["counts"], state["goal"]
+            theirs, merged, goal = dict(state["identity"]), state["counts"], state["goal"]
+            counts = Counts(**merged) if merged else None
+            if counts and any(type(v) is not type(getattr(Counts(), name)) for name, v in vars(counts).items()):
+                raise TypeError("counts of another type")
         except (ValueError, KeyError, TypeError) as error:
             raise LigandsmithError(
-                f"{path}: not the state of a pocket ({error!r}); choose another --out, or --overwrite"
+                f"{path}: not the state of a pocket ({type(error).__name__}: {error}); choose another --out, or "
+                "--overwrite"
             ) from None
         refuse_other_samples(self.folder, theirs, self._identity(), STATE_FILE)
         if merged and goal == self._goal() and (self.folder / LIGANDS_FILE).is_file():
-            self.counts = Counts(**merged)
+            self.counts = counts
 
     def tasks(self) -> Iterator[Task]:
         """The tasks that are left to do; merges the pocket if none are."""

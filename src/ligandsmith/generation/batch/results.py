@@ -28,7 +28,7 @@ def read_run(out: Path) -> dict[str, Any] | None:
         return dict(json_content(path)["identity"])
     except (ValueError, KeyError, TypeError) as error:
         raise LigandsmithError(
-            f"{path}: not the summary of a run ({error!r}); choose another --out, or --overwrite"
+            f"{path}: not the summary of a run ({type(error).__name__}: {error}); choose another --out, or --overwrite"
         ) from None
 
 

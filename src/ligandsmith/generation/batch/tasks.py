@@ -18,7 +18,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write, json_content
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.output import identity_of, records_of, sample_rows
+from ligandsmith.generation.output import identity_of, records_of, require_rows, sample_rows
 from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.devices import usable_device
 from ligandsmith.records import GeneratedLigand, Pocket
@@ -75,7 +75,13 @@ def write_chunk(task: Task, ligands: Sequence[GeneratedLigand], identity: dict[s
 def read_chunk(task: Task) -> Chunk:
     """What a finished task wrote. Raises LigandsmithError for a file that was damaged since."""
     try:
-        return Chunk(**json_content(task.record))
+        content = json_content(task.record)
+        require_rows(content)
+        chunk = Chunk(**content)
+        int("".join(chunk.keys) or "0", 16)
+        if not 0 <= chunk.seconds < float("inf") or len(chunk.keys) != len(chunk.molecules):
+            raise ValueError("seconds or keys do not fit")
+        return chunk
     except (OSError, ValueError, TypeError) as error:
         raise LigandsmithError(f"{task.record}: cannot be used ({error}); remove it to make it again") from None
 
