@@ -155,9 +155,19 @@ def moved(atoms: Sequence[Atom], by: float, **values: object) -> Atoms:
     return changed(atoms, x=lambda a: (round(a.x[0] + by, 3), a.x[1], a.x[2]), **values)
 
 
+@cache
+def roomy_place() -> np.ndarray:
+    """The point near the ligand that is farthest from all atoms, of a few hundred."""
+    points = ligand().GetConformer().GetPositions()
+    tried = points.mean(0) + np.random.default_rng(0).uniform(-8, 8, (500, 3))
+    atoms = np.array([*(a.x for a in small_protein()), *points])
+    close = tried[np.linalg.norm(tried[:, None] - points[None], axis=-1).min(1) < 6]
+    return np.asarray(close[np.linalg.norm(close[:, None] - atoms[None], axis=-1).min(1).argmax()])
+
+
 def group(name: str, elements: str, *, chain: str = "A", number: int, record: str = "HETATM", by: float = 0) -> Atoms:
-    """A molecule of atoms 1.4 Å apart near the ligand's far side; names are those of the elements."""
-    low = np.array([a.x for a in small_protein()]).min(0) - 3.0
+    """A molecule of atoms 1.4 Å apart in the site, `by` Å from where most room is; names are those of the elements."""
+    low = roomy_place() - 1.4
     symbols = elements.split()
     return [
         Atom(symbol if len(symbols) == 1 else f"{symbol}{i}", name, chain, number, symbol,

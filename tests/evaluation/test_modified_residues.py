@@ -28,9 +28,8 @@ MODIFIED = {
     "CSD": ("N[C@@H](CS(=O)[O-])C=O", "N CA CB SG OD1 OD2 C O", {"OD1": ("OA", False)}),
     "OCS": ("N[C@@H](CS(=O)(=O)[O-])C=O", "N CA CB SG OD1 OD2 OD3 C O", {"OD1": ("OA", False)}),
     "HYP": ("N1[C@@H](C[C@@H](O)C1)C=O", "N CA CB CG OD1 CD C O", {"OD1": ("OA", True), "N": ("N", False)}),
-    "CGU": (
-        "N[C@@H](CC(C(=O)[O-])C(=O)[O-])C=O", "N CA CB CG CD1 OE11 OE12 CD2 OE21 OE22 C O", {"OE11": ("OA", False)},
-    ),
+    "CGU": ("N[C@@H](CC(C(=O)[O-])C(=O)[O-])C=O", "N CA CB CG CD1 OE11 OE12 CD2 OE21 OE22 C O",
+            {"OE11": ("OA", False)}),
     "PCA": ("N1C(=O)CC[C@H]1C=O", "N CD OE CG CB CA C O", {"OE": ("OA", False)}),
     "DAL": ("N[C@H](C)C=O", "N CA CB C O", {}),
 }  # fmt: skip

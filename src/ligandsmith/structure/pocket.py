@@ -76,7 +76,8 @@ def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
         around = heavy_positions(read_ligand(ligand, smiles)).astype(np.float32)
         pocket, report = pocket_from_ligand(structure, around)
     elif residues:
-        return pocket_from_residues(structure, residues)
+        pocket, report = pocket_from_residues(structure, residues)
+        return pocket, replace(report, reading=structure.description(Path(protein).name))
     elif center is not None:
         shape, way = sphere(Config().pocket, radius), "center" if radius == SITE_RADIUS else ""
         around = np.asarray(center, dtype=np.float32)[None]
@@ -87,7 +88,8 @@ def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
     else:
         raise LigandsmithError("name the site: a reference ligand, residues, a centre or a het molecule")
     pocket = replace(mark_pocket(pocket, around, shape), cut=way)
-    return pocket, replace(report, num_atoms=int(pocket.kept.sum()))  # type: ignore[union-attr]
+    report = replace(report, num_atoms=int(pocket.kept.sum()))  # type: ignore[union-attr]
+    return pocket, replace(report, reading=structure.description(Path(protein).name))
 
 
 def sphere(config: PocketConfig, radius: float) -> PocketConfig:
