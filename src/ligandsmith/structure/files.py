@@ -72,11 +72,11 @@ def ligand_in_protein(protein: Protein, het: str, smiles: str = "") -> Chem.Mol:
 
     A peptide or amino acid needs no SMILES.
     """
-    found = het_residues(protein, het)
-    if len(found) != 1:
-        there = ", ".join(sorted(protein.residues[i].het_label for i in found or protein.hets)) or "none"
-        raise UnreadableFile("no such ligand", f"{protein.name}: {len(found)} molecules {het}; choose one of {there}")
-    alone = protein.without([i for i in range(len(protein.residues)) if i != found[0]])
+    try:
+        found = het_residues(protein, het)
+    except LigandsmithError as error:
+        raise UnreadableFile("no such ligand", str(error)) from None
+    alone = protein.without([i for i in range(len(protein.residues)) if i not in found])
     return mol_of_atoms(alone, smiles, f"{protein.name}: {protein.residues[found[0]].het_label}")
 
 
@@ -110,9 +110,9 @@ def complex_from(protein: Protein, mol: Chem.Mol, id: str, radius: float = RADIU
 def _covalent_bond(protein: Protein, ligand: Ligand) -> str:
     """The bond between a ligand and a residue of a chain, or nothing. Metals coordinate and are no reason, and the
     ligand's own copy in the file, a peptide for one, is none either."""
-    own = copies_at(protein, ligand.x)
-    if 2 * np.isin(protein.residue_of, own).sum() >= len(ligand.x):  # a lone atom near the ligand is no copy of it
-        protein = protein.without(own)
+    copies = copies_at(protein, ligand.x)
+    if 2 * np.isin(protein.residue_of, copies).sum() >= len(ligand.x):  # a lone atom near the ligand is no copy of it
+        protein = protein.without(copies)
     table = Chem.GetPeriodicTable()
     rows = np.flatnonzero(protein.kind == Kind.POLYMER)
     distance = np.linalg.norm(protein.x[rows][:, None] - ligand.x[None], axis=-1)
