@@ -72,29 +72,6 @@ def test_a_ligand_does_not_depend_on_its_batch_mates(generator: LigandGenerator,
         assert np.abs(difference).max() < 1e-3  # Å
 
 
-def test_a_ligand_has_the_same_digits_in_every_batch(pocket: Pocket) -> None:
-    """Whatever else is sampled, on any number of threads, and wherever a run goes on; with the shipped weights, whose
-    widths fill the registers of a CPU."""
-    torch.set_num_threads(1)
-    shipped = load("tiny")
-    options: dict[str, Any] = {"seed": 3, "num_atoms": "6-20", "steps": 3, "candidates": 2}
-    together = shipped.generate(pocket, num=5, **options)
-    assert len({g.num_atoms for g in together}) > 3
-    assert positions(together)
-    others = {f"batches of {n}": shipped.generate(pocket, num=5, batch_size=n, **options) for n in (1, 3)}
-    request = GenerationOptions(num=5, **options)
-    others["continued"] = [ligand for batch in shipped.batches(pocket, request, start=3) for ligand in batch]
-    torch.set_num_threads(2)
-    try:
-        others["two threads"] = shipped.generate(pocket, num=2, **options)
-    finally:
-        torch.set_num_threads(1)
-    for name, made in others.items():
-        same = [together[ligand.index] for ligand in made]
-        assert described(made) == described(same), name
-        assert all(map(np.array_equal, positions(made), positions(same))), name
-
-
 def test_the_seed_and_the_index_choose_the_ligand(generator: LigandGenerator, pocket: Pocket) -> None:
     first, other, again = (generator.generate(pocket, num=3, seed=s, num_atoms="8") for s in (0, 1, 0))
     assert {g.num_atoms for g in first + other} == {8}

@@ -34,7 +34,6 @@ from ligandsmith.records import PROPERTIES, BuildFailure, DecodedLigand, Generat
 from ligandsmith.structure.vocabulary import Vocabulary
 
 SEEDS = 2**32 - 1
-LEAST_PADDED = 16  # atoms; BLAS adds up the rows of smaller matrices in another order, and the last digits would differ
 GROUP = 8  # ligands of similar size per thread: little padding, and their tensors stay in the cache
 
 
@@ -137,7 +136,7 @@ class LigandSampler:
         self, task: SamplingTask, sizes: Tensor, seeds: Tensor, starts: Sequence[Start], time: float = 1.0
     ) -> list[Candidate]:
         """One candidate from each start, noised up to `time`. Either all starts have latents or none has."""
-        n = max(int(sizes.max()), LEAST_PADDED)
+        n = int(sizes.max())
         mask = torch.arange(n, device=self.device) < sizes.unsqueeze(-1)
         model, layout, config = self.model, self.model.denoiser.layout, task.config
         scale = torch.full((layout.width(n),), config.noise_scale_h, device=self.device)

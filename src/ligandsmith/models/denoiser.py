@@ -19,7 +19,6 @@ from ligandsmith.models.layers import (
     RadialBasis,
     RadialLinear,
     dense_edges,
-    few_rows,
     gathered_edges,
     nearest,
 )
@@ -177,10 +176,9 @@ class Denoiser(nn.Module):
         size = [number / TYPICAL_SIZE, null.unsqueeze(-1), phase.cos(), phase.sin()]
         features = [self._time_features(noisy.t_x), self._time_features(noisy.t_h), *levels, *size]
         first, *others = self.condition
-        condition = few_rows(first, torch.cat([f.float() for f in features], -1))
-        condition = condition + self._embedded_properties(noisy.conditioning)
+        condition = first(torch.cat([f.float() for f in features], -1)) + self._embedded_properties(noisy.conditioning)
         for layer in others:
-            condition = few_rows(layer, condition)
+            condition = layer(condition)
         return condition.unsqueeze(1)
 
     def _time_features(self, t: Tensor) -> Tensor:
@@ -196,7 +194,7 @@ class Denoiser(nn.Module):
         known = ~properties.isnan()
         scaled = [(p - mean) / sd for p, (mean, sd) in zip(properties.unbind(-1), SCALES, strict=True)]
         values = torch.stack(scaled, -1).where(known, 0.0)
-        return few_rows(self.property_embedding, torch.cat([values, known.float()], -1))
+        return self.property_embedding(torch.cat([values, known.float()], -1))
 
     def _embedded_fragment(self, conditioning: Conditioning) -> Tensor | float:
         """Which atoms are fixed, and their latents, [B, N, D]; 0 if there are none."""

@@ -24,7 +24,6 @@ MAX_EXPONENT = 30.0  # exp(-30) is 1e-13; an exp that underflows costs ten times
 FINE_END, FINE_STEP = 3.6, 0.005  # Å; spacing of the table of radial bases up to FINE_END ...
 FINE_ROWS = round(FINE_END / FINE_STEP)
 COARSE_END, COARSE_STEP = 12.8, 0.02  # ... and beyond, up to where the last Gaussian ends
-FIXED_ROWS = 16  # of the products with one row per molecule; a CPU samples no more at a time
 RADIAL_SIZE = 43  # 25 fine and 17 coarse Gaussians, and the distance itself
 
 
@@ -145,21 +144,6 @@ def add_linear(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     return flat.addmm_(x.flatten(0, -2).to(kind), weight.t().to(kind)).view(total.shape)
 
 
-def few_rows(layer: nn.Module, x: Tensor) -> Tensor:
-    """layer(x) for one row of x [B, ...] per molecule, with the same bits however many molecules there are.
-
-    BLAS has other kernels for one to three rows, which add up in another order. So a CPU that samples fills the rows up
-    to a fixed number; all other products have a row for each atom or edge, and are large enough.
-    """
-    count = len(x)
-    if count >= FIXED_ROWS or x.device.type != "cpu" or not torch.is_inference_mode_enabled():
-        return layer(x)
-    filled = x.new_zeros(FIXED_ROWS, *x.shape[1:])
-    filled[:count] = x
-    result: Tensor = layer(filled)[:count]
-    return result
-
-
 class Edges(NamedTuple):
     """Directed edges query <- key. `index` is None for a dense graph (all keys, K = S)."""
 
@@ -236,7 +220,7 @@ class AdaptiveNorm(nn.Module):
         u = self.norm(s)
         if self.modulation is None or condition is None:
             return u, 1.0
-        gain, shift, gate = few_rows(self.modulation, condition).chunk(3, -1)
+        gain, shift, gate = self.modulation(condition).chunk(3, -1)
         return u * (1 + gain) + shift, 1 + gate
 
 
