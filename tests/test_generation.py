@@ -15,7 +15,7 @@ from rdkit import Chem
 import ligandsmith
 from ligandsmith.checkpoints.files import fingerprint, load_vae
 from ligandsmith.chem.fragment import read_fragment
-from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, find_defects
+from ligandsmith.chem.plausibility import PLAUSIBLE, Defects, PocketAtoms, find_defects
 from ligandsmith.chem.sdf import complete_records, read_sdf
 from ligandsmith.cli.main import main
 from ligandsmith.config import MIN_ATOMS
@@ -23,7 +23,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import held_alone, remove_all
 from ligandsmith.generation.generator import LigandGenerator, load, size_range
 from ligandsmith.generation.output import UnfinishedBatch, funnel, generate_to_folder
-from ligandsmith.generation.sampler import LigandSampler
+from ligandsmith.generation.sampler import Candidate, LigandSampler
 from ligandsmith.models.size import CLASSES, FittedSizeModel
 from ligandsmith.options import GenerationOptions
 from ligandsmith.records import BuildFailure, GeneratedLigand, Pocket
@@ -110,6 +110,23 @@ def test_the_most_plausible_of_several_candidates_is_kept(generator: LigandGener
         assert ligand.candidates == 4 or find_defects(ligand, site).score <= PLAUSIBLE
         assert ligand.candidates_valid <= ligand.candidates
         assert ligand.candidates_valid or not (ligand.raw_valid and ligand.connected)
+
+
+@pytest.mark.parametrize(("candidates", "kept"), [(1, "a"), (2, "b"), (3, "c"), (4, "c"), (5, "e"), (8, "e")])
+def test_of_plausible_candidates_the_closest_to_the_request_is_kept(
+    candidates: int, kept: str, generator: LigandGenerator, pocket: Pocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closeness never outweighs plausibility, and ends the search only together with it."""
+    scripted = iter([("a", 5.0, 0.0), ("b", 0.2, 2.0), ("c", 0.9, 0.5), ("d", 3.0, 0.0), ("e", 0.8, 0.1)])
+
+    def sample(*_: Any) -> list[Candidate]:
+        name, score, distance = next(scripted)
+        ligand = GeneratedLigand(0, 8, None, False, False, False, detail=name)
+        return [Candidate(ligand, torch.zeros(8, 60), Defects(score, np.zeros(0, np.bool_)), distance)]
+
+    monkeypatch.setattr(generator.sampler, "sample", sample)
+    made = generator.generate(pocket, num=1, num_atoms="8", candidates=candidates, logp=2.0)
+    assert (made[0].detail, made[0].candidates) == (kept, min(candidates, 5))
 
 
 def test_the_folder_says_how_many_candidates_there_were(

@@ -85,6 +85,6 @@ class GenerationOptions(Checked):
     sa: float | None = None
     logp: float | None = None
     fix: Any = setting(None, "fragment that every ligand contains, in the protein's coordinates: SDF file or RDKit Mol")
-    batch_size: int = setting(100, "ligands at a time; does not change them", 1, 100_000)
+    batch_size: int = setting(100, "ligands at a time; changes them by rounding only", 1, 100_000)
     seed: int = setting(0, "random seed", 0, 2**63 - 1)
     add_hs: bool = setting(False, "write hydrogens")

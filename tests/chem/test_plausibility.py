@@ -16,6 +16,7 @@ from ligandsmith.chem.plausibility import (
     WORST,
     PocketAtoms,
     find_defects,
+    property_distance,
     tight_contacts,
 )
 from ligandsmith.data.dataset import ComplexDataset
@@ -181,3 +182,11 @@ def test_a_tight_contact_with_the_pocket_counts() -> None:
     water.GetConformer().SetAtomPosition(0, (2.7, 0.0, 0.0))
     assert tight_contacts(water, oxygen).sum() == 0  # a hydrogen bond
     assert tight_contacts(water, carbon).sum() == 1
+
+
+def test_the_distance_from_requested_properties_is_in_standard_deviations() -> None:
+    benzene = Chem.MolFromSmiles("c1ccccc1")  # Crippen logP 1.687, QED 0.443
+    assert property_distance(benzene, {}) == property_distance(None, {}) == 0
+    assert property_distance(None, {"qed": 0.5}) == np.inf
+    assert property_distance(benzene, {"logp": 1.687 + 1.8}) == pytest.approx(1, abs=1e-3)
+    assert property_distance(benzene, {"logp": 1.687 + 1.8, "qed": 0.443}) == pytest.approx(0.5**0.5, abs=3e-3)

@@ -7,8 +7,10 @@ and bonds that had to be repaired. Nothing here is trained, and
 nothing replaces the evaluator: it only ranks.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from functools import cache
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +19,11 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
 from scipy.spatial import cKDTree
 
-from ligandsmith.records import GeneratedLigand
-from ligandsmith.structure.ligands import height_above_plane
+from ligandsmith.records import PROPERTIES, GeneratedLigand
+from ligandsmith.structure.ligands import height_above_plane, ligand_properties
 
 PLAUSIBLE = 1.0  # crystal ligands have 0.7 on average
+CLOSE = 0.25  # standard deviations of a requested property; a plausible ligand as near as this is taken
 WORST = 1000.0  # of a ligand that was not built
 PIECES = 100.0  # of one in several fragments
 BOND_TOLERANCE = 0.25  # of the bounds, of bonded and 1-3 pairs
@@ -105,6 +108,20 @@ def find_defects(ligand: GeneratedLigand, pocket: PocketAtoms) -> Defects:
     shape += PAPER * len(paper)
     status = REPAIR * ligand.repaired + PIECES * (not ligand.connected)
     return Defects(float(len(groups) + clash.sum() + shape + status), atoms)
+
+
+def property_distance(mol: Chem.Mol | None, requested: Mapping[str, float]) -> float:
+    """Root mean square difference of a ligand's properties from the requested ones, by name, in standard deviations of
+    drug-like ligands; infinite without a molecule, 0 if nothing is requested."""
+    if not requested:
+        return 0.0
+    if mol is None:
+        return math.inf
+    try:
+        made = dict(zip(PROPERTIES, ligand_properties(mol).tolist(), strict=True))
+    except (RuntimeError, ValueError):
+        return math.inf
+    return math.sqrt(fmean(((made[n] - value) / PROPERTIES[n].sd) ** 2 for n, value in requested.items()))
 
 
 def clashes_per_atom(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:

@@ -7,24 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from rdkit import Chem, rdBase
-from rdkit.Chem import QED, rdMolDescriptors
+from rdkit import rdBase
 
 from ligandsmith.data.shards import DATASET_KINDS, ShardReader, shard_paths
 from ligandsmith.errors import LigandsmithError, one_line
 from ligandsmith.files import atomic_write
 from ligandsmith.records import PROPERTIES, Ligand
-from ligandsmith.structure.ligands import mol_from_ligand
+from ligandsmith.structure.ligands import ligand_properties, mol_from_ligand
+
+__all__ = ["FILE", "ligand_properties", "read_properties", "write_properties"]
 
 FILE = "properties.parquet"
-
-
-def ligand_properties(mol: Chem.Mol) -> NDArray[np.float32]:
-    """QED, normalised SA score and Crippen logP of a sanitised molecule, [3]. Raises RuntimeError and ValueError."""
-    from rdkit.Contrib.SA_Score import sascorer  # noqa: PLC0415 (loads its table of fragments)
-
-    logp, _ = rdMolDescriptors.CalcCrippenDescriptors(mol)
-    return np.array([QED.qed(mol), (10 - sascorer.calculateScore(mol)) / 9, logp], dtype=np.float32)
 
 
 def write_properties(folder: Path) -> int:

@@ -1,7 +1,7 @@
 """From a checkpoint and a pocket to ligands.
 
-A ligand depends on (seed, pocket, index) alone, not on the batch it was made in. Finished batches are on disk at any
-time, so an interrupted run continues with the same command.
+A ligand depends on (seed, pocket, index) alone, and on the batch it was made in by rounding only. Finished batches are
+on disk at any time, so an interrupted run continues with the same command.
 """
 
 import hashlib

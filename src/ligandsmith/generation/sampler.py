@@ -2,7 +2,8 @@
 
 The first candidate of a ligand starts from noise. As long as the best one is not plausible, further candidates start
 from it, alternately by partial noising of the whole (SDEdit; Meng et al. 2022) and by inpainting of the part with
-defects (RePaint; Lugmayr et al. 2022).
+defects (RePaint; Lugmayr et al. 2022). If properties are requested, the search goes on from a plausible one that is not
+close to them; of the plausible ones the closest is kept.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from torch import Tensor
 from ligandsmith.batches import collate_ligands
 from ligandsmith.chem.builder import build_molecule
 from ligandsmith.chem.fragment import Fragment, kept_part
-from ligandsmith.chem.plausibility import PLAUSIBLE, Defects, PocketAtoms, find_defects
+from ligandsmith.chem.plausibility import CLOSE, PLAUSIBLE, Defects, PocketAtoms, find_defects, property_distance
 from ligandsmith.config import SamplingConfig
 from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.guidance import GuidedDenoiser, StericPotential
@@ -61,11 +62,17 @@ class SamplingTask(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A sampled ligand with its latents [n, D] and its defects."""
+    """A sampled ligand with its latents [n, D], its defects, and its distance from the requested properties."""
 
     ligand: GeneratedLigand
     z: Tensor
     defects: Defects
+    distance: float  # standard deviations; 0 if nothing is requested
+
+    @property
+    def accepted(self) -> bool:
+        """Whether no further candidate is needed."""
+        return self.defects.score <= PLAUSIBLE and self.distance <= CLOSE
 
 
 Take = Callable[[list[int], list[Candidate]], None]
@@ -85,7 +92,8 @@ class LigandSampler:
         self.model, self.ligand_vae, self.vocabulary, self.device = model, ligand_vae, vocabulary, device
 
     def best_of_n(self, task: SamplingTask, sizes: Tensor, seeds: Tensor) -> list[GeneratedLigand]:
-        """The most plausible of up to `candidates` candidates for each ligand; sampling stops at a plausible one.
+        """The best of up to `candidates` candidates for each ligand: the most plausible, and of plausible ones that
+        which is closest to the requested properties. Sampling stops at one that is plausible and close.
 
         `sizes` and `seeds` [B] are those of the ligands. All candidates of a ligand have its size, so that the choice
         does not favour small ones.
@@ -98,14 +106,14 @@ class LigandSampler:
             for row, candidate in zip(rows, candidates, strict=True):
                 best[row] = _better(best[row], candidate) if row in best else candidate
             final = number + 1 == config.candidates
-            rows = [row for row in rows if final or best[row].defects.score <= PLAUSIBLE]
+            rows = [row for row in rows if final or best[row].accepted]
             task.keeping.finished([replace(best[row].ligand, index=row) for row in rows])
 
         starts = [Start(fragment=task.fragment)] * len(sizes)
         self._sample_groups(task, (sizes, seeds), starts, 1.0, lambda r, found: update(r, found, 0))
         moves = [(self._partial_noising, config.refine_time), (self._inpainting, config.regrow_time)]
         for number in range(1, config.candidates):
-            rows = [row for row in every if best[row].defects.score > PLAUSIBLE]
+            rows = [row for row in every if not best[row].accepted]
             if not rows:
                 break
             start_from, time = moves[(number - 1) % len(moves)]
@@ -181,7 +189,9 @@ class LigandSampler:
         prediction = self.ligand_vae.decode(*model.stats.restore(z), mask)
         ligands = [self._built(prediction, row, size, task.origin, start.fragment)
                    for row, (size, start) in enumerate(zip(sizes.tolist(), starts, strict=True))]  # fmt: skip
-        return [Candidate(a, layout.single(z[a.index], a.num_atoms), find_defects(a, task.pocket)) for a in ligands]
+        requested = _requested(config)
+        return [Candidate(a, layout.single(z[a.index], a.num_atoms), find_defects(a, task.pocket),
+                          property_distance(a.mol, requested)) for a in ligands]  # fmt: skip
 
     def _denoiser(self, task: SamplingTask, mask: Tensor, fragments: Sequence[Fragment | None]) -> GuidedDenoiser:
         """The guided network with its pocket, the requested properties, and the fragment of each ligand."""
@@ -204,10 +214,10 @@ class LigandSampler:
 
     def _properties(self, config: SamplingConfig, count: int) -> Tensor | None:
         """Requested properties [count, P], NaN for those that are not specified; None if none is."""
-        requested = [getattr(config, name) for name in PROPERTIES]
-        if all(value is None for value in requested):
+        requested = _requested(config)
+        if not requested:
             return None
-        values = torch.tensor([torch.nan if value is None else value for value in requested], device=self.device)
+        values = torch.tensor([requested.get(name, torch.nan) for name in PROPERTIES], device=self.device)
         return values.expand(count, -1)
 
     def _steric(self, task: SamplingTask) -> StericPotential | None:
@@ -257,10 +267,16 @@ def _key(sizes: Tensor, seeds: Tensor) -> str:
 
 
 def _better(a: Candidate, b: Candidate) -> Candidate:
-    """The more plausible of two, with the counts of both."""
-    best = min(a, b, key=lambda candidate: candidate.defects.score)
+    """The more plausible of two, or of two plausible ones the closer to the request, with the counts of both."""
+    best = min(a, b, key=lambda candidate: (max(candidate.defects.score, PLAUSIBLE), candidate.distance))
     counts = {name: getattr(a.ligand, name) + getattr(b.ligand, name) for name in ("candidates", "candidates_valid")}
     return best._replace(ligand=replace(best.ligand, **counts))
+
+
+def _requested(config: SamplingConfig) -> dict[str, float]:
+    """Requested values of properties by name."""
+    values = {name: getattr(config, name) for name in PROPERTIES}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def decoded_ligand(

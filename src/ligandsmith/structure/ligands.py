@@ -410,6 +410,15 @@ def mol_from_ligand(ligand: Ligand) -> Chem.Mol:
     return result
 
 
+def ligand_properties(mol: Chem.Mol) -> NDArray[np.float32]:
+    """QED, normalised SA score and Crippen logP of a sanitised molecule, [3]. Raises RuntimeError and ValueError."""
+    from rdkit.Chem import QED, rdMolDescriptors  # noqa: PLC0415 (slow to import)
+    from rdkit.Contrib.SA_Score import sascorer  # noqa: PLC0415 (loads its table of fragments)
+
+    logp, _ = rdMolDescriptors.CalcCrippenDescriptors(mol)
+    return np.array([QED.qed(mol), (10 - sascorer.calculateScore(mol)) / 9, logp], dtype=np.float32)
+
+
 def conformer(x: Sequence[Sequence[float]] | NDArray[Any]) -> Chem.Conformer:
     """A 3D RDKit conformer from coordinates [N, 3] Å."""
     conf = Chem.Conformer(len(x))
