@@ -133,6 +133,20 @@ def test_salts_hydrogens_waters_and_a_smiles_beside_the_file(tmp_path: Path) -> 
     assert Chem.MolToSmiles(read_ligand(packed)) == Chem.MolToSmiles(crystal())
 
 
+@pytest.mark.parametrize("names", ["repeated", "left", "elements"])
+def test_atom_names_as_docking_programs_write_them(names: str, tmp_path: Path) -> None:
+    mol = embedded("O=C(Nc1ccccc1Cl)C1CCN(C)CC1Br")
+    Chem.AssignStereochemistryFrom3D(mol)
+    lines = pdb_of(mol).splitlines()
+    for i, (line, atom) in enumerate(zip(lines, mol.GetAtoms(), strict=True)):
+        symbol = atom.GetSymbol().upper()
+        name = {"repeated": symbol, "left": f"{symbol}{'ABDEHGFM'[i % 8]}", "elements": f"{symbol}{i}"}[names]
+        end = f"{'':10}{symbol:>2}" if names == "repeated" else ""
+        lines[i] = line[:12] + name.ljust(4) + line[16:66] + end
+    path = written(tmp_path / "LIG.pdb", "\n".join(lines) + "\n")
+    assert Chem.MolToSmiles(read_ligand(path, Chem.MolToSmiles(mol))) == Chem.MolToSmiles(mol)
+
+
 def test_a_peptide_has_the_bond_orders_of_its_sequence(tmp_path: Path) -> None:
     peptide = Chem.MolFromSequence("GFDR")
     rdDistGeom.EmbedMolecule(peptide, randomSeed=2)
