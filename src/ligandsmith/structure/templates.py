@@ -126,12 +126,12 @@ def with_template(mol: Chem.Mol, smiles: str, place: str) -> Chem.Mol:
         )
     x = mol.GetConformer().GetPositions()[heavy]
     skeleton = _skeleton([template.GetAtomWithIdx(i).GetAtomicNum() for i in range(len(heavy))], _bonds(template))
-    numbers = [mol.GetAtomWithIdx(i).GetAtomicNum() for i in heavy]
+    numbers, key = [mol.GetAtomWithIdx(i).GetAtomicNum() for i in heavy], Chem.MolToSmiles(skeleton)
     matches: tuple[tuple[int, ...], ...] = ()
     for bonds in _possible_bonds(mol, heavy, x):
-        if len(bonds) == template.GetNumBonds():
-            matches = _skeleton(numbers, bonds).GetSubstructMatches(skeleton, uniquify=False)
-        if matches:
+        found = _skeleton(numbers, bonds)
+        if len(bonds) == template.GetNumBonds() and Chem.MolToSmiles(found) == key:
+            matches = found.GetSubstructMatches(skeleton, uniquify=False)
             break
     else:
         raise UnreadableFile(
@@ -171,7 +171,7 @@ def _possible_bonds(mol: Chem.Mol, heavy: list[int], x: NDArray[np.float64]) -> 
 
 
 def _skeleton(numbers: list[int], bonds: list[tuple[int, int]]) -> Chem.Mol:
-    """Atoms by atomic number and single bonds."""
+    """Atoms by atomic number and single bonds; isotopes are classes of symmetry, without which a search takes ages."""
     mol = Chem.RWMol()
     for number in numbers:
         atom = Chem.Atom(number)
@@ -179,6 +179,9 @@ def _skeleton(numbers: list[int], bonds: list[tuple[int, int]]) -> Chem.Mol:
         mol.AddAtom(atom)
     for i, j in bonds:
         mol.AddBond(i, j, Chem.BondType.SINGLE)
+    Chem.FastFindRings(mol)
+    for atom, rank in zip(mol.GetAtoms(), Chem.CanonicalRankAtoms(mol, breakTies=False), strict=True):
+        atom.SetIsotope(rank + 1)
     return mol.GetMol()
 
 
