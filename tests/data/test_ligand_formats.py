@@ -122,6 +122,21 @@ def test_a_pdb_ligand_that_fits_no_smiles_is_refused(smiles: str, message: str, 
         read_ligand(path, smiles.replace("C" * 23, "C" * count))
 
 
+def test_another_isomer_of_many_equal_branches_is_refused_at_once(tmp_path: Path) -> None:
+    branches = "C(C(C)(C)C)(C(C)(C)C)"
+    mol = embedded(2 * branches)
+    path = written(tmp_path / "LIG.pdb", pdb_of(mol))
+    assert Chem.MolToSmiles(read_ligand(path, 2 * branches)) == Chem.MolToSmiles(mol)
+    mol = Chem.MolFromSmiles(7 * branches)
+    mol.AddConformer(Chem.Conformer(mol.GetNumAtoms()))
+    for atom in range(mol.GetNumAtoms()):
+        mol.GetConformer().SetAtomPosition(atom, (1.5 * atom, float(atom % 2), 0.1))
+    (tmp_path / "x.sdf").write_text(Chem.MolToMolBlock(mol))
+    assert read_ligand(tmp_path / "x.sdf", Chem.MolToSmiles(mol)).GetNumAtoms() == 63
+    with pytest.raises(UnreadableFile, match="not bonded as in the SMILES"):
+        read_ligand(tmp_path / "x.sdf", 6 * branches + "C(C(C)(C)C)C(CC)C")
+
+
 def test_salts_hydrogens_waters_and_a_smiles_beside_the_file(tmp_path: Path) -> None:
     mol = Chem.AddHs(crystal(), addCoords=True)
     water = "HETATM  900  O   HOH A 900      90.000  90.000  90.000  1.00 20.00           O\n"
@@ -131,6 +146,20 @@ def test_salts_hydrogens_waters_and_a_smiles_beside_the_file(tmp_path: Path) -> 
     packed = tmp_path / "LIG.pdb.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert Chem.MolToSmiles(read_ligand(packed)) == Chem.MolToSmiles(crystal())
+
+
+@pytest.mark.parametrize("names", ["repeated", "left", "elements"])
+def test_atom_names_as_docking_programs_write_them(names: str, tmp_path: Path) -> None:
+    mol = embedded("O=C(Nc1ccccc1Cl)C1CCN(C)CC1Br")
+    Chem.AssignStereochemistryFrom3D(mol)
+    lines = pdb_of(mol).splitlines()
+    for i, (line, atom) in enumerate(zip(lines, mol.GetAtoms(), strict=True)):
+        symbol = atom.GetSymbol().upper()
+        name = {"repeated": symbol, "left": f"{symbol}{'ABDEHGFM'[i % 8]}", "elements": f"{symbol}{i}"}[names]
+        end = f"{'':10}{symbol:>2}" if names == "repeated" else ""
+        lines[i] = line[:12] + name.ljust(4) + line[16:66] + end
+    path = written(tmp_path / "LIG.pdb", "\n".join(lines) + "\n")
+    assert Chem.MolToSmiles(read_ligand(path, Chem.MolToSmiles(mol))) == Chem.MolToSmiles(mol)
 
 
 def test_a_peptide_has_the_bond_orders_of_its_sequence(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ UPPER_CASE_TYPES = re.compile(r"(?m)^( *\d+ +\S+(?: +[-+.\deE]+){3} +)(CL|BR)(?=
 SMALLEST_EXTENT = 0.1  # Å, of the box around a molecule; less, and all coordinates are zero
 LONGEST_AROMATIC = 1.44  # Å, mean bond of a ring; a saturated one has 1.5
 FLAT_RING = 0.1  # Å, from the mean plane
-ELEMENTS = frozenset(Chem.GetPeriodicTable().GetElementSymbol(number) for number in range(1, 119))
+ELEMENT_SYMBOLS = frozenset(Chem.GetPeriodicTable().GetElementSymbol(number) for number in range(1, 119))
 NO_REASON = "no reason given"
 TIME_OF_DAY = re.compile(r"^\[\d\d:\d\d:\d\d\] *")
 CLOSEST_CONTACT = 0.8  # Å; no two heavy atoms of a real molecule are closer
@@ -87,8 +87,7 @@ def read_ligand_file(path: Path, smiles: str = "") -> LigandFile:
 
 def refuse_format(path: Path) -> None:
     """Raise UnreadableFile for a name of a format that is not read, with what to do."""
-    end = suffix(path)
-    if end == ".pdbqt":
+    if (end := suffix(path)) == ".pdbqt":
         raise UnreadableFile(
             "not a ligand file",
             f"{path}: PDBQT has no bond orders; convert it to SDF, e.g. with mk_export.py of Meeko "
@@ -170,7 +169,7 @@ def _foreign_atom_type(block: str) -> str:
 def _is_sybyl(atom_type: str) -> bool:
     """False for types of GAFF (c3), AMBER (CT) and OPLS."""
     name = atom_type.split(".", maxsplit=1)[0]
-    return name in OTHER_TYPES or name in ELEMENTS
+    return name in OTHER_TYPES or name in ELEMENT_SYMBOLS
 
 
 def _is_no_atom_heading(line: str) -> bool:

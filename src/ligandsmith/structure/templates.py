@@ -4,6 +4,7 @@ Orders are never guessed from coordinates: without hydrogens these do not tell a
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def read_poses_without_orders(path: Path, smiles: str = "") -> Iterator[Chem.Mol
     UnreadableFile where there is none of these, and for a molecule that is not the one of the SMILES.
     """
     structure = read_structure(path)
+    _name_atoms_apart(structure)
     smiles = smiles or _smiles_beside(path)
     for index in range(len(structure)):
         one = structure.clone()
@@ -55,9 +57,37 @@ def mol_of_atoms(atoms: Protein, smiles: str, place: str) -> Chem.Mol:
             f"or a file NAME{SMILES_SUFFIX} beside it), or give an SDF",
         )
     mol = Chem.RWMol()
-    for number in atoms.element:
-        mol.AddAtom(Chem.Atom(int(number)))
+    for number in _elements(atoms, _template(template, atoms.num_atoms, place)):
+        mol.AddAtom(Chem.Atom(number))
     return with_template(_at(mol.GetMol(), atoms.x.astype(np.float64)), template, place)
+
+
+def _name_atoms_apart(structure: gemmi.Structure) -> None:
+    """Number the atoms of a residue that share a name, as Open Babel writes them; to the reader of proteins they would
+    be alternate locations. An atom of unknown element gets that of its first letter."""
+    for residue in (residue for model in structure for chain in model for residue in chain):
+        names = {atom.name for atom in residue}
+        seen: set[str] = set()
+        for number, atom in enumerate(residue):
+            if atom.element.atomic_number == 0:
+                atom.element = gemmi.Element(atom.name.lstrip("0123456789")[:1])
+            if atom.name in seen and atom.altloc == "\0":
+                atom.name = next(n for k in range(number, 10_000) if (n := f"{atom.element.name}{k}") not in names)
+                names.add(atom.name)
+            seen.add(atom.name)
+
+
+def _elements(atoms: Protein, template: Chem.Mol) -> list[int]:
+    """Atomic numbers of a file's atoms; by their names where those of the file are not the template's: files without
+    elements whose names begin in the wrong column make calcium of CA1, and carbon of CL1."""
+    found = atoms.element.tolist()
+    wanted = Counter(atom.GetAtomicNum() for atom in template.GetAtoms())
+    if Counter(found) == wanted:
+        return found
+    symbols = {atom.GetSymbol().upper(): atom.GetAtomicNum() for atom in template.GetAtoms()}
+    labels = [str(label).lstrip("0123456789").upper() for label in atoms.atom_label]
+    named = [symbols.get(t[:2], symbols.get(t[:1], z)) for t, z in zip(labels, found, strict=True)]
+    return named if Counter(named) == wanted else found
 
 
 def _smiles_beside(path: Path) -> str:
@@ -92,16 +122,16 @@ def with_template(mol: Chem.Mol, smiles: str, place: str) -> Chem.Mol:
         raise UnreadableFile(
             "SMILES does not fit",
             f"{place}: {len(heavy)} heavy atoms, but the SMILES has {template.GetNumAtoms()}; "
-            "give the SMILES of just these atoms",
+            "give the SMILES of these atoms alone, or a file of that molecule alone",
         )
     x = mol.GetConformer().GetPositions()[heavy]
     skeleton = _skeleton([template.GetAtomWithIdx(i).GetAtomicNum() for i in range(len(heavy))], _bonds(template))
-    numbers = [mol.GetAtomWithIdx(i).GetAtomicNum() for i in heavy]
+    numbers, key = [mol.GetAtomWithIdx(i).GetAtomicNum() for i in heavy], Chem.MolToSmiles(skeleton)
     matches: tuple[tuple[int, ...], ...] = ()
     for bonds in _possible_bonds(mol, heavy, x):
-        if len(bonds) == template.GetNumBonds():
-            matches = _skeleton(numbers, bonds).GetSubstructMatches(skeleton, uniquify=False)
-        if matches:
+        found = _skeleton(numbers, bonds)
+        if len(bonds) == template.GetNumBonds() and Chem.MolToSmiles(found) == key:
+            matches = found.GetSubstructMatches(skeleton, uniquify=False)
             break
     else:
         raise UnreadableFile(
@@ -141,7 +171,7 @@ def _possible_bonds(mol: Chem.Mol, heavy: list[int], x: NDArray[np.float64]) -> 
 
 
 def _skeleton(numbers: list[int], bonds: list[tuple[int, int]]) -> Chem.Mol:
-    """Atoms by atomic number and single bonds."""
+    """Atoms by atomic number and single bonds; isotopes are classes of symmetry, without which a search takes ages."""
     mol = Chem.RWMol()
     for number in numbers:
         atom = Chem.Atom(number)
@@ -149,6 +179,9 @@ def _skeleton(numbers: list[int], bonds: list[tuple[int, int]]) -> Chem.Mol:
         mol.AddAtom(atom)
     for i, j in bonds:
         mol.AddBond(i, j, Chem.BondType.SINGLE)
+    Chem.FastFindRings(mol)
+    for atom, rank in zip(mol.GetAtoms(), Chem.CanonicalRankAtoms(mol, breakTies=False), strict=True):
+        atom.SetIsotope(rank + 1)
     return mol.GetMol()
 
 
