@@ -85,9 +85,9 @@ def complex_from(protein: Protein, mol: Chem.Mol, id: str, radius: float = RADIU
 def _covalent_bond(protein: Protein, ligand: Ligand) -> str:
     """The bond between a ligand and a residue of a chain, or nothing. Metals coordinate and are no reason, and the
     ligand's own copy in the file, a peptide for one, is none either."""
-    own = copies_at(protein, ligand.x)
-    if 2 * np.isin(protein.residue_of, own).sum() >= len(ligand.x):  # a lone atom near the ligand is no copy of it
-        protein = protein.without(own)
+    copies = copies_at(protein, ligand.x)
+    if 2 * np.isin(protein.residue_of, copies).sum() >= len(ligand.x):  # a lone atom near the ligand is no copy of it
+        protein = protein.without(copies)
     table = Chem.GetPeriodicTable()
     rows = np.flatnonzero(protein.kind == Kind.POLYMER)
     distance = np.linalg.norm(protein.x[rows][:, None] - ligand.x[None], axis=-1)
