@@ -404,13 +404,14 @@ class _Columns:
     @classmethod
     def of(cls, structure: gemmi.Structure) -> "_Columns":
         chain = _chain_names(structure[0])
+        name = _Names.of_residues([residue for part in structure[0] for residue in part])
         for part in structure[0]:
             part.name = ""  # FlatStructure takes at most seven letters
             for residue in part:
-                residue.subchain = residue.entity_id = residue.segment = ""
+                residue.name = residue.subchain = residue.entity_id = residue.segment = ""
         flat = gemmi.FlatStructure(structure)
         codes = np.asarray(flat.elements)
-        atom, name = _Names.of(np.asarray(flat.atom_names)), _Names.of(np.asarray(flat.residue_names))
+        atom = _Names.of(np.asarray(flat.atom_names))
         return cls(
             element=_elements(np.where(codes == DEUTERIUM, 1, codes).astype(np.uint8), atom, name),
             serial=np.asarray(flat.serials),
@@ -454,6 +455,12 @@ class _Names:
         words = np.ascontiguousarray(padded).view(">u8").ravel().astype(np.uint64)
         unique, index = np.unique(words, return_inverse=True)
         return cls(unique.astype(">u8").view("S8").astype("U8"), index)
+
+    @classmethod
+    def of_residues(cls, residues: Sequence[gemmi.Residue]) -> "_Names":
+        """Of the residue of each atom."""
+        unique, index = np.unique(np.array([r.name for r in residues], dtype=np.str_), return_inverse=True)
+        return cls(unique, np.repeat(index, [len(r) for r in residues]))
 
     def those(self, test: Callable[[str], Any]) -> NDArray[np.bool_]:
         """Which atoms [A] have a name that passes a test."""
@@ -517,7 +524,8 @@ def protein_from_structure(structure: gemmi.Structure, path: Path) -> Protein:
     try:
         atoms = _Columns.of(structure)
     except (RuntimeError, UnicodeDecodeError) as error:  # names that are too long for the table, or are no text
-        raise UnreadableFile("not a structure", f"{path}: {error}") from None
+        cause = str(error).removeprefix("FlatStructure doesn't support ")
+        raise UnreadableFile("not a structure", f"{path}: cannot be used: {cause}") from None
     if not (np.abs(atoms.x) < MAX_COORDINATE).all():
         serial = int(atoms.serial[np.argwhere(~(np.abs(atoms.x) < MAX_COORDINATE))[0, 0]])
         raise UnreadableFile("non-finite coordinates", f"{path}: atom {serial} has a coordinate that is not a number")
