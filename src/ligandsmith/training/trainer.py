@@ -21,7 +21,7 @@ from ligandsmith.checkpoints.files import load_checkpoint, refused_if_unfit, sav
 from ligandsmith.config import Config, OptimizerConfig, from_dict
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import clear_leftovers, write_json
+from ligandsmith.files import remove_all, write_json
 from ligandsmith.options import TrainOptions
 from ligandsmith.parallel.signals import handled_signals
 from ligandsmith.predictions import LossReport
@@ -36,7 +36,7 @@ from ligandsmith.training.optim import (
     make_optimizer,
     moving_average,
 )
-from ligandsmith.training.options import Progress, Stage, file_names, next_log_folder
+from ligandsmith.training.options import Progress, Stage, file_names, next_log_folder, own_files
 from ligandsmith.training.plots import plot_losses
 
 log = logging.getLogger("ligandsmith")
@@ -80,8 +80,8 @@ class Trainer:
         self.options.run_dir.mkdir(parents=True, exist_ok=True)
         if self.fabric.is_global_zero:
             self.writer = SummaryWriter(str(next_log_folder(self.options.run_dir, self.best_name)))
-            for folder in (self.options.run_dir, self.last_path().parent):
-                clear_leftovers(folder)
+            run_dir = self.options.run_dir
+            remove_all([half for name in own_files(self.stage.kind) for half in run_dir.glob(f"{name}.*.part")])
         p = self.progress
         try:
             with handled_signals(self.stop.note):
@@ -203,8 +203,8 @@ class Trainer:
         if self.bad_steps >= MAX_BAD_STEPS:
             bad = [name for name, value in terms.items() if not math.isfinite(value)]
             raise LigandsmithError(
-                f"non-finite loss: {MAX_BAD_STEPS} steps in a row had non-finite gradients (epoch "
-                f"{self.progress.epoch}, step {self.progress.step}, non-finite terms: "
+                f"{MAX_BAD_STEPS} steps in a row had non-finite gradients (epoch "
+                f"{self.progress.epoch}, step {self.progress.step}, non-finite loss terms: "
                 f"{bad or 'none, only gradients'}); lower --learning_rate or turn mixed precision off with --no-use_amp"
             )
 
