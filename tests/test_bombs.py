@@ -181,3 +181,29 @@ def test_a_checkpoint_that_is_compressed_inside_is_refused(tmp_path: Path) -> No
         archive.writestr("x/data.pkl", b"\0" * MEGABYTE)
     with pytest.raises(LigandsmithError, match="compressed inside"):
         load_checkpoint(tmp_path / "x.pt")
+
+
+def test_a_result_file_that_grows_beyond_its_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import zipfile  # noqa: PLC0415
+
+    from ligandsmith.evaluation import torch_files  # noqa: PLC0415
+
+    monkeypatch.setattr(torch_files, "LARGEST_PICKLE", 1000)
+    with zipfile.ZipFile(tmp_path / "x.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", b"\0" * 3 * MEGABYTE)
+    with file_limit(2), pytest.raises(LigandsmithError, match="more than 2 MB unpacked; a higher --max_file_size"):
+        torch_files.read_result_file(tmp_path / "x.pt")
+
+
+def test_a_row_group_of_a_shard_that_grows_beyond_the_limit_is_refused(tmp_path: Path) -> None:
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    from ligandsmith.data.shards import SCHEMA, ShardReader  # noqa: PLC0415
+
+    row = {f.name: 0 if pa.types.is_integer(f.type) else b"" if pa.types.is_binary(f.type) else "x" for f in SCHEMA}
+    table = pa.Table.from_pylist([row | {"ligand_x": b"\0" * 3 * MEGABYTE}], schema=SCHEMA)
+    pq.write_table(table, tmp_path / "x.parquet", compression="zstd", use_dictionary=False)
+    assert (tmp_path / "x.parquet").stat().st_size < MEGABYTE
+    with file_limit(2), pytest.raises(LigandsmithError, match=r"x.parquet: more than 2 MB unpacked"):
+        list(ShardReader([tmp_path / "x.parquet"]))
