@@ -15,14 +15,15 @@ from rdkit import Chem
 import ligandsmith
 from ligandsmith.checkpoints.files import fingerprint, load_vae
 from ligandsmith.chem.fragment import read_fragment
-from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, find_defects
-from ligandsmith.chem.sdf import read_sdf
+from ligandsmith.chem.plausibility import PLAUSIBLE, Defects, PocketAtoms, find_defects
+from ligandsmith.chem.sdf import complete_records, read_sdf
 from ligandsmith.cli.main import main
 from ligandsmith.config import MIN_ATOMS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import held_alone
+from ligandsmith.files import held_alone, remove_all
 from ligandsmith.generation.generator import LigandGenerator, load, size_range
-from ligandsmith.generation.output import funnel, generate_to_folder
+from ligandsmith.generation.output import UnfinishedBatch, funnel, generate_to_folder
+from ligandsmith.generation.sampler import Candidate, LigandSampler
 from ligandsmith.models.size import CLASSES, FittedSizeModel
 from ligandsmith.options import GenerationOptions
 from ligandsmith.records import BuildFailure, GeneratedLigand, Pocket
@@ -109,6 +110,23 @@ def test_the_most_plausible_of_several_candidates_is_kept(generator: LigandGener
         assert ligand.candidates == 4 or find_defects(ligand, site).score <= PLAUSIBLE
         assert ligand.candidates_valid <= ligand.candidates
         assert ligand.candidates_valid or not (ligand.raw_valid and ligand.connected)
+
+
+@pytest.mark.parametrize(("candidates", "kept"), [(1, "a"), (2, "b"), (3, "c"), (4, "c"), (5, "e"), (8, "e")])
+def test_of_plausible_candidates_the_closest_to_the_request_is_kept(
+    candidates: int, kept: str, generator: LigandGenerator, pocket: Pocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closeness never outweighs plausibility, and ends the search only together with it."""
+    scripted = iter([("a", 5.0, 0.0), ("b", 0.2, 2.0), ("c", 0.9, 0.5), ("d", 3.0, 0.0), ("e", 0.8, 0.1)])
+
+    def sample(*_: Any) -> list[Candidate]:
+        name, score, distance = next(scripted)
+        ligand = GeneratedLigand(0, 8, None, False, False, False, detail=name)
+        return [Candidate(ligand, torch.zeros(8, 60), Defects(score, np.zeros(0, np.bool_)), distance)]
+
+    monkeypatch.setattr(generator.sampler, "sample", sample)
+    made = generator.generate(pocket, num=1, num_atoms="8", candidates=candidates, logp=2.0)
+    assert (made[0].detail, made[0].candidates) == (kept, min(candidates, 5))
 
 
 def test_the_folder_says_how_many_candidates_there_were(
@@ -213,6 +231,44 @@ def test_an_interrupted_run_continues_to_the_same_files(
     assert (more["requested"], more["done"]) == (6, 6)
     fewer = generate_to_folder(generator, pocket, replace(OPTIONS, num=1), parts)
     assert (fewer["requested"], fewer["done"]) == (6, 6)
+
+
+def test_an_interruption_within_a_batch_keeps_each_finished_ligand(
+    generator: LigandGenerator, pocket: Pocket, tmp_path: Path
+) -> None:
+    options = replace(OPTIONS, num=20, candidates=3, batch_size=20)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    generate_to_folder(generator, pocket, options, whole)
+    original, calls = LigandSampler.sample, [0]
+
+    def interrupted(self: LigandSampler, *args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 8:  # of 9 groups
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LigandSampler, "sample", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            generate_to_folder(generator, pocket, options, parts)
+    assert len(list((parts / "unfinished").iterdir())) == 7
+    assert json.loads((parts / "samples.json").read_text())["done"] == 0
+    early = complete_records((parts / "ligands.sdf").read_text())
+    assert set(early) <= set(complete_records((whole / "ligands.sdf").read_text()))
+    assert early
+    kept = {path.name: path.stat().st_mtime_ns for path in (parts / "unfinished").iterdir()}
+    seen: dict[str, int] = {}
+
+    def clear(self: UnfinishedBatch) -> None:
+        seen.update({path.name: path.stat().st_mtime_ns for path in self.folder.glob("*")})
+        remove_all([self.folder] if self.folder.exists() else [])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(UnfinishedBatch, "clear", clear)
+        generate_to_folder(generator, pocket, options, parts)
+    assert kept.items() < seen.items()  # none was made again
+    assert (parts / "ligands.sdf").read_bytes() == (whole / "ligands.sdf").read_bytes()
+    assert sorted(p.name for p in parts.iterdir()) == ["ligands.sdf", "samples.json"]
 
 
 def test_a_folder_with_something_else_is_left_alone(generator: LigandGenerator, pocket: Pocket, tmp_path: Path) -> None:

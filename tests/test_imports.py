@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "unpickling": {"errors"},
-    "config": {"errors"},
+    "config": {"errors", "files"},
     "options": {"config"},
     "records": set(),
     "batches": {"records", "structure"},

@@ -5,8 +5,8 @@ an error of one line, wherever it comes from: a flag, a file, an override or a c
 stored in every checkpoint.
 """
 
-import json
 import math
+import reprlib
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -15,13 +15,16 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 import yaml
 
-from ligandsmith.errors import LigandsmithError
+from ligandsmith.errors import LigandsmithError, one_line, shortened
+from ligandsmith.files import file_text, json_content
 
 T = TypeVar("T")
 SITE_RADIUS = 10.0  # Å, of a site around a centre
+MAX_SITE_RADIUS = 1000.0  # Å
 MIN_ATOMS, MAX_ATOMS = 5, 80  # heavy atoms of a ligand
 MAX_FRAGMENT_SHARE = 0.85  # of the atoms of a ligand that is completed from a fragment
 BACKBONES = ("eqattn", "egnn")
+MAX_YAML_EVENTS, MAX_YAML_ALIASES = 10_000, 20  # of a configuration, which has some 150 values
 UNLIMITED = 10**9  # a limit from here on only guards against nonsense and is not shown
 
 
@@ -49,13 +52,13 @@ class Setting(NamedTuple):
         if value is None or isinstance(value, bool):
             return ""
         if self.choices:
-            return "" if value in self.choices else f"'{value}': choose one of {self.allowed()}"
+            return "" if value in self.choices else f"'{shortened(value)}': choose one of {self.allowed()}"
         if not isinstance(value, int | float):
             return ""
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         inside = low <= value <= high and math.isfinite(value) and not (self.open_low and value == low)
-        return "" if inside else f"{value!r} is out of range: {self.allowed() or 'a finite number'}"
+        return "" if inside else f"{reprlib.repr(value)} is out of range: {self.allowed() or 'a finite number'}"
 
 
 def setting(default: Any, help: str, low: float | None = None, high: float | None = None, **limits: Any) -> Any:
@@ -325,16 +328,16 @@ def from_dict(cls: type[T], data: dict[str, Any], where: str = "config") -> T:
     return _merged(cls(), data, where)
 
 
-def _merged(base: T, data: dict[str, Any], where: str) -> T:
+def _merged(base: T, data: Any, where: str) -> T:
+    if not isinstance(data, dict):
+        raise LigandsmithError(f"{where}: expected a table of keys, got {reprlib.repr(data)}")
     hints = get_type_hints(type(base))
     changes: dict[str, Any] = {}
     for key, value in data.items():
         if key not in hints:
-            raise LigandsmithError(f"{where}: unknown key '{key}'; valid keys: {', '.join(sorted(hints))}")
+            raise LigandsmithError(f"{where}: unknown key '{shortened(key)}'; valid keys: {', '.join(sorted(hints))}")
         current = getattr(base, key)
         if is_dataclass(current):
-            if not isinstance(value, dict):
-                raise LigandsmithError(f"{where}.{key}: expected a table of keys, got {value!r}")
             changes[key] = _merged(current, value, f"{where}.{key}")
         else:
             changes[key] = _checked(hints[key], value, f"{where}.{key}")
@@ -351,22 +354,37 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
             return float(value)  # YAML 1.1 reads 1e-4 as a text
     if not any(type(value) is option for option in allowed):
         names = " or ".join(getattr(option, "__name__", str(option)) for option in allowed)
-        raise LigandsmithError(f"{where}: expected {names}, got {value!r}")
+        raise LigandsmithError(f"{where}: expected {names}, got {reprlib.repr(value)}")
     return value
 
 
 def load_config(base: Config, path: Path) -> Config:
     """`base` with the keys of a YAML or JSON file laid over it."""
     try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        data = json_content(path) if path.suffix == ".json" else _from_yaml(file_text(path))
     except OSError as error:
-        raise LigandsmithError(f"cannot read config {path}: {error.strerror}") from error
-    except (yaml.YAMLError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise LigandsmithError(f"config {path} is not valid YAML or JSON: {' '.join(str(error).split())}") from error
+        raise LigandsmithError(f"cannot read config {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise LigandsmithError(f"config {path} is not valid YAML or JSON: {one_line(error)}") from error
     if not isinstance(data, dict):
         raise LigandsmithError(f"config {path}: expected keys and values, got {type(data).__name__}")
     return _merged(base, data, str(path))
+
+
+def _from_yaml(text: str) -> Any:
+    """The content of a YAML text. Raises ValueError, also for a text of which little would make very much."""
+    try:
+        aliases = 0
+        for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+            aliases += isinstance(event, yaml.AliasEvent)
+            if number > MAX_YAML_EVENTS or aliases > MAX_YAML_ALIASES:
+                limits = f"{MAX_YAML_EVENTS} entries and {MAX_YAML_ALIASES} aliases (*name)"
+                raise ValueError(f"more than {limits}; write the values that are needed, without aliases")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(error) from error
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def override(config: Config, assignments: list[str]) -> Config:
@@ -376,8 +394,8 @@ def override(config: Config, assignments: list[str]) -> Config:
         if not separator:
             raise LigandsmithError(f"override '{assignment}': expected section.key=value")
         try:
-            nested: Any = yaml.safe_load(text)
-        except yaml.YAMLError:
+            nested: Any = _from_yaml(text)
+        except ValueError:
             raise LigandsmithError(f"override '{assignment}': '{text}' is not a value") from None
         for part in reversed(name.split(".")):
             nested = {part: nested}

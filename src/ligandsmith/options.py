@@ -13,7 +13,7 @@ class DataOptions(Checked):
 
     data: Path | None = setting(None, "data set folder, or a CrossDocked2020 .lmdb (default: the shipped data set)")
     split_file: Path | None = setting(None, "split file of a CrossDocked2020 .lmdb")
-    batch_size: int = setting(16, "complexes per process and step", 1, UNLIMITED)
+    batch_size: int = setting(16, "complexes per process and step", 1, 100_000)
     num_workers: int = setting(4, "data loading workers", 0, 4096)
     seed: int = setting(0, "random seed", 0, 2**63 - 1)
     ligand_only: bool = setting(True, "also train on ligands without a pocket")
@@ -49,6 +49,7 @@ class TrainOptions(Checked):
     validation_interval: int = setting(1, "epochs between validations", 1, UNLIMITED)
     resume: str = setting("", "checkpoint to continue exactly, or auto: the last one of the run folder")
     init_from: Path | None = setting(None, "checkpoint whose weights a new run starts from (fine-tuning)")
+    overwrite: bool = setting(False, "replace an earlier run of this model in --run_dir, which is refused otherwise")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,6 @@ class GenerationOptions(Checked):
         None, "atoms of the fragment that may get new bonds, by number in the file"
     )
     constraints: Any = setting(None, "what every ligand must and must not be: design.Constraints")
-    batch_size: int = setting(100, "ligands at a time; does not change them", 1, UNLIMITED)
+    batch_size: int = setting(100, "ligands at a time; changes them by rounding only", 1, 100_000)
     seed: int = setting(0, "random seed", 0, 2**63 - 1)
     add_hs: bool = setting(False, "write hydrogens")

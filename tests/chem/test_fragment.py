@@ -146,3 +146,15 @@ def test_atoms_that_cannot_grow_are_refused() -> None:
     double = Chem.MolFromSmiles("*=CCCCC")
     with pytest.raises(LigandsmithError, match="dummy atom 1 must have one single bond"):
         read_fragment(double)
+
+
+@pytest.mark.parametrize("symbol", ["*", "R#", "R1"])
+def test_dummy_atoms_of_a_file_say_where_it_grows(symbol: str, tmp_path: Path) -> None:
+    block = Chem.MolToMolBlock(Chem.RemoveHs(embedded("Cc1ccccc1")))
+    lines = block.split("\n")
+    assert lines[4][31:33] == "C "
+    lines[4] = lines[4][:31] + symbol.ljust(3) + lines[4][34:]
+    (tmp_path / "f.sdf").write_text("\n".join(lines) + "\n$$$$\n")
+    grown = read_fragment(tmp_path / "f.sdf")
+    assert grown.grows is not None
+    assert (grown.num_atoms, grown.grows.tolist()) == (6, [True] + 5 * [False])

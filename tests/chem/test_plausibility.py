@@ -9,12 +9,14 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdMolTransforms
 
 from ligandsmith.chem.plausibility import (
+    PAPER_VALENCE,
     PIECES,
     PLAUSIBLE,
     REPAIR,
     WORST,
     PocketAtoms,
     find_defects,
+    property_distance,
     tight_contacts,
 )
 from ligandsmith.data.dataset import ComplexDataset
@@ -105,6 +107,36 @@ def test_cages_and_macrocycles_are_less_plausible_than_a_six_membered_ring(site:
     assert cage > large > ring
 
 
+REAL_VALENCES = (
+    "CS(C)=O", "CS(C)(=O)=O", "CS(N)(=O)=O", "CS(C)(=N)=O", "CS(N)(=N)=O", "C[S+](C)C", "CS(C)=N", "CS(=O)O", "CS",
+    "CS(=O)[O-]", "C[S-]", "c1ccsc1", "c1ccc2[s+]c3ccccc3nc2c1", "FS(F)(F)(F)(F)c1ccccc1", "COS(=O)(=O)O", "CC(N)=S",
+    "O=S1(=O)N=CC=N1", "COP(=O)(O)O", "CP(=O)(O)O", "CO[PH](=O)O", "C[PH](=O)O", "CP(C)C", "C[P+](C)(C)C",
+    "COP(=S)(O)O", "COP(=O)(N)O",
+)  # fmt: skip
+PAPER_VALENCES = (
+    "O=[SH]1CCCCC1", "C[SH](=O)=O", "C[SH2]C", "C[SH+]C", "CS(O)(O)O", "CPC", "C[PH](C)(C)C", "COP(O)(O)(O)O"
+)  # fmt: skip
+
+
+def test_valences_of_sulfur_and_phosphorus_that_exist_only_on_paper_are_implausible(
+    site: PocketAtoms,
+) -> None:
+    molecules = [Chem.MolFromSmiles(s) for s in (*REAL_VALENCES, *PAPER_VALENCES)]
+    found = [mol.HasSubstructMatch(PAPER_VALENCE) for mol in molecules]
+    assert found == [False] * len(REAL_VALENCES) + [True] * len(PAPER_VALENCES)
+    sulfone, odd = embedded("C1CCS(=O)(=O)CC1"), embedded("C1CC[SH](=O)CC1")
+    assert plausibility_score(generated(sulfone), site) < PLAUSIBLE < plausibility_score(generated(odd), site)
+    assert find_defects(generated(odd), site).atoms.tolist() == [atom.GetSymbol() == "S" for atom in odd.GetAtoms()]
+
+
+def test_no_crystal_ligand_of_the_shipped_complexes_has_a_valence_that_exists_only_on_paper() -> None:
+    data = ComplexDataset(None, "train")
+    smiles = [data[i].smiles for i in range(len(data))]
+    flagged = [s for s in smiles if Chem.MolFromSmiles(s).HasSubstructMatch(PAPER_VALENCE)]
+    assert len(smiles) > 900
+    assert flagged == []
+
+
 def test_faults_lie_on_atoms(site: PocketAtoms) -> None:
     chain = embedded("CCCCCO")
     assert not find_defects(generated(chain), site).atoms.any()
@@ -150,3 +182,11 @@ def test_a_tight_contact_with_the_pocket_counts() -> None:
     water.GetConformer().SetAtomPosition(0, (2.7, 0.0, 0.0))
     assert tight_contacts(water, oxygen).sum() == 0  # a hydrogen bond
     assert tight_contacts(water, carbon).sum() == 1
+
+
+def test_the_distance_from_requested_properties_is_in_standard_deviations() -> None:
+    benzene = Chem.MolFromSmiles("c1ccccc1")  # Crippen logP 1.687, QED 0.443
+    assert property_distance(benzene, {}) == property_distance(None, {}) == 0
+    assert property_distance(None, {"qed": 0.5}) == np.inf
+    assert property_distance(benzene, {"logp": 1.687 + 1.8}) == pytest.approx(1, abs=1e-3)
+    assert property_distance(benzene, {"logp": 1.687 + 1.8, "qed": 0.443}) == pytest.approx(0.5**0.5, abs=3e-3)

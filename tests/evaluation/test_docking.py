@@ -19,6 +19,8 @@ from ligandsmith.evaluation.tools.receptor import atom_types, receptor_pdbqt
 from ligandsmith.evaluation.tools.runner import Site, run_tool
 from ligandsmith.evaluation.tools.toolbox import make_tools
 from ligandsmith.evaluation.tools.vina import VinaTool, receptor_key, site_box
+from ligandsmith.structure.protein import Residue
+from ligandsmith.structure.vocabulary import Kind
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"
 
@@ -222,8 +224,9 @@ def little_protein(atoms: list[tuple[str, str, int, tuple[float, float, float]]]
         if not names or names[-1] != residue:
             names.append(residue)
     index = [names.index(residue) for residue, *_ in atoms]
+    residues = tuple(Residue("A", k + 1, "", n, Kind.POLYMER) for k, n in enumerate(names))
     return ProteinView(
-        path="", residues=tuple(("A", n, k + 1, False) for k, n in enumerate(names)), residue_index=np.array(index),
+        path="", residues=residues, residue_index=np.array(index),
         name=tuple(a[1] for a in atoms), element=np.array([a[2] for a in atoms]), x=np.array([a[3] for a in atoms]),
     )  # fmt: skip
 
@@ -232,7 +235,7 @@ def test_standard_residues_have_the_types_and_hydrogens_of_their_atoms(site: Sit
     protein = protein_of(site)
     types, donor = atom_types(protein)
     found = {
-        (protein.residues[r][1], name): (kind, gives)
+        (protein.residues[r].name, name): (kind, gives)
         for r, name, kind, gives in zip(protein.residue_index, protein.name, types, donor, strict=True)
     }
     assert found["LYS", "NZ"] == ("N", True)

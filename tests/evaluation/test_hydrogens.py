@@ -19,7 +19,7 @@ def protein() -> ProteinView:
 
 def test_every_hydrogen_is_bonded_to_its_own_residue(protein: ProteinView) -> None:
     counts = {}
-    for residue, (_, name, _, _) in enumerate(protein.residues[:40]):
+    for residue, name in enumerate(r.name for r in protein.residues[:40]):
         x, on = residue_hydrogens(protein, residue)
         own = protein.residue_index == residue
         distance = np.linalg.norm(x[:, None] - protein.x[own][None], axis=-1)
@@ -39,8 +39,7 @@ def test_residues_near_a_place(protein: ProteinView) -> None:
 
 
 def test_a_group_of_unknown_bonds_has_none(protein: ProteinView) -> None:
-    chain, _, number, _ = protein.residues[7]
-    named = (*protein.residues[:7], (chain, "HEM", number, True), *protein.residues[8:])
+    named = (*protein.residues[:7], replace(protein.residues[7], name="HEM"), *protein.residues[8:])
     x, on = residue_hydrogens(replace(protein, residues=named), 7)
     assert x.shape == (0, 3)
     assert on.shape == (0,)

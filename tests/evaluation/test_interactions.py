@@ -94,7 +94,7 @@ def test_a_carboxylate_beside_an_arginine_is_ionic_and_an_acid_is_not() -> None:
     place = site("7off")
     assert place.protein is not None
     arginine = next(
-        i for i, (_, name, number, _) in enumerate(place.protein.residues) if (name, number) == ("ARG", 483)
+        i for i, residue in enumerate(place.protein.residues) if (residue.name, residue.number) == ("ARG", 483)
     )
     own = place.protein.residue_index == arginine
     places = dict(zip(np.array(place.protein.name)[own], place.protein.x[own], strict=True))
@@ -144,7 +144,7 @@ def test_gaps_missing_atoms_and_metals_do_no_harm(tmp_path: Path) -> None:
 def test_residues_are_prepared_as_at_ph_7(name: str, expected: str) -> None:
     protein = site("7sza").protein
     assert protein is not None
-    found = [i for i, residue in enumerate(protein.residues) if residue[1] == name]
+    found = [i for i, residue in enumerate(protein.residues) if residue.name == name]
     mols = [residue_molecule(protein, i) for i in found]
     assert expected in [Chem.MolToSmiles(mol) for mol, _ in mols if mol is not None]
 

@@ -48,7 +48,7 @@ def test_the_crop_is_every_whole_residue_in_reach(ligand: Chem.Mol) -> None:
     residues = set(protein.residue_index[distance <= 5.0].tolist())
     assert crop.GetNumAtoms() == sum(int(r) in residues for r in protein.residue_index)
     assert 0 < len(residues) < len(protein.residues)
-    assert crop.GetAtomWithIdx(0).GetPDBResidueInfo().GetResidueName() in {name for _, name, _, _ in protein.residues}
+    assert crop.GetAtomWithIdx(0).GetPDBResidueInfo().GetResidueName() in {residue.name for residue in protein.residues}
     assert protein.crop(x + 500.0).GetNumAtoms() > 0
 
 

@@ -89,14 +89,14 @@ def test_every_molecule_is_in_the_table_with_its_place_or_its_reason(tmp_path: P
 def test_a_sign_forces_a_direction_and_a_short_name_is_enough(tmp_path: Path) -> None:
     folder_of(tmp_path)
     assert rank(tmp_path, "-strain").molecules[0].row.index == "3"
-    assert rank(tmp_path, "+strain").molecules[0].row.index == "5"
-    assert rank(tmp_path, "+logp").molecules[0].row.index == "5"
+    assert rank(tmp_path, "+strain", overwrite=True).molecules[0].row.index == "5"
+    assert rank(tmp_path, "+logp", overwrite=True).molecules[0].row.index == "5"
 
 
 def test_weights_instead_of_fronts(tmp_path: Path) -> None:
     folder_of(tmp_path)
     assert rank(tmp_path, "strain_uff:9, vina_min").molecules[0].row.index == "1"
-    assert rank(tmp_path, "strain_uff, vina_min:9").molecules[0].row.index == "0"
+    assert rank(tmp_path, "strain_uff, vina_min:9", overwrite=True).molecules[0].row.index == "0"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_the_diverse_choice(tmp_path: Path) -> None:
     assert chosen[0] == "0"
     assert len(chosen) == 3
     assert not {"1", "2"} & set(chosen)  # alcohols as the best one
-    rank(tmp_path, "qed", num=3)
+    rank(tmp_path, "qed", num=3, overwrite=True)
     assert [m.GetProp("index") for m in (r.mol for r in read_sdf(tmp_path / "top.sdf")) if m] == ["0", "1", "2"]
 
 

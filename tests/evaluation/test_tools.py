@@ -17,6 +17,8 @@ from rdkit import Chem
 
 from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.tools.runner import Answer, AnswerStore, Site, ToolFailure, pose_key, run_tool
+from ligandsmith.structure.protein import Residue
+from ligandsmith.structure.vocabulary import Kind
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,14 @@ def molecule(smiles: str, shift: float = 0.0) -> Chem.Mol:
 
 
 def protein(x: float) -> ProteinView:
-    return ProteinView("", (("A", "ALA", 1, False),), np.array([0]), ("CA",), np.array([6]), np.array([[x, 0.0, 0.0]]))
+    return ProteinView(
+        "",
+        (Residue("A", 1, "", "ALA", Kind.POLYMER),),
+        np.array([0]),
+        ("CA",),
+        np.array([6]),
+        np.array([[x, 0.0, 0.0]]),
+    )
 
 
 def atoms(answers: list[Answer | None] | str) -> list[Any]:

@@ -14,18 +14,27 @@ from safetensors.torch import load_file, save_file
 from ligandsmith.checkpoints.files import (
     CHECKPOINT_FORMAT_VERSION,
     CHECKPOINT_KINDS,
+    REQUIRED,
+    STATES,
     VAE_KINDS,
     averaged_diffusion_state,
     averaged_vae_state,
     entries_under,
     fingerprint,
+    require_sound,
 )
-from ligandsmith.config import Config, from_dict
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write, write_json, write_text
+from ligandsmith.files import (
+    atomic_write,
+    earlier_record,
+    held_alone,
+    json_content,
+    refuse_other,
+    write_json,
+    write_text,
+)
 
 TENSORS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-STATES = ("diffusion_state", "vae_state")
 KEPT = (
     "kind", "epoch", "step", "config", "vocabulary", "train_loss", "test_loss", "history", "git_commit", "frozen_vaes",
 )  # fmt: skip
@@ -44,23 +53,32 @@ def slim(content: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def export(content: dict[str, Any], folder: Path, card: str = "") -> list[Path]:
-    """Write a checkpoint as a folder; `card` is the text of the model card. Returns the files written."""
+def export(content: dict[str, Any], folder: Path, card: str = "", overwrite: bool = False) -> list[Path]:
+    """Write a checkpoint as a folder; `card` is the text of the model card. Returns the files written.
+
+    Raises LigandsmithError for a folder that holds another model or card, unless `overwrite`.
+    """
     small = slim(content)
     tensors = {f"{part}/{k}": v.contiguous().clone() for part in STATES for k, v in small.pop(part, {}).items()}
-    folder.mkdir(parents=True, exist_ok=True)
     described = {"format_version": CHECKPOINT_FORMAT_VERSION, **small}
-    with atomic_write(folder / TENSORS) as part:
-        save_file(tensors, part, metadata={"format": "pt"})
-    write_json(folder / CONFIG, described)
-    write_text(folder / CARD, card or model_card(described))
+    text = card or model_card(described)
+    with held_alone(folder):
+        earlier, edited = earlier_record(folder / CONFIG), folder / CARD
+        same_card = not edited.exists() or edited.read_text(encoding="utf-8", errors="replace") == text
+        same = {"model": earlier == json.loads(json.dumps(described)), "card": same_card}
+        changed = None if earlier is None else [name for name in same if not same[name]]
+        refuse_other(folder, (CARD, CONFIG, TENSORS), changed, overwrite)
+        write_json(folder / CONFIG, described)  # first, so that the weights are never without their origin
+        with atomic_write(folder / TENSORS) as part:
+            save_file(tensors, part, metadata={"format": "pt"})
+        write_text(folder / CARD, text)
     return [folder / name for name in (TENSORS, CONFIG, CARD)]
 
 
 def load_exported(folder: Path, kinds: tuple[str, ...] = CHECKPOINT_KINDS) -> dict[str, Any]:
     """The content of a checkpoint from a folder that `export` wrote. Raises LigandsmithError."""
     try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        content = json_content(folder / CONFIG)
         tensors = load_file(folder / TENSORS)
     except FileNotFoundError as error:
         raise LigandsmithError(
@@ -74,10 +92,11 @@ def load_exported(folder: Path, kinds: tuple[str, ...] = CHECKPOINT_KINDS) -> di
         )
     if content.get("kind") not in kinds:
         raise LigandsmithError(f"{folder}: holds a {content.get('kind')}; expected {' or '.join(kinds)}")
-    from_dict(Config, content.get("config", {}), str(folder / CONFIG))
+    if lacking := [key for key in REQUIRED if key not in content]:
+        raise LigandsmithError(f"{folder / CONFIG}: no {lacking[0]} in it; export the model again")
     for part in STATES:
-        if found := entries_under(tensors, f"{part}/"):
-            content[part] = found
+        content[part] = entries_under(tensors, f"{part}/")
+    require_sound(content, folder)
     return content
 
 

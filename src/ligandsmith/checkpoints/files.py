@@ -10,8 +10,8 @@ import struct
 import subprocess
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, resources
@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ligandsmith.config import Config, from_dict
-from ligandsmith.errors import LigandsmithError
+from ligandsmith.config import UNLIMITED, Config, from_dict
+from ligandsmith.errors import LigandsmithError, shortened
 from ligandsmith.files import atomic_write
 from ligandsmith.structure.vocabulary import Vocabulary
 
@@ -34,6 +34,7 @@ DAMAGED = (  # what reading a damaged or foreign file raises
     RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError, TypeError,
     AttributeError, AssertionError, OverflowError, struct.error,
 )  # fmt: skip
+STATES = ("diffusion_state", "vae_state")
 REQUIRED = ("format_version", "kind", "epoch", "config", "vocabulary")
 
 
@@ -72,6 +73,8 @@ def _require_undamaged(path: Path) -> None:
     """Raise LigandsmithError for a file that differs from what was written, by the checksums inside, which torch.load
     does not look at."""
     with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:  # torch tells what else a file may be
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise LigandsmithError(f"{path}: compressed inside, which no checkpoint is; get the file as it was written")
         damaged = archive.testzip()
         if damaged is not None:
             raise LigandsmithError(f"{path}: damaged ({damaged} is not what was written); copy or download it again")
@@ -106,8 +109,45 @@ def load_checkpoint(path: Path, kinds: Sequence[str] = CHECKPOINT_KINDS) -> dict
             f"use the version of ligandsmith that wrote it ({content.get('package_version', 'unknown')})"
         )
     if content["kind"] not in kinds:
-        raise LigandsmithError(f"{path}: holds a {content['kind']}; expected {' or '.join(kinds)}")
+        raise LigandsmithError(f"{path}: holds a {shortened(content['kind'])}; expected {' or '.join(kinds)}")
+    require_sound(content, path)
     return content
+
+
+def require_sound(content: dict[str, Any], path: Path) -> None:
+    """Raise LigandsmithError for a checkpoint whose values cannot be: outside their ranges, of another type, tensors
+    that are larger than what is stored of them, weights that are not finite."""
+    try:
+        from_dict(Config, content["config"])
+        Vocabulary.from_dict(content["vocabulary"])
+    except LigandsmithError as error:
+        raise LigandsmithError(f"{path}: {error}") from None
+    counts = {"epoch": content["epoch"], "step": content.get("step", 0)}
+    if wrong := [name for name, n in counts.items() if type(n) is not int or not 0 <= n < UNLIMITED]:
+        raise LigandsmithError(f"{path}: {wrong[0]} is {shortened(counts[wrong[0]])}; 0 or more is expected")
+    averages = content.get("ema_state", {})
+    states = {name: content[name] for name in STATES if name in content}
+    states |= {"ema_state": averages.get("values")} if averages else {}
+    for name, state in states.items():
+        tensors = isinstance(state, dict) and all(isinstance(v, Tensor) for v in state.values())
+        if not tensors or not all(map(_is_whole, state.values())):
+            raise LigandsmithError(f"{path}: {name} has an entry that is no whole tensor of finite numbers")
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Whether a tensor has an element of its storage for each of its own, and no NaN or infinity."""
+    stored = tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    return stored and (not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()))
+
+
+@contextmanager
+def refused_if_unfit(path: Path | str) -> Iterator[None]:
+    """Turn the errors of a checkpoint that does not fit what is done with it into a LigandsmithError of one line."""
+    try:
+        yield
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        text = str(error).splitlines()[-1].strip() if str(error) else ""
+        raise LigandsmithError(f"{path}: does not fit its own config ({type(error).__name__}: {text[:300]})") from error
 
 
 @cache
@@ -138,14 +178,16 @@ class LoadedVAE:
     config: Any
     state: dict[str, Tensor]
     vocabulary: Vocabulary
+    path: Path  # of the checkpoint
 
 
 def load_vae(path: Path, name: str) -> LoadedVAE:
     """The averaged weights of a VAE checkpoint (or of the VAE within a denoiser's). Raises LigandsmithError."""
     content = load_checkpoint(path, (VAE_KINDS[name], "denoiser", "joint"))
-    section = SECTIONS[name]
-    config = from_dict(type(getattr(Config(), section)), content["config"][section], str(path))
-    return LoadedVAE(config, averaged_vae_state(content, name), Vocabulary.from_dict(content["vocabulary"]))
+    config = getattr(from_dict(Config, content["config"], str(path)), SECTIONS[name])
+    with refused_if_unfit(path):
+        vocabulary = Vocabulary.from_dict(content["vocabulary"])
+        return LoadedVAE(config, averaged_vae_state(content, name), vocabulary, path)
 
 
 def averaged_diffusion_state(content: dict[str, Any]) -> dict[str, Tensor]:

@@ -125,7 +125,7 @@ def read_fragment(source: Path | str | Chem.Mol | Fragment, grow_from: Sequence[
     """
     if isinstance(source, Fragment):
         return source
-    mol = source if isinstance(source, Chem.Mol) else read_ligand(Path(source))
+    mol = source if isinstance(source, Chem.Mol) else read_ligand(Path(source), placeholders=True)
     name = "the fragment" if isinstance(source, Chem.Mol) else str(source)
     mol, vectors = _without_dummies(mol, name)
     growing = [*vectors, *_named_atoms(mol, name, grow_from or ())]

@@ -2,12 +2,15 @@
 
 The checks are those on which generated molecules fail most: bond lengths, bond angles and contacts within the molecule
 against the bounds of RDKit's distance geometry (with the tolerances of PoseBusters; Buttenschoen et al. 2024), flat
-aromatic rings, contacts with the pocket, strange rings, and bonds that had to be repaired. Nothing here is trained, and
+aromatic rings, contacts with the pocket, strange rings, sulfur and phosphorus with valences that only exist on paper,
+and bonds that had to be repaired. Nothing here is trained, and
 nothing replaces the evaluator: it only ranks.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from functools import cache
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +19,11 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
 from scipy.spatial import cKDTree
 
-from ligandsmith.records import GeneratedLigand
-from ligandsmith.structure.ligands import height_above_plane
+from ligandsmith.records import PROPERTIES, GeneratedLigand
+from ligandsmith.structure.ligands import height_above_plane, ligand_properties
 
 PLAUSIBLE = 1.0  # crystal ligands have 0.7 on average
+CLOSE = 0.25  # standard deviations of a requested property; a plausible ligand as near as this is taken
 WORST = 1000.0  # of a ligand that was not built
 PIECES = 100.0  # of one in several fragments
 BOND_TOLERANCE = 0.25  # of the bounds, of bonded and 1-3 pairs
@@ -27,6 +31,12 @@ CONTACT_TOLERANCE = 0.3  # of the lower bound, of the other pairs of a molecule
 FLAT = 0.25  # Å, largest distance of a ring's atom from its plane
 TOLERATED_RING = (5, 6)  # atoms of an ordinary ring
 DOUBLE_BOND = Chem.MolFromSmarts("[C;X3](*)(*)=[C;X3](*)(*)")
+# Valences that RDKit accepts and no drug has: sulfur with hydrogens beyond valence two or as a cation, or with four
+# single bonds; phosphorus with hydrogens that is no P(V) oxide (H-phosphonates are), or with five single bonds.
+PAPER_VALENCE = Chem.MolFromSmarts(
+    "[$([#16;!H0;!v2]),$([#16v4X4+0]),$([#15;!H0;!$([#15H1v5X4]=[O,S,N])]),$([#15v5X5])]"
+)
+PAPER = 1.5  # of each; alone, it makes a ligand implausible
 FUSED = 3  # fused rings of a molecule, at most
 ODD_RING = 0.5
 LARGE_RING = 8  # atoms, at least; such a ring is seldom meant
@@ -87,15 +97,31 @@ def find_defects(ligand: GeneratedLigand, pocket: PocketAtoms) -> Defects:
     groups = [*_wrong_distances(mol, x), *_bent_planes(mol, x)]
     clash, tight = clashes_per_atom(mol, pocket) > 0, tight_contacts(mol, pocket)
     odd, in_odd = _odd_rings(mol)
+    paper = [atom for (atom,) in mol.GetSubstructMatches(PAPER_VALENCE)]
     strain, pulled = _strain(mol)
     atoms = clash | (tight >= CROWD) | in_odd | pulled
-    for group in (*groups, list(ligand.changed)):
+    for group in (*groups, list(ligand.changed), paper):
         atoms[group] = True
     if not ligand.connected:
         atoms |= ~np.isin(np.arange(len(atoms)), max(Chem.GetMolFrags(mol), key=len))
     shape = ODD_RING * odd + TIGHT_CONTACT * tight.sum() + strain + PULLED * pulled.sum()
+    shape += PAPER * len(paper)
     status = REPAIR * ligand.repaired + PIECES * (not ligand.connected)
     return Defects(float(len(groups) + clash.sum() + shape + status), atoms)
+
+
+def property_distance(mol: Chem.Mol | None, requested: Mapping[str, float]) -> float:
+    """Root mean square difference of a ligand's properties from the requested ones, by name, in standard deviations of
+    drug-like ligands; infinite without a molecule, 0 if nothing is requested."""
+    if not requested:
+        return 0.0
+    if mol is None:
+        return math.inf
+    try:
+        made = dict(zip(PROPERTIES, ligand_properties(mol).tolist(), strict=True))
+    except (RuntimeError, ValueError):
+        return math.inf
+    return math.sqrt(fmean(((made[n] - value) / PROPERTIES[n].sd) ** 2 for n, value in requested.items()))
 
 
 def clashes_per_atom(mol: Chem.Mol, pocket: PocketAtoms) -> NDArray[np.int64]:

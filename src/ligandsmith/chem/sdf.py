@@ -1,10 +1,8 @@
 """SDF files: atomic or appending writes, reads that keep every bad record with its reason. Never imports torch."""
 
-import gzip
 import logging
 import os
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -13,6 +11,8 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import file_text
+from ligandsmith.structure.ligands import coordinate_problem, undefined, with_line_feeds
 
 RECORD_END = "$$$$"
 FIELD_HEADING = re.compile(r">[^<]*<(.*)>")
@@ -57,6 +57,16 @@ def write_sdf(
         if not append:
             written.unlink(missing_ok=True)
     return count
+
+
+def append_sdf(path: Path, molecules: Iterable[tuple[Chem.Mol, Properties]]) -> None:
+    """Append to a file of complete records, or to a new one. Raises LigandsmithError as `write_sdf` does."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            for count, (mol, properties) in enumerate(molecules, 1):
+                _write_record(file, mol, properties, f"appended record {count} of {path}")
+    except OSError as error:
+        raise LigandsmithError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _write_record(file: TextIO, mol: Chem.Mol, properties: Properties, place: str) -> None:
@@ -108,14 +118,12 @@ def read_sdf(path: str | os.PathLike[str]) -> list[SdfRecord]:
 
 def _read_text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        text = file_text(path, errors="replace")
     except FileNotFoundError as error:
         raise LigandsmithError(f"no such file: {path}; give an existing SDF file") from error
-    except (OSError, EOFError, zlib.error) as error:
+    except OSError as error:
         raise LigandsmithError(f"cannot read {path}: {error}; is it a whole SDF or gzip file?") from error
-    return data.decode("utf-8", errors="replace").replace("\r\n", "\n")
+    return with_line_feeds(text)
 
 
 def _split(text: str) -> Iterator[tuple[str, bool]]:
@@ -155,6 +163,8 @@ def data_fields(block: str) -> dict[str, str]:
 def _parse(block: str, complete: bool) -> SdfRecord:
     title = block.split("\n", 1)[0].strip()
     molblock = block.partition("M  END")[0].encode("ascii", "replace").decode() + "M  END"
+    if complete and (problem := coordinate_problem(molblock)):
+        return SdfRecord(None, f"non-finite coordinates: {problem}", title)
     supplier = Chem.SDMolSupplier()
     supplier.SetData(f"{molblock}\n{RECORD_END}\n", sanitize=False, removeHs=False)
     mol = supplier[0] if len(supplier) else None
@@ -166,6 +176,8 @@ def _parse(block: str, complete: bool) -> SdfRecord:
         return SdfRecord(None, "non-finite coordinates", title)
     try:
         Chem.SanitizeMol(mol)
+        if not undefined(mol):  # which has a reason of its own
+            Chem.Kekulize(Chem.Mol(mol))  # a few odd ring systems are sanitised, and cannot be written afterwards
     except (Chem.MolSanitizeException, ValueError, RuntimeError) as error:
         return SdfRecord(None, f"RDKit refuses it: {' '.join(str(error).split())}", title)
     if mol.GetConformer().Is3D():

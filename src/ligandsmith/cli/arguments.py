@@ -116,9 +116,9 @@ def boolean(text: str) -> bool:
     return values[text.lower()]
 
 
+MAX_WORKERS = 4096
 positive = checked(int, Setting("", 1, UNLIMITED))
 non_negative = checked(int, Setting("", 0, 2**63 - 1))
-above_zero = checked(float, Setting("", 0, None, open_low=True))
 probability = checked(float, Setting("", 0, 1))
 
 
@@ -134,9 +134,15 @@ def add_path(parser: Any, flag: str, help: str, metavar: str = "PATH", **more: A
     parser.add_argument(flag, type=Path, metavar=metavar, help=help, **more)
 
 
+def add_allow_dropped(parser: Any) -> None:
+    """The flag `--allow_dropped`, of all commands that read proteins."""
+    text = "use a protein file even if more than 20 %% of its atoms cannot be used"
+    parser.add_argument("--allow_dropped", action="store_true", help=text)
+
+
 def add_workers(parser: Any, help: str = "processes") -> None:
     """The flag `--workers`."""
-    add_number(parser, "--workers", positive, 1, help)
+    add_number(parser, "--workers", checked(int, Setting("", 1, MAX_WORKERS)), 1, help)
 
 
 def add_engine(parser: Any, ray: str) -> None:
@@ -144,6 +150,17 @@ def add_engine(parser: Any, ray: str) -> None:
     add_workers(parser, "processes, or Ray tasks at a time")
     text = f"processes of this machine, or {ray} (default: %(default)s)"
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help=text)
+
+
+def add_smiles(parser: Any) -> None:
+    """The flag `--smiles`."""
+    text = "SMILES of the ligand, with the bond orders that its file lacks (PDB); default: NAME.smi beside the file"
+    parser.add_argument("--smiles", default="", metavar="SMILES", help=text)
+
+
+def add_overwrite(parser: Any, what: str = "other results in the folder") -> None:
+    """The flag `--overwrite`."""
+    parser.add_argument("--overwrite", action="store_true", help=f"replace {what}, which are refused otherwise")
 
 
 def add_seed(parser: Any) -> None:

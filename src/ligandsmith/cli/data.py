@@ -6,7 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ligandsmith.cli.arguments import add_number, add_path, add_seed, add_workers, positive, probability, say
+from ligandsmith.cli.arguments import (
+    add_allow_dropped,
+    add_number,
+    add_overwrite,
+    add_path,
+    add_seed,
+    add_workers,
+    positive,
+    probability,
+    say,
+)
+
+DATASET = "a data set in the folder"
 
 
 def _say_counts(manifest: Any, kind: str, what: str) -> None:
@@ -18,17 +30,24 @@ def _say_counts(manifest: Any, kind: str, what: str) -> None:
 
 def prepare_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `prepare`."""
-    parser.add_argument("source", type=Path, help="folder of complexes, or a CSV with id, protein, ligand")
+    parser.add_argument(
+        "source", type=Path, help="folder of complexes, or a CSV with id, protein, ligand or het[, smiles]"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
     add_workers(parser)
     add_path(parser, "--split_file", "CSV with id, split")
+    add_allow_dropped(parser)
+    add_overwrite(parser, DATASET)
 
 
 def run_prepare(args: argparse.Namespace) -> None:
     """Read complexes and write a data set."""
     from ligandsmith.data.preparation import PrepareOptions, prepare
 
-    manifest = prepare(args.source, args.out, PrepareOptions(workers=args.workers, split_file=args.split_file))
+    options = PrepareOptions(
+        args.workers, allow_dropped=args.allow_dropped, split_file=args.split_file, overwrite=args.overwrite
+    )
+    manifest = prepare(args.source, args.out, options)
     _say_counts(manifest, "complexes", f"complexes written to {args.out}")
 
 
@@ -45,9 +64,13 @@ def split_flags(parser: argparse.ArgumentParser) -> None:
 
 def run_split(args: argparse.Namespace) -> None:
     """Split a data set and report leakage."""
+    from ligandsmith.data.dataset import open_dataset
     from ligandsmith.data.splitting import split_dataset
+    from ligandsmith.files import held_alone
 
-    say(*split_dataset(args.data, args.by, args.identity, seed=args.seed, file=args.file).lines())
+    with held_alone(open_dataset(args.data)):
+        report = split_dataset(args.data, args.by, args.identity, seed=args.seed, file=args.file)
+    say(*report.lines())
 
 
 def conformers_flags(parser: argparse.ArgumentParser) -> None:
@@ -56,13 +79,15 @@ def conformers_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
     add_workers(parser)
     add_seed(parser)
+    add_overwrite(parser, DATASET)
 
 
 def run_conformers(args: argparse.Namespace) -> None:
     """Embed molecules in 3D and write a data set of ligands."""
     from ligandsmith.data.conformers import EmbedOptions, embed_conformers
 
-    manifest = embed_conformers(args.smiles, args.out, EmbedOptions(seed=args.seed, workers=args.workers))
+    options = EmbedOptions(seed=args.seed, workers=args.workers, overwrite=args.overwrite)
+    manifest = embed_conformers(args.smiles, args.out, options)
     _say_counts(manifest, "ligands", f"conformers written to {args.out}")
 
 
@@ -75,8 +100,10 @@ def run_properties(args: argparse.Namespace) -> None:
     """Compute QED, SA and logP of a data set's ligands."""
     from ligandsmith.data.dataset import open_dataset
     from ligandsmith.data.properties import FILE, write_properties
+    from ligandsmith.files import held_alone
 
-    count = write_properties(open_dataset(args.data))
+    with held_alone(open_dataset(args.data)):
+        count = write_properties(args.data)
     say(f"properties of {count} ligands written to {args.data / FILE}")
 
 
@@ -87,7 +114,9 @@ def pseudo_complexes_flags(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, help="folder of the new data set")
     add_number(parser, "--per_protein", positive, 50, "maximum number per protein of each kind")
     add("--licence", default="", help="licence of the proteins, written into every record")
+    add_allow_dropped(parser)
     add_seed(parser)
+    add_overwrite(parser, DATASET)
 
 
 def run_pseudo_complexes(args: argparse.Namespace) -> None:
@@ -95,6 +124,6 @@ def run_pseudo_complexes(args: argparse.Namespace) -> None:
     from ligandsmith.data.pseudo.complexes import CutOptions
     from ligandsmith.data.pseudo.dataset import write_pseudo_complexes
 
-    options = CutOptions(per_protein=args.per_protein, seed=args.seed)
-    manifest = write_pseudo_complexes(args.source, args.out, options, args.licence)
+    options = CutOptions(per_protein=args.per_protein, seed=args.seed, overwrite=args.overwrite)
+    manifest = write_pseudo_complexes(args.source, args.out, options, args.licence, args.allow_dropped)
     _say_counts(manifest, "complexes", f"pseudo-complexes written to {args.out}")

@@ -8,11 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ligandsmith.cli.arguments import (
-    above_zero,
+    add_allow_dropped,
     add_engine,
     add_number,
     add_options,
+    add_overwrite,
     add_path,
+    add_smiles,
+    checked,
     numbers,
     positive,
     probability,
@@ -20,7 +23,7 @@ from ligandsmith.cli.arguments import (
     with_flags,
 )
 from ligandsmith.cli.constraints import add_constraints, constrained, require_fitting_parts
-from ligandsmith.config import SITE_RADIUS, SamplingConfig
+from ligandsmith.config import MAX_SITE_RADIUS, SITE_RADIUS, SamplingConfig, Setting
 from ligandsmith.options import GenerationOptions, Hardware
 
 if TYPE_CHECKING:
@@ -43,19 +46,24 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     where = first.add_mutually_exclusive_group(required=True)
     add_path(where, "--protein", "protein: PDB or mmCIF, also .gz")
     add_path(where, "--manifest", "many pockets instead: CSV with pocket, protein and the site of each", "CSV")
-    add_path(first, "--ligand", "reference ligand in the site: SDF or MOL2")
+    add_path(first, "--ligand", "reference ligand in the site: SDF or MOL2; PDB with --smiles")
     add_options(first, GenerationOptions, ["num", "seed"])
     add_path(
         first, "--out", "folder of ligands.sdf and samples.json; an interrupted run continues there", required=True
     )
-    add = parser.add_argument_group("site", "Instead of --ligand; give exactly one.").add_argument
+    site = parser.add_argument_group("site", "Instead of --ligand; give exactly one.")
+    add = site.add_argument
     add("--residues", nargs="+", metavar="CHAIN:NUMBER", help="residues of the site")
     add("--center", type=numbers, metavar="X,Y,Z", help="centre of the site, Å; see --radius")
     add("--het", metavar="NAME", help="ligand in the protein file: NAME or CHAIN:NAME:NUMBER")
-    text = "radius around --center, Å (above 0; default: %(default)g)"
-    add("--radius", type=above_zero, default=SITE_RADIUS, metavar="X", help=text)
+    limits = Setting("", 0, MAX_SITE_RADIUS, open_low=True)
+    text = f"radius around --center, Å ({limits.allowed()}; default: %(default)g)"
+    add("--radius", type=checked(float, limits), default=SITE_RADIUS, metavar="X", help=text)
+    add_smiles(parser)
+    add_allow_dropped(site)
     what = parser.add_argument_group("what to make")
     add_options(what, GenerationOptions, ["num_atoms"])
+    add_overwrite(first, "the ligands of another request in the folder")
     hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
     hydrogens.help = "write hydrogens, with plausible, not optimised positions"
     add_constraints(parser)
@@ -116,12 +124,21 @@ def _generate_one(args: argparse.Namespace, options: GenerationOptions, device: 
     from ligandsmith.generation import funnel, generate_to_folder, load, read_pocket
     from ligandsmith.parallel.devices import usable_device
 
-    pocket, report = read_pocket(args.protein, args.ligand, args.residues, args.center, args.het, radius=args.radius)
+    pocket, report = read_pocket(
+        args.protein,
+        args.ligand,
+        args.residues,
+        args.center,
+        args.het,
+        radius=args.radius,
+        smiles=args.smiles,
+        allow_dropped=args.allow_dropped,
+    )
     say(*report.lines())
     generator = load(args.checkpoint, usable_device(device))
     _require_vaes(generator, args)
     notes = {"command": " ".join(sys.argv), **report.notes()}
-    say(*funnel(generate_to_folder(generator, pocket, options, args.out, notes)))
+    say(*funnel(generate_to_folder(generator, pocket, options, args.out, notes, args.overwrite)))
     print(f"written: {args.out / 'ligands.sdf'}, {args.out / 'samples.json'}")
 
 
@@ -136,7 +153,8 @@ def _generate_batch(args: argparse.Namespace, options: GenerationOptions, hardwa
     device = hardware.device if args.engine == "ray" else usable_device(hardware.device)
     request = BatchRequest(
         options, args.checkpoint, device, hardware.threads or 1, args.workers, args.engine, args.chunk,
-        MergeOptions(args.unique, args.stop_below), args.radius, " ".join(sys.argv),
+        MergeOptions(args.unique, args.stop_below), args.radius, " ".join(sys.argv), args.allow_dropped,
+        args.overwrite,
     )  # fmt: skip
     generator = load(args.checkpoint)
     _require_vaes(generator, args)

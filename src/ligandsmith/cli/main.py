@@ -4,16 +4,19 @@ Heavy imports happen inside the commands, so that `--help` answers at once.
 """
 
 import argparse
+import errno
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
-from typing import NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from ligandsmith.cli import data, doctor, evaluate, generate, select, train
-from ligandsmith.cli.arguments import Parser
+from ligandsmith.cli.arguments import Parser, positive
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import LARGEST_FILE, clear_temporary_folders, file_limit
 
 # Waiting threads must not spin: on cores that others use too, that costs several times the work. Read with torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -60,6 +63,8 @@ def _shared_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output").add_mutually_exclusive_group()
     group.add_argument("--quiet", action="store_true", help="print only errors and the path of the result")
     group.add_argument("--verbose", action="store_true", help="print more about what is done")
+    text = f"largest file that is read, unpacked, MB (default: {LARGEST_FILE})"
+    parser.add_argument("--max_file_size", type=positive, metavar="N", help=text)
     parser.add_argument("--version", action="version", version=f"ligandsmith {metadata.version('ligandsmith')}")
 
 
@@ -103,12 +108,80 @@ def _set_level(args: argparse.Namespace) -> None:
     logging.getLogger("ligandsmith").setLevel(level)
 
 
+class _LastingStream:
+    """Standard output or error, which outlives its reader and its disk: what cannot be written is dropped, once and for
+    all, so that it costs no results."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except OSError as error:
+            self._drop(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError as error:
+            self._drop(error)
+
+    def _drop(self, error: OSError) -> None:
+        self.error = self.error or error
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def _lasting_streams() -> Iterator[None]:
+    """Within the block, standard streams do not fail. Raises SystemExit after it if output was lost that somebody
+    wanted: on a full disk, but not where the reader of a pipe went away (`| head -1`)."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # closed (`>&-`): else the next file that is opened would be taken for it
+            os.open(os.devnull, os.O_RDWR)
+    before = sys.stdout, sys.stderr
+    real = [
+        stream is None or stream is own for stream, own in zip(before, (sys.__stdout__, sys.__stderr__), strict=True)
+    ]
+    lasting = [_LastingStream(stream or open(os.devnull, "w", encoding="utf-8")) for stream in before]  # noqa: SIM115
+    sys.stdout, sys.stderr = (new if wrap else old for new, old, wrap in zip(lasting, before, real, strict=True))  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for stream in lasting:
+            stream.flush()
+        sys.stdout, sys.stderr = before
+        lost = lasting[0].error
+        if lost is not None and lost.errno != errno.EPIPE:
+            print(f"error: standard output: {lost.strerror}", file=sys.stderr)
+            raise SystemExit(FAILED)
+
+
 def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
     """Run a command; `command` names the one that a script stands for. Returns the exit status."""
-    args = build_parser(command).parse_args(list(sys.argv[1:] if argv is None else argv))
-    _set_level(args)
+    with _lasting_streams():
+        args = build_parser(command).parse_args(list(sys.argv[1:] if argv is None else argv))
+        _set_level(args)
+        clear_temporary_folders()
+        try:
+            return _status(args)
+        finally:
+            clear_temporary_folders()  # of workers that were ended
+
+
+def _status(args: argparse.Namespace) -> int:
     try:
-        args.run(args)
+        with file_limit(args.max_file_size):
+            args.run(args)
     except LigandsmithError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
@@ -117,6 +190,9 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
         return USAGE
     except OSError as error:
         print(f"error: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
+        return FAILED
+    except MemoryError as error:
+        print(f"error: not enough memory{f': {error}' if str(error) else ''}; give less at a time", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt as error:
         print(str(error) or "interrupted", file=sys.stderr)

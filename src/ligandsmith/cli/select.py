@@ -5,7 +5,16 @@
 import argparse
 from pathlib import Path
 
-from ligandsmith.cli.arguments import add_number, add_path, add_workers, positive, say
+from ligandsmith.cli.arguments import (
+    add_allow_dropped,
+    add_number,
+    add_overwrite,
+    add_path,
+    add_smiles,
+    add_workers,
+    positive,
+    say,
+)
 
 
 def relax_flags(parser: argparse.ArgumentParser) -> None:
@@ -14,15 +23,22 @@ def relax_flags(parser: argparse.ArgumentParser) -> None:
     add("sdf", type=Path, help="ligands in their pocket; the file is not changed")
     add_path(parser, "--protein", "PDB or mmCIF, also .gz", required=True)
     add_path(parser, "--ligand", "reference ligand, whose copy in the protein file is removed")
+    add_smiles(parser)
     add_path(parser, "--out", "folder of relaxed.sdf and relax.json (default: that of the SDF)")
+    add_allow_dropped(parser)
     add_workers(parser)
+    add_overwrite(parser)
 
 
 def run_relax(args: argparse.Namespace) -> None:
     """Relax ligands in their pocket, with hydrogens."""
     from ligandsmith.evaluation.relaxation import POSES_FILE, relax_sdf, relaxation_lines
 
-    say(*relaxation_lines(relax_sdf(args.sdf, args.protein, args.ligand, args.out, args.workers)))
+    summary = relax_sdf(
+        args.sdf, args.protein, args.ligand, args.out, args.workers, args.smiles,
+        allow_dropped=args.allow_dropped, overwrite=args.overwrite,
+    )  # fmt: skip
+    say(*relaxation_lines(summary))
     print(f"written: {(args.out or args.sdf.parent) / POSES_FILE}")
 
 
@@ -36,12 +52,14 @@ def rank_flags(parser: argparse.ArgumentParser) -> None:
     count = parser.add_mutually_exclusive_group()
     add_number(count, "--num", positive, 100, "number of molecules in top.sdf")
     count.add_argument("--diverse", type=positive, default=0, metavar="N", help="N diverse molecules of the best 5 N")
+    add_overwrite(parser, "a choice by other criteria")
 
 
 def run_rank(args: argparse.Namespace) -> None:
     """Choose the best of evaluated molecules."""
     from ligandsmith.evaluation.ranking import rank
 
-    *lines, last = rank(args.folder, args.by, args.filters.split(","), args.diverse, args.num).lines
+    filters = args.filters.split(",")
+    *lines, last = rank(args.folder, args.by, filters, args.diverse, args.num, args.overwrite).lines
     say(*lines)
     print(last)

@@ -17,7 +17,7 @@ CONFIG_FLAGS = {"cfg_dropout_prob": "diffusion", "cfg_scale": "sampling"}
 NETWORKS = ("ligand_vae", "pocket_vae", "denoiser", "pocket")  # sections that belong to the weights
 TRAIN_FLAGS = (
     "run_dir", "resume", "init_from", "max_steps", "max_minutes", "schedule_minutes", "save_minutes", "patience",
-    "accumulate", "pair_budget", "seed", "validation_interval",
+    "accumulate", "pair_budget", "seed", "validation_interval", "overwrite",
 )  # fmt: skip
 
 

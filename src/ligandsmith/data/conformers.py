@@ -5,11 +5,10 @@ conformer depends on the seed and on the canonical SMILES alone: not on how the 
 file, or the number of processes.
 """
 
-import gzip
 import hashlib
+import io
 import logging
 import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from ligandsmith.data.properties import write_properties
 from ligandsmith.data.shards import ShardReader, shard_paths, write_shards
 from ligandsmith.data.splitting import hold_out_groups, scaffold_of
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import file_text
 from ligandsmith.parallel.processes import map_in_processes
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure.ligands import ligand_from_mol
@@ -46,11 +46,13 @@ class Molecule:
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """`seed` of all conformers; `timeout` in seconds for the embedding of one molecule; `workers`: processes."""
+    """`seed` of all conformers; `timeout` in seconds for the embedding of one molecule; `workers`: processes;
+    `overwrite`: replace a data set."""
 
     seed: int = 0
     timeout: int = 20
     workers: int = 1
+    overwrite: bool = False
 
 
 def embed_conformers(smi_file: Path, out: Path, options: EmbedOptions | None = None) -> Manifest:
@@ -65,7 +67,7 @@ def embed_conformers(smi_file: Path, out: Path, options: EmbedOptions | None = N
     options, smi_file, out = options or EmbedOptions(), Path(smi_file), Path(out)
     if not smi_file.is_file():
         raise LigandsmithError(f"{smi_file}: no such file; give a file with one SMILES per line")
-    with scratch_folder(out) as scratch:
+    with scratch_folder(out, options.overwrite) as scratch:
         work, molecules = partial(embed, options=options), read_molecules(smi_file)
         records = map_in_processes(work, molecules, options.workers, lambda molecule: molecule.id)
         ids, rejections = write_shards(scratch, "ligands", records)
@@ -110,12 +112,12 @@ def read_molecules(smi_file: Path) -> Iterator[Molecule | Rejection]:
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and [SMILES, name?] of each line that is not empty."""
     try:
-        with gzip.open(path, "rt") if path.name.lower().endswith(".gz") else open(path, encoding="utf-8") as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield number, line.strip().split(maxsplit=1)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        text = file_text(path)
+    except (OSError, UnicodeDecodeError) as error:
         raise LigandsmithError(f"{path}: not a readable text file ({error}); give one SMILES per line") from None
+    for number, line in enumerate(io.StringIO(text), start=1):
+        if line.strip():
+            yield number, line.strip().split(maxsplit=1)
 
 
 def embed(molecule: Molecule | Rejection, options: EmbedOptions) -> Complex | Rejection:

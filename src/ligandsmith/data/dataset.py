@@ -1,8 +1,7 @@
 """A prepared data set: a folder of shards, `splits.json` and `manifest.json`, read by split with O(1) random access."""
 
-import json
+import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ligandsmith.data.properties import FILE as PROPERTIES_FILE
 from ligandsmith.data.properties import read_properties
 from ligandsmith.data.shards import DATASET_KINDS, SHARD_FORMAT_VERSION, DatasetKind, ShardReader, shard_paths
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import file_hash, write_json
+from ligandsmith.files import file_hash, held_alone, json_content, remove_all, write_json
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure import vocabulary as vocab
 
@@ -26,6 +26,14 @@ MANIFEST = "manifest.json"
 SPLITS = "splits.json"
 SEQUENCES = "sequences.json"  # id -> sequences of the chains that line its site
 SHIPPED_DATASET = "crystal"
+DATASET_FILES = (
+    MANIFEST,
+    SPLITS,
+    SEQUENCES,
+    PROPERTIES_FILE,
+    "leakage.json",
+    *(f"{k}-*.parquet" for k in DATASET_KINDS),
+)
 
 
 class Split(StrEnum):
@@ -64,9 +72,15 @@ class Manifest:
         try:
             rejections = tuple(Rejection(**r) for r in data["rejections"])
             own = {name: data[name] for name in ("counts", "files", "package_version", "vocabulary")}
-            return cls(rejections=rejections, **own)
         except (KeyError, TypeError) as error:
             raise LigandsmithError(f"{folder / MANIFEST}: not a manifest ({error}); prepare the data again") from None
+        tables = (own["counts"], own["files"], own["vocabulary"])
+        texts = [text for r in rejections for text in (r.id, r.reason, r.detail)]
+        if not all(isinstance(t, dict) for t in tables) or not all(isinstance(t, str) for t in texts):
+            raise LigandsmithError(
+                f"{folder / MANIFEST}: not a manifest (values of other types); prepare the data again"
+            )
+        return cls(rejections=rejections, **own)
 
 
 def write_manifest(folder: Path, splits: Mapping[str, Sequence[str]], rejections: Sequence[Rejection]) -> Manifest:
@@ -86,26 +100,50 @@ def write_manifest(folder: Path, splits: Mapping[str, Sequence[str]], rejections
 
 
 @contextmanager
-def scratch_folder(out: Path) -> Iterator[Path]:
+def scratch_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
     """A folder beside `out` to fill, which takes that name at the end, or goes without a trace if anything fails.
 
-    Raises LigandsmithError if `out` is there already.
+    What a killed process left in it is removed first. With `overwrite` the files of a data set in `out` are replaced;
+    other files there stay. Raises LigandsmithError if `out` is there already, or if another process is filling it.
     """
-    if out.exists():
-        raise LigandsmithError(f"{out}: exists already; name a new folder or remove this one")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        yield scratch
-        scratch.chmod(0o755)
-        scratch.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    _refuse_existing(out, overwrite)
+    scratch = out.with_name(f".{out.name}.part")
+    with held_alone(scratch):
+        try:
+            _refuse_existing(out, overwrite)  # it may have come meanwhile
+            remove_all(list(scratch.iterdir()))
+            yield scratch
+            if out.exists():
+                _replace_dataset(scratch, out)
+            else:
+                scratch.rename(out)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _refuse_existing(out: Path, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        found = [path.name for name in DATASET_FILES for path in sorted(out.glob(name))]
+        holds = f" and holds {found[0]}" if found else ""
+        raise LigandsmithError(
+            f"{out}: exists already{holds}; name a new folder, or replace the data set in it with --overwrite"
+        )
+    if out.exists() and not out.is_dir():
+        raise LigandsmithError(f"{out}: a file, not a folder; name a new folder")
+
+
+def _replace_dataset(scratch: Path, out: Path) -> None:
+    """Manifest first and last: without it, a folder is no data set."""
+    remove_all([path for name in DATASET_FILES for path in sorted(out.glob(name))])
+    for path in sorted(scratch.iterdir(), key=lambda path: path.name == MANIFEST):
+        os.replace(path, out / path.name)
 
 
 def read_splits(folder: Path) -> dict[str, list[str]]:
     """The ids of each split. Raises LigandsmithError for a damaged file or an id in two splits."""
     splits = _read_json(Path(folder) / SPLITS)
+    if not all(isinstance(ids, list) and all(isinstance(id, str) for id in ids) for ids in splits.values()):
+        raise LigandsmithError(f"{Path(folder) / SPLITS}: not lists of ids by split; run `ligandsmith split` again")
     seen: dict[str, str] = {}
     for split, ids in splits.items():
         for id in ids:
@@ -187,7 +225,7 @@ def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]
     if not names:
         raise LigandsmithError(f"{folder}: it has no {kind}; it has {manifest.counts}")
     for table in ("residues", "atom_names", "bonds"):
-        if list(manifest.vocabulary.get(table, ())) != vocab.VOCABULARY.to_dict()[table]:
+        if manifest.vocabulary.get(table) != vocab.VOCABULARY.to_dict()[table]:
             raise LigandsmithError(
                 f"{folder / MANIFEST}: another table of {table} than this program's; prepare the data again"
             )
@@ -210,10 +248,10 @@ def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_content(path)
     except FileNotFoundError:
         raise LigandsmithError(f"{path}: no such file; is its folder a prepared data set?") from None
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise LigandsmithError(f"{path}: not JSON ({error})") from None
     if not isinstance(data, dict):
         raise LigandsmithError(f"{path}: a JSON object was expected")

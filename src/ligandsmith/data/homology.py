@@ -7,9 +7,7 @@ sequence. Only significant alignments count: short sequences align by chance at 
 import math
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import parasail
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import temporary_folder
 
 GAP_OPEN, GAP_EXTEND = 11, 1  # the usual penalties with BLOSUM62
 KARLIN_K, KARLIN_LAMBDA = 0.041, 0.267  # of BLOSUM62 with these gap penalties
@@ -72,10 +71,10 @@ def _sharing_kmer(sequences: Sequence[str]) -> Iterator[NDArray[np.int64]]:
 
 def _mmseqs(sequences: Sequence[str], program: str) -> Iterator[tuple[int, int, float]]:
     """The same pairs, as far as mmseqs2 finds them at its highest sensitivity."""
-    with tempfile.TemporaryDirectory(prefix="ligandsmith-mmseqs-") as name:
-        fasta, table = Path(name) / "sequences.fasta", Path(name) / "hits.tsv"
+    with temporary_folder() as folder:
+        fasta, table = folder / "sequences.fasta", folder / "hits.tsv"
         fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)))
-        command = [program, "easy-search", str(fasta), str(fasta), str(table), str(Path(name) / "scratch")]
+        command = [program, "easy-search", str(fasta), str(fasta), str(table), str(folder / "scratch")]
         command += ["--format-output", "query,target,nident,qlen,tlen", "-e", str(SIGNIFICANT)]
         command += ["-a", "-s", "7.5", "--max-seqs", str(max(300, len(sequences))), "-v", "1"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -3,13 +3,13 @@
 `sequences.json` beside them holds the sequences of the chains that line each site, for splitting without homologs.
 """
 
-import csv
 import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from rdkit import rdBase
 
@@ -17,7 +17,7 @@ from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, scratch_folder,
 from ligandsmith.data.properties import write_properties
 from ligandsmith.data.shards import write_shards
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import write_json
+from ligandsmith.files import csv_content, write_json
 from ligandsmith.parallel.processes import map_in_processes
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure.files import PROTEIN_SUFFIXES, complex_from, read_files
@@ -27,12 +27,19 @@ from ligandsmith.structure.pocket import site_sequences
 log = logging.getLogger(__name__)
 
 SPLIT_FILE = "split.csv"
+READING = "reading.json"  # what was read of each protein's file, by id
 PROTEIN_ENDING = re.compile(r"_(protein|pocket|receptor|rec)\Z", re.IGNORECASE)
 LIGAND_ENDING = re.compile(r"_(ligand|lig)\Z", re.IGNORECASE)
+LIGAND_NAME = re.compile(r"(^|[_.-])(ligand|lig)\Z", re.IGNORECASE)  # of a PDB file that is one
 PREFERRED_PROTEINS = ("protein", "receptor", "pocket")  # where a folder has several structures
 
 
-_Read = tuple[Complex | Rejection, tuple[str, ...]]
+class _Read(NamedTuple):
+    """A record, the sequences at its site, and a line on what was read of its files."""
+
+    record: Complex | Rejection
+    sequences: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class Pair:
     id: str
     protein: Path
     ligand: Path
+    smiles: str = ""  # of the ligand, for files without bond orders
+    het: str = ""  # the ligand is this molecule of the protein file, which is then `ligand`, too
 
 
 @dataclass(frozen=True)
@@ -51,31 +60,36 @@ class PrepareOptions:
     workers: int = 1
     source: str = ""  # written into every record
     licence: str = ""
+    allow_dropped: bool = False  # see `read_protein`
     split_file: Path | None = None  # CSV of id,split; None: `split.csv` in the source folder if there is one
+    overwrite: bool = False  # replace a data set
 
 
 def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> Manifest:
     """Read every complex of `source` and write the data set folder `out`.
 
     `source` is a folder with a folder per complex, a folder of files paired by name, or a CSV with the columns id,
-    protein and ligand (paths relative to the CSV). All records are for training unless a split file says otherwise.
-    A bad record is a row of the manifest.
+    protein, ligand and, for ligands in PDB files, smiles (paths relative to the CSV); het instead of ligand names one
+    in the protein file. All records are for training unless a split file says otherwise. A bad record is a row of the
+    manifest.
     Raises LigandsmithError, leaving nothing behind, if nothing could be read, `out` exists or the split file is wrong.
     """
     options = options or PrepareOptions()
     source, out = Path(source), Path(out)
     pairs, rejections = find_pairs(source)
     split_of = _read_split_file(source, options)
-    with scratch_folder(out) as scratch:
+    with scratch_folder(out, options.overwrite) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
+        notes: dict[str, str] = {}
         read = partial(_read_pair, options=options)
         results = map_in_processes(read, pairs, options.workers, lambda pair: pair.id)
-        ids, refused = write_shards(scratch, "complexes", _records(results, sequences))
+        ids, refused = write_shards(scratch, "complexes", _records(results, sequences, notes))
         if not ids:
             why = "; ".join(f"{r.id}: {r.reason} ({r.detail})" for r in [*rejections, *refused][:3])
             raise LigandsmithError(f"{source}: none of {len(pairs) + len(rejections)} complexes could be used: {why}")
         splits, unsplit = _assign(ids, split_of)
         write_json(scratch / SEQUENCES, {id: sequences[id] for id in ids})
+        write_json(scratch / READING, notes)
         write_properties(scratch)
         manifest = write_manifest(scratch, splits, [*rejections, *refused, *unsplit])
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
@@ -132,25 +146,36 @@ def preferred_protein(paths: Sequence[Path]) -> Path:
 
 def _pair_of_folder(folder: Path) -> Pair | Rejection:
     """The complex of a folder of its own. The whole protein is preferred to a pocket cut from it."""
-    proteins = structure_files(folder, PROTEIN_SUFFIXES)
-    ligands = structure_files(folder, LIGAND_SUFFIXES)
+    proteins, ligands = _structures_and_ligands(folder)
     if not proteins or not ligands:
-        missing = "protein (*.pdb, *.cif)" if not proteins else "ligand (*.sdf, *.mol2)"
+        missing = "protein (*.pdb, *.cif)" if not proteins else "ligand (*.sdf, *.mol2, *_ligand.pdb)"
         return Rejection(folder.name, "missing file", f"{folder}: no {missing}")
     protein = preferred_protein(proteins)
     named = [p for p in ligands if "lig" in file_stem(p).lower()] or ligands
     if len({file_stem(p) for p in named}) > 1:
         names = ", ".join(p.name for p in named)
         return Rejection(folder.name, "ambiguous ligand", f"{folder}: {names}; keep one or name the pairs in a CSV")
-    return Pair(folder.name, protein, min(named, key=lambda path: LIGAND_SUFFIXES.index(suffix(path))))
+    return Pair(folder.name, protein, named[0])
+
+
+def _structures_and_ligands(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Protein files and ligand files of a folder, the latter by preference of their format, SDF first.
+
+    PDB and mmCIF files named as ligands (x_ligand.pdb, lig.pdb) count as such, after all files with bond orders.
+    """
+    structures = structure_files(folder, PROTEIN_SUFFIXES)
+    named = [path for path in structures if LIGAND_NAME.search(file_stem(path))]
+    with_orders = structure_files(folder, LIGAND_SUFFIXES)
+    with_orders.sort(key=lambda path: LIGAND_SUFFIXES.index(suffix(path)))
+    return [path for path in structures if path not in named], with_orders + named
 
 
 def _pairs_of_flat_folder(folder: Path) -> list[Pair | Rejection]:
     """Files of one folder paired by name: x_protein.pdb with x_ligand.sdf, or x.pdb with x.sdf."""
     proteins, ligands = (
         # reversed: of several files of one name the first counts
-        {ending.sub("", file_stem(path)): path for path in reversed(structure_files(folder, suffixes))}
-        for suffixes, ending in ((PROTEIN_SUFFIXES, PROTEIN_ENDING), (LIGAND_SUFFIXES, LIGAND_ENDING))
+        {ending.sub("", file_stem(path)): path for path in reversed(paths)}
+        for paths, ending in zip(_structures_and_ligands(folder), (PROTEIN_ENDING, LIGAND_ENDING), strict=True)
     )
     found: list[Pair | Rejection] = []
     for id in sorted({*proteins, *ligands}):
@@ -165,43 +190,51 @@ def _pairs_of_flat_folder(folder: Path) -> list[Pair | Rejection]:
 def _pairs_of_csv(path: Path) -> tuple[list[Pair], list[Rejection]]:
     pairs, rejections = [], []
     for line, row in _csv_rows(path, ("id", "protein", "ligand")):
-        if not all(row.get(column) for column in ("id", "protein", "ligand")):
+        het = row.get("het", "")
+        if not all((row.get("id"), row.get("protein"), row.get("ligand") or het)):
             rejections.append(Rejection(row.get("id") or f"line {line}", "incomplete row", f"{path}: line {line}"))
         else:
-            pairs.append(Pair(row["id"], path.parent / row["protein"], path.parent / row["ligand"]))
+            protein, ligand = row["protein"], row.get("ligand")
+            files = path.parent / protein, path.parent / (ligand or protein)
+            pairs.append(Pair(row["id"], *files, row.get("smiles", ""), "" if ligand else het))
     return pairs, rejections
 
 
 def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and stripped fields of each row. Raises LigandsmithError if a column is missing."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            missing = [c for c in columns if c not in (reader.fieldnames or ())]
-            if missing:
-                raise LigandsmithError(f"{path}: line 1: no column {', '.join(missing)}; needed: {', '.join(columns)}")
-            for row in reader:
-                yield reader.line_num, {k: (v or "").strip() for k, v in row.items() if isinstance(k, str)}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        found, rows = csv_content(path)
+    except (OSError, ValueError) as error:
         raise LigandsmithError(f"{path}: not a readable CSV file ({error})") from None
+    if missing := [c for c in columns if c not in found and not (c == "ligand" and "het" in found)]:
+        raise LigandsmithError(f"{path}: line 1: no column {', '.join(missing)}; needed: {', '.join(columns)}")
+    for line, row in rows:
+        yield line, {name: cell.strip() for name, cell in row.items()}
 
 
 def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
     with rdBase.BlockLogs():
-        files = read_files(pair.protein, pair.ligand, pair.id)
+        files = read_files(pair.protein, pair.ligand, pair.id, pair.smiles, pair.het, options.allow_dropped)
         if isinstance(files, Rejection):
-            return files, ()
-        record = complex_from(*files, pair.id)
+            return _Read(files)
+        record = complex_from(files.protein, files.mol, pair.id)
+    note = "; ".join(filter(None, (files.protein.description(pair.protein.name), files.note)))
     if isinstance(record, Rejection):
-        return record, ()
+        return _Read(record, (), note)
     record = replace(record, source=options.source, licence=options.licence)
-    return record, site_sequences(files[0], record.ligand.x)
+    return _Read(record, site_sequences(files.protein, record.ligand.x), note)
 
 
-def _records(results: Iterator[_Read], sequences: dict[str, tuple[str, ...]]) -> Iterator[Complex | Rejection]:
-    """The records alone; adds the sequences at their sites to `sequences`, by id."""
-    for record, found in results:
+def _records(
+    results: Iterator[_Read], sequences: dict[str, tuple[str, ...]], notes: dict[str, str]
+) -> Iterator[Complex | Rejection]:
+    """The records alone; adds by id the sequences at their sites, and what was read of their files, which is said."""
+    for read in results:
+        record, found, note = read
         sequences[record.id] = found
+        if note:
+            notes[record.id] = note
+            log.info("%s: %s", record.id, note)
         yield record
 
 

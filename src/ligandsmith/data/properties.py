@@ -7,24 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from rdkit import Chem, rdBase
-from rdkit.Chem import QED, rdMolDescriptors
+from rdkit import rdBase
 
 from ligandsmith.data.shards import DATASET_KINDS, ShardReader, shard_paths
-from ligandsmith.errors import LigandsmithError
+from ligandsmith.errors import LigandsmithError, one_line
 from ligandsmith.files import atomic_write
 from ligandsmith.records import PROPERTIES, Ligand
-from ligandsmith.structure.ligands import mol_from_ligand
+from ligandsmith.structure.ligands import ligand_properties, mol_from_ligand
+
+__all__ = ["FILE", "ligand_properties", "read_properties", "write_properties"]
 
 FILE = "properties.parquet"
-
-
-def ligand_properties(mol: Chem.Mol) -> NDArray[np.float32]:
-    """QED, normalised SA score and Crippen logP of a sanitised molecule, [3]. Raises RuntimeError and ValueError."""
-    from rdkit.Contrib.SA_Score import sascorer  # noqa: PLC0415 (loads its table of fragments)
-
-    logp, _ = rdMolDescriptors.CalcCrippenDescriptors(mol)
-    return np.array([QED.qed(mol), (10 - sascorer.calculateScore(mol)) / 9, logp], dtype=np.float32)
 
 
 def write_properties(folder: Path) -> int:
@@ -58,6 +51,8 @@ def read_properties(folder: Path, ids: Sequence[str]) -> NDArray[np.float32] | N
         known = np.stack([table[name].to_numpy() for name in PROPERTIES], 1).astype(np.float32)
         row_of = {id: row for row, id in enumerate(table["id"].to_pylist())}
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise LigandsmithError(f"{path}: damaged ({error}); remove it, or run `ligandsmith properties`") from None
+        raise LigandsmithError(
+            f"{path}: damaged ({one_line(error)}); remove it, or run `ligandsmith properties`"
+        ) from None
     unknown = np.full((1, len(PROPERTIES)), np.nan, dtype=np.float32)
     return np.concatenate([known, unknown])[[row_of.get(id, -1) for id in ids]]

@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write
+from ligandsmith.errors import LigandsmithError, one_line, shortened
+from ligandsmith.files import atomic_write, require_readable_size
 from ligandsmith.records import Complex, Ligand, Pocket, Rejection
+from ligandsmith.structure import vocabulary as vocab
 
 DatasetKind = Literal["complexes", "ligands"]
 DATASET_KINDS: tuple[DatasetKind, ...] = ("complexes", "ligands")
@@ -56,6 +57,14 @@ POCKET_COLUMNS = {
     "pocket_center": BinaryColumn("center", "<f4"),  # Å, where the user gave one
 }
 ORIGIN = "origin"  # float32 [3] Å
+ORIGIN_BYTES = 12
+CLASSES = {  # highest value of columns that are indices of tables
+    "ligand_element": 118,
+    "bond_type": vocab.AROMATIC,
+    "pocket_element": 118,
+    "pocket_residue": len(vocab.RESIDUES) - 1,
+    "pocket_atom_name": len(vocab.ATOM_NAMES) - 1,
+}
 TEXTS = ("id", "source", "licence", "smiles")
 NUMBERS = ("cluster", "num_ligand", "num_pocket")  # num_pocket: 0 in a ligand-only record
 SCHEMA = pa.schema(
@@ -95,14 +104,49 @@ def encode(record: Complex) -> dict[str, Any] | Rejection:
 
 
 def decode(columns: dict[str, list[Any]], i: int) -> Complex:
-    """Row `i` of decoded columns as a record whose arrays are its own (writable)."""
+    """Row `i` of decoded columns as a record whose arrays are its own (writable). Raises LigandsmithError."""
     row = {name: column[i] for name, column in columns.items()}
+    if problem := _disagreement(row):
+        raise LigandsmithError(f"record {shortened(row['id'])}: {problem}; prepare the data set again")
     origin = np.frombuffer(row[ORIGIN], "<f4").astype(np.float64)
     pocket = None
     if row["pocket_x"] is not None:
         pocket = Pocket(**_arrays_from_bytes(row, POCKET_COLUMNS, origin), name=row["pocket_name"])
     ligand = Ligand(**_arrays_from_bytes(row, LIGAND_COLUMNS, origin))
     return Complex(ligand=ligand, pocket=pocket, **{name: row[name] for name in (*TEXTS, "cluster")})
+
+
+def _disagreement(row: dict[str, Any]) -> str:
+    """What a row says in two places differently, or what cannot be; empty for a sound one. Its lengths alone are looked
+    at, and its indices."""
+    lengths = {**_lengths(row, LIGAND_COLUMNS), **_lengths(row, POCKET_COLUMNS)}
+    bonds = lengths.pop("bond_type"), lengths.pop("bond_index")
+    lengths.pop("pocket_center", None)
+    for name, found in lengths.items():
+        stated = row["num_pocket" if name.startswith("pocket_") else "num_ligand"]
+        if found != stated:
+            return f"{name} has {found:g} values for {stated} atoms"
+    if bonds[0] != bonds[1]:
+        return f"{bonds[0]:g} bond types for {bonds[1]:g} bonds"
+    if len(row[ORIGIN]) != ORIGIN_BYTES or not np.isfinite(np.frombuffer(row[ORIGIN], "<f4")).all():
+        return "its origin is no point"
+    if bonds[0]:
+        ends = np.frombuffer(row["bond_index"], "<i2")
+        if ends.min() < 0 or ends.max() >= row["num_ligand"]:
+            return f"a bond to atom {int(ends.min() if ends.min() < 0 else ends.max()) + 1} of {row['num_ligand']}"
+    for name, most in CLASSES.items():
+        if row[name] and (highest := max(row[name])) > most:
+            return f"{name} is {highest}, at most {most} is known"
+    return ""
+
+
+def _lengths(row: dict[str, Any], columns: dict[str, BinaryColumn]) -> dict[str, float]:
+    """The number of values of each array that a row has; not a whole one where bytes are missing."""
+    return {
+        name: len(row[name]) / np.dtype(column.dtype).itemsize / max(column.shape[-1], 1)
+        for name, column in columns.items()
+        if row[name] is not None
+    }
 
 
 def _arrays_to_bytes(arrays: dict[str, Any], columns: dict[str, BinaryColumn]) -> dict[str, bytes]:
@@ -195,14 +239,19 @@ class ShardReader:
         if not 0 <= row < len(self):
             raise IndexError(f"record {row} of {len(self)}")
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return decode(self._read_group(*self._groups[number]), row - int(self._starts[number]))
+        file, group = self._groups[number]
+        try:
+            return decode(self._read_group(file, group), row - int(self._starts[number]))
+        except (pa.ArrowException, OSError, ValueError, OverflowError, LigandsmithError) as error:
+            path = self.paths[self._files.index(file)]
+            raise LigandsmithError(f"{path}: {one_line(error)}") from None
 
     def __iter__(self) -> Iterator[Complex]:
         return (self[row] for row in range(len(self)))
 
     def index(self) -> dict[str, NDArray[Any]]:
         """The columns `INDEX_COLUMNS` of all records, each [len(self)], without reading any coordinates."""
-        tables = [file.read(columns=INDEX_COLUMNS, use_threads=False) for file in self._files]
+        tables = [_read_index_columns(path, file) for path, file in zip(self.paths, self._files, strict=True)]
         table = pa.concat_tables([SCHEMA.empty_table().select(INDEX_COLUMNS), *tables])
         # Through lists: the direct conversion imports pandas, which takes seconds.
         index: dict[str, NDArray[Any]] = {"id": np.array(table["id"].to_pylist(), dtype=object)}
@@ -213,7 +262,15 @@ class ShardReader:
         return ShardReader, (self.paths, self.cached_groups)
 
 
+def _read_index_columns(path: Path, file: pq.ParquetFile) -> pa.Table:
+    try:
+        return file.read(columns=INDEX_COLUMNS, use_threads=False)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise LigandsmithError(f"{path}: damaged ({one_line(error)}); prepare the data set again") from None
+
+
 def _read_group(file: pq.ParquetFile, group: int) -> dict[str, list[Any]]:
+    require_readable_size(file.metadata.row_group(group).total_byte_size)
     columns: dict[str, list[Any]] = file.read_row_group(group, use_threads=False).to_pydict()
     return columns
 

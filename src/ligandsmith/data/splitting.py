@@ -6,9 +6,7 @@ sequences (see `homology`). Single linkage: records share a group if a chain of 
 them.
 """
 
-import csv
 import hashlib
-import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -27,7 +25,7 @@ from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, open_dataset, w
 from ligandsmith.data.homology import related_pairs
 from ligandsmith.data.shards import DATASET_KINDS, ShardReader, shard_paths
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import write_json
+from ligandsmith.files import csv_content, json_content, write_json
 from ligandsmith.records import Complex, Pocket
 from ligandsmith.structure import vocabulary as vocab
 from ligandsmith.structure.ligands import mol_from_ligand
@@ -141,9 +139,13 @@ def read_items(folder: Path) -> list[Item]:
     chains: dict[str, list[str]] = {}
     if (folder / SEQUENCES).is_file():
         try:
-            chains = json.loads((folder / SEQUENCES).read_text(encoding="utf-8"))
-        except ValueError as error:
+            chains = json_content(folder / SEQUENCES)
+        except (OSError, ValueError) as error:
             raise LigandsmithError(f"{folder / SEQUENCES}: not JSON ({error}); prepare the data again") from None
+        if not isinstance(chains, dict) or not all(
+            isinstance(found, list) and all(isinstance(s, str) for s in found) for found in chains.values()
+        ):
+            raise LigandsmithError(f"{folder / SEQUENCES}: not lists of sequences by id; prepare the data again")
     records = (record for kind in DATASET_KINDS for record in ShardReader(shard_paths(folder, kind), cached_groups=1))
     with rdBase.BlockLogs():
         return [_item(record, chains.get(record.id, ())) for record in records]
@@ -279,19 +281,18 @@ def _splits_of_file(path: Path, known: set[str]) -> dict[str, list[str]]:
 
 
 def _read_split_file(path: Path) -> list[tuple[str, str]]:
+    path, is_json = Path(path), Path(path).suffix.lower() == ".json"
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LigandsmithError(f"{path}: cannot be read ({error}); give a CSV of id,split or a JSON file") from None
-    if Path(path).suffix.lower() == ".json":
-        try:
-            return [(str(id), split) for split, ids in json.loads(text).items() for id in ids]
-        except (ValueError, AttributeError, TypeError):
+        if is_json:
+            return [(str(id), str(split)) for split, ids in json_content(path).items() for id in ids]
+        columns, rows = csv_content(path)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        if is_json and not isinstance(error, OSError):
             raise LigandsmithError(f"{path}: not a JSON object of split -> list of ids") from None
-    rows = list(csv.DictReader(text.splitlines()))
-    if not rows or not {"id", "split"} <= set(rows[0]):
+        raise LigandsmithError(f"{path}: cannot be read ({error}); give a CSV of id,split or a JSON file") from None
+    if not rows or not {"id", "split"} <= set(columns):
         raise LigandsmithError(f"{path}: no rows under the columns id and split")
-    return [((row["id"] or "").strip(), (row["split"] or "").strip()) for row in rows]
+    return [(row["id"].strip(), row["split"].strip()) for _, row in rows]
 
 
 # --- what leaks -------------------------------------------------------------------------------------------------------

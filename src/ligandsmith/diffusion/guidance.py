@@ -8,7 +8,7 @@ the unconditional one.
 
 Autoguidance (Karras et al. 2024, arXiv 2406.02507) extrapolates from a weaker version of the network through the
 network itself, for coordinates, features and bonds: the errors of a weaker network have the same direction and are
-larger.
+larger. The weaker one is not told the requested properties, so that this is guidance towards them as well, at no cost.
 
 Steric guidance moves the atoms of the estimated clean ligand out of the atoms of the pocket, and sampling continues
 from the corrected estimate, so that the rest of the molecule follows. Atoms without overlap stay where they are.
@@ -120,11 +120,12 @@ class GuidedDenoiser:
         return self.setting.guidance_low <= ratio <= self.setting.guidance_high
 
     def _autoguidance(self, noisy: NoisyLigand, conditional: Tensor, t: float) -> Tensor | float:
-        """(w - 1)(v - v_weaker), both conditional; 0 outside the interval."""
+        """(w - 1)(v - v_weaker), both with the pocket; 0 outside the interval."""
         scale = self.setting.autoguidance
         if self.weaker is None or scale == 1 or not self._inside(t):
             return 0.0
         null = torch.full((len(noisy.z),), self.setting.cfg_scale == 0, device=noisy.z.device)
+        noisy = noisy._replace(conditioning=noisy.conditioning.without_properties())
         return (scale - 1) * (conditional - self.weaker(noisy, null))
 
     def _both(self, noisy: NoisyLigand, t: float) -> tuple[Tensor, Tensor | None]:

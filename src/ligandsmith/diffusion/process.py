@@ -201,6 +201,11 @@ class Conditioning(NamedTuple):
         """Repeat every molecule `times` times in a row."""
         return Conditioning(*(part if part is None else part.repeat_interleave(times, 0) for part in self))
 
+    def without_properties(self) -> "Conditioning":
+        """The same, but no property is specified."""
+        known = self.properties
+        return self if known is None else self._replace(properties=torch.full_like(known, torch.nan))
+
     def with_and_without_properties(self) -> "Conditioning":
         """Repeat every molecule twice in a row, the second time without properties (classifier-free guidance)."""
         twice = self.repeated(2)

@@ -13,14 +13,6 @@ from rdkit.Chem import rdDetermineBonds
 SECONDS = 30
 
 
-def without_orders(mol: Chem.Mol) -> bool:
-    """Whether a molecule of several heavy atoms has no bond at all, or only bonds of unknown order."""
-    if mol.GetNumHeavyAtoms() < 2:
-        return False
-    unknown = (Chem.BondType.ZERO, Chem.BondType.UNSPECIFIED, Chem.BondType.OTHER)
-    return all(bond.GetBondType() in unknown for bond in mol.GetBonds())
-
-
 def with_orders(mol: Chem.Mol) -> Chem.Mol | None:
     """The molecule with bonds perceived from its coordinates; None if that fails."""
     bare = Chem.RWMol(mol)

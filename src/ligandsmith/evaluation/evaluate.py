@@ -50,6 +50,8 @@ class EvaluationOptions:
     workers: int = 1
     command: str = ""
     engine: str = "local"
+    smiles: str = ""  # of the reference, and of molecules in files without bond orders; a manifest's column counts more
+    allow_dropped: bool = False  # see `read_protein`
 
     def of_pocket(self, pocket: str) -> "EvaluationOptions":
         """Tasks on different machines cannot append to one file."""
@@ -70,15 +72,20 @@ def evaluate(
 
     `place` is an SDF, a folder, a manifest or a result file (see `sources.find_sources`). Failures listed in a
     `samples.json` beside `ligands.sdf` are rows with their reason; molecules of `requested` that neither file accounts
-    for are rows 'not generated'. `reference` (SDF) is scored too, and its copy in the protein file is left out.
+    for are rows 'not generated'. `reference` is scored too, and its copy in the protein file is left out.
     `novelty`: known molecules as SMILES or InChIKeys, one a line in a file, or as strings. What cannot be computed is
     'not run' with the cause, never 0. Raises LigandsmithError for input that cannot be used.
     """
     options = options or EvaluationOptions()
     if novelty is not None:
         options = replace(options, known=load_known(novelty))
+    return evaluate_sources(find_sources(place, protein, reference, requested), options)
+
+
+def evaluate_sources(sources: Sequence[Source], options: EvaluationOptions) -> Evaluation:
+    """As `evaluate`, of molecules that were found already."""
     began = time.perf_counter()
-    sources = find_sources(place, protein, reference, requested)
+    sources = [replace(source, smiles=source.smiles or options.smiles) for source in sources]
     if options.engine != "local":
         _answer_on_cluster(sources, options)
     scored = [_score_source(source, options.of_pocket(source.pocket)) for source in sources]
@@ -106,10 +113,12 @@ def _answer_on_cluster(sources: Sequence[Source], options: EvaluationOptions) ->
 
 def _score_source(source: Source, options: EvaluationOptions) -> Scored:
     samples = source.samples()
-    bound = None if source.reference is None else load_reference(source.reference)
+    bound = None if source.reference is None else load_reference(source.reference, source.smiles)
     made = [sample.mol for sample in samples]
     removed = removed_from_site(source.ligands)
-    target = None if source.protein is None else load_protein(source.protein, bound, removed, made)
+    target = None
+    if source.protein is not None:
+        target = load_protein(source.protein, bound, removed, made, options.allow_dropped)
     site = Site(source.pocket, target, bound)
     mols = made + ([bound] if bound is not None else [])
     answers: dict[str, Sequence[Answer | None] | str] = {}

@@ -1,6 +1,5 @@
 """per_molecule.csv of an evaluation folder, read back. It may come from a stranger: it is parsed as data."""
 
-import csv
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.metrics import METRICS
+from ligandsmith.files import csv_content
 
 TABLE_FILE = "per_molecule.csv"
 TEXT_COLUMNS = ("pocket", "index", "title", "reason", "detail", "smiles")
@@ -74,16 +74,14 @@ def read_molecule_table(folder: Path, metrics: Collection[str] = METRICS) -> Mol
     """
     path = folder / TABLE_FILE
     try:
-        with path.open(encoding="utf-8", errors="replace", newline="") as stream:
-            reader = csv.DictReader(stream, restval="")
-            columns = list(reader.fieldnames or ())
-            numeric = [name for name in columns if name not in TEXT_COLUMNS]
-            checks = [name for name in numeric if name.startswith(CHECK_PREFIX) and name not in metrics]
-            rows = [_row(record, numeric, checks) for record in reader]
+        columns, records = csv_content(path, errors="replace")
     except FileNotFoundError as error:
         raise LigandsmithError(f"no {TABLE_FILE} in {folder}; run ligandsmith evaluate first") from error
-    except (OSError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise LigandsmithError(f"cannot read {path}: {error}; run ligandsmith evaluate again") from error
+    numeric = [name for name in columns if name not in TEXT_COLUMNS]
+    checks = [name for name in numeric if name.startswith(CHECK_PREFIX) and name not in metrics]
+    rows = [_row(record, numeric, checks) for _, record in records]
     names = [name for name in numeric if name not in checks]
     return MoleculeTable(path, columns, rows, names, [name.removeprefix(CHECK_PREFIX) for name in checks])
 

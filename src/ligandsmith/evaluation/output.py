@@ -1,19 +1,27 @@
 """What `ligandsmith evaluate` writes and prints."""
 
-from collections.abc import Iterator
+import glob
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import gemmi
 import numpy as np
 from rdkit import Chem
 
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.evaluation.molecule_table import TABLE_FILE
 from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.sources import PathLike, file_name
+from ligandsmith.evaluation.sources import PathLike, Source, file_name
 from ligandsmith.evaluation.summary import Evaluation, Scored
-from ligandsmith.files import write_csv, write_json, write_text
+from ligandsmith.files import earlier_record, refuse_other, same_file, write_csv, write_json, write_text
 
+SUMMARY_FILE = "summary.json"
+SCORES = (
+    TABLE_FILE, SUMMARY_FILE, "molecules.sdf", "references.sdf", "interactions.json", "minimised.sdf", "docked.sdf",
+)  # fmt: skip
+INPUTS = ("ligands", "protein", "reference")
 SHOWN_RADIUS = 8.0  # Å around reference or molecules: residues of pockets/*.pdb
 POSES = (("minimised.sdf", "min_pose", "vina_min"), ("docked.sdf", "dock_pose", "vina_dock"))
 
@@ -25,16 +33,50 @@ def results_folder(place: Path) -> Path:
     return place if (place / "ligands.sdf").is_file() else place / "evaluation"
 
 
+def refuse_other_scores(folder: Path, sources: Sequence[Source], overwrite: bool) -> None:
+    """Raise LigandsmithError if a folder holds the scores of other molecules, or of the same ones in another protein or
+    with another reference; with `overwrite` they are removed. The answers of tools stay: they know what they are of.
+
+    Scores by another protocol, of a longer file, or now with a protein or reference are new ones of the same. A file
+    that is evaluated is never overwritten.
+    """
+    names = [*SCORES, *(f"pockets/{file_name(source.pocket)}.pdb" for source in sources)]
+    read = [
+        path for source in sources for path in (source.ligands, source.protein, source.reference) if path is not None
+    ]
+    written = {(folder / name).resolve() for name in names}
+    if lost := [path for path in read if path.resolve() in written]:
+        raise LigandsmithError(f"{lost[0]} would be overwritten; give another folder with --out")
+    summary = earlier_record(folder / SUMMARY_FILE)
+    inputs = (summary or {}).get("inputs")
+    changed = None
+    if isinstance(inputs, list) and all(isinstance(i, dict) for i in inputs):
+        ours = {source.pocket: source for source in sources}
+        pairs = [(i, ours.get(i.get("pocket"))) for i in inputs]
+        changed = [n for n in INPUTS if not all(_same(n, before, source, folder) for before, source in pairs)]
+    refuse_other(folder, [glob.escape(name) for name in names], changed, overwrite)
+
+
+def _same(name: str, before: dict[str, Any], source: Source | None, folder: Path) -> bool:
+    if source is None:
+        return name != "ligands"
+    stored, now = before.get(name), getattr(source, name)
+    if name != "ligands" and stored is None:
+        return True
+    beside = isinstance(stored, str) and now is not None and (folder / Path(stored).name).resolve() == now.resolve()
+    return beside or same_file(stored, now)
+
+
 def write_evaluation(evaluation: Evaluation, directory: PathLike) -> tuple[Path, Path]:
     """Write per_molecule.csv (a missing value is an empty field) and summary.json, and what the report shows:
     molecules.sdf, references.sdf, pockets/NAME.pdb, interactions.json, and Vina's poses. Returns the first two paths.
     """
     folder = Path(directory)
-    table, summary = folder / "per_molecule.csv", folder / "summary.json"
+    table, summary = folder / TABLE_FILE, folder / SUMMARY_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        write_json(summary, evaluation.summary)  # before the scores, so that these are never without their origin
         write_csv(table, evaluation.rows)
-        write_json(summary, evaluation.summary)
         _write_structures(evaluation, folder)
     except OSError as error:
         raise LigandsmithError(f"cannot write the evaluation to {folder}: {error.strerror or error}") from error
@@ -72,7 +114,29 @@ def pocket_pdb(scored: Scored, protein: ProteinView) -> str:
     points = [mol.GetConformer().GetPositions() for mol in mols if mol is not None]
     if not points:
         return "END\n"
-    return str(Chem.MolToPDBBlock(protein.crop(np.concatenate(points), SHOWN_RADIUS), flavor=4 | 8))
+    crop = protein.crop(np.concatenate(points), SHOWN_RADIUS)
+    structure = gemmi.Structure()
+    model = structure.add_model(gemmi.Model(1))
+    for atom, place in zip(crop.GetAtoms(), crop.GetConformer().GetPositions().tolist(), strict=True):
+        _add_atom(model, atom, place)
+    structure.shorten_chain_names()  # the format has one letter
+    options = gemmi.PdbWriteOptions(minimal=True, cryst1_record=False, ter_records=False, end_record=True)
+    return str(structure.make_pdb_string(options))
+
+
+def _add_atom(model: gemmi.Model, atom: Chem.Atom, place: Sequence[float]) -> None:
+    """Add an atom of a cropped protein, residue by residue, to a model."""
+    info = atom.GetPDBResidueInfo()
+    chain = model.find_chain(info.GetChainId()) or model.add_chain(gemmi.Chain(info.GetChainId()))
+    seqid = gemmi.SeqId(info.GetResidueNumber(), info.GetInsertionCode() or " ")
+    last = chain[-1] if len(chain) else None
+    if last is None or (last.seqid, last.name) != (seqid, info.GetResidueName()):
+        last = chain.add_residue(gemmi.Residue())
+        last.name, last.seqid, last.het_flag = info.GetResidueName(), seqid, "H" if info.GetIsHeteroAtom() else "A"
+    added = gemmi.Atom()
+    added.name, added.element = info.GetName().strip(), gemmi.Element(atom.GetAtomicNum())
+    added.pos, added.occ = gemmi.Position(*place), 1.0
+    last.add_atom(added)
 
 
 def _interactions(scored: Scored) -> dict[str, Any]:

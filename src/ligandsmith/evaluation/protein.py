@@ -18,8 +18,8 @@ from ligandsmith.chem.plausibility import PocketAtoms, clashes_per_atom
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.structure.ligands import heavy_positions
 from ligandsmith.structure.pocket import OVERLAP, copies_at
-from ligandsmith.structure.protein import Protein, read_protein
-from ligandsmith.structure.vocabulary import RESIDUE_ALIASES, Kind
+from ligandsmith.structure.protein import Protein, Residue, read_protein
+from ligandsmith.structure.vocabulary import Kind
 
 CROP_RADIUS = 8.0  # Å; PoseBusters looks at protein atoms within 5 Å (contact) and 6 Å (overlap)
 log = logging.getLogger("ligandsmith")
@@ -31,12 +31,13 @@ class ProteinView:
     """Heavy atoms of the protein as the tools of evaluation read them, without the bound reference ligand."""
 
     path: str
-    residues: tuple[tuple[str, str, int, bool], ...]  # chain, name, number, is a het group; one for each residue
+    residues: tuple[Residue, ...]
     residue_index: NDArray[np.int64]  # [P] into `residues`
     name: tuple[str, ...]  # [P]
     element: NDArray[np.int64]  # [P] atomic numbers
     x: NDArray[np.float64]  # [P, 3] Å
     removed: tuple[str, ...] = ()  # what was left out, for the summary
+    reading: str = ""  # the whole file in one line: what was kept, renamed, left out
 
     @cached_property
     def atoms(self) -> PocketAtoms:
@@ -63,11 +64,13 @@ class ProteinView:
         mol = Chem.RWMol()
         kept = np.flatnonzero(np.isin(self.residue_index, near))
         for i in kept.tolist():
-            chain, residue, number, het = self.residues[self.residue_index[i]]
+            residue = self.residues[self.residue_index[i]]
             atom = Chem.Atom(int(self.element[i]))
             atom.SetNoImplicit(True)
-            info = Chem.AtomPDBResidueInfo(self.name[i].ljust(4), i + 1, "", residue, number, chain)
-            info.SetIsHeteroAtom(het)
+            info = Chem.AtomPDBResidueInfo(
+                self.name[i].ljust(4), i + 1, "", residue.name, residue.number, residue.chain, residue.insertion
+            )
+            info.SetIsHeteroAtom(residue.het)
             atom.SetMonomerInfo(info)
             mol.AddAtom(atom)
         conformer = Chem.Conformer(len(kept))
@@ -81,15 +84,18 @@ def load_protein(
     reference: Chem.Mol | None = None,
     removed_from_site: Sequence[str] = (),
     molecules: Sequence[Chem.Mol | None] = (),
+    allow_dropped: bool = False,
 ) -> ProteinView:
     """Read a PDB or mmCIF file (or .gz) as training and generation do.
 
     What lies at the place of `reference` is its bound copy and is removed, as are the molecules that generation removed
-    from the site (CHAIN:NAME:NUMBER), and ligands of the file on which most of `molecules` lie. Amino acids that are
-    named by their protonation have their usual names. Raises LigandsmithError for a file that is missing, unreadable or
-    without atoms.
+    from the site (CHAIN:NAME:NUMBER), ligands of the file on which most of `molecules` lie, and buffers and salts,
+    which pockets do not have either. `allow_dropped` is that of `read_protein`. Raises LigandsmithError for a file that
+    is missing, unreadable or without atoms.
     """
-    protein = read_protein(Path(path))
+    protein = read_protein(Path(path), allow_dropped)
+    reading = protein.description(str(path))
+    log.info(reading)
     removed = [f"{count} {what}" for what, count in protein.dropped.items() if what != "hydrogens"]
     copies = [i for i, residue in enumerate(protein.residues) if residue.het_label in removed_from_site]
     if reference is not None:
@@ -100,17 +106,21 @@ def load_protein(
         log.warning("%s: left out %s, on which most molecules lie", path, protein.residues[i].het_label)
         removed.append(f"{protein.residues[i].label} {protein.residues[i].name}, on which most molecules lie")
     copies += overlapped
+    additives = [i for i in protein.hets if protein.residues[i].is_additive and i not in copies]
+    removed += [f"{protein.residues[i].label} {protein.residues[i].name}, a buffer or salt" for i in additives]
+    copies += additives
     protein = protein.without(copies)
     if not protein.num_atoms:
         raise LigandsmithError(f"{path}: nothing is left besides the reference ligand; give the whole protein")
     return ProteinView(
         path=str(path),
-        residues=tuple((r.chain, RESIDUE_ALIASES.get(r.name, r.name), r.number, r.het) for r in protein.residues),
+        residues=protein.residues,
         residue_index=protein.residue_of,
         name=tuple(protein.atom_label.tolist()),
         element=protein.element.astype(np.int64),
         x=protein.x.astype(np.float64).round(DECIMALS),
         removed=tuple(removed),
+        reading=reading,
     )
 
 

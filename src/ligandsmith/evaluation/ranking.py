@@ -1,6 +1,5 @@
 """Rank the molecules of an evaluation: Pareto fronts or weights, filters, a diverse choice. Never imports torch."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -20,10 +19,20 @@ from ligandsmith.evaluation.columns import FINGERPRINT_BITS, FINGERPRINT_RADIUS
 from ligandsmith.evaluation.criteria import Term, parse_filters, parse_terms
 from ligandsmith.evaluation.metrics import METRICS
 from ligandsmith.evaluation.molecule_table import MoleculeRow, read_molecule_table
-from ligandsmith.files import write_csv
+from ligandsmith.files import (
+    changes,
+    earlier_record,
+    file_hash,
+    held_alone,
+    json_content,
+    refuse_other,
+    write_csv,
+    write_json,
+)
 
 POSES_FILE = "molecules.sdf"
-TOP_FILE, RANKING_FILE = "top.sdf", "ranking.csv"
+TOP_FILE, RANKING_FILE, CRITERIA_FILE = "top.sdf", "ranking.csv", "ranking.json"
+FILES = (TOP_FILE, RANKING_FILE, CRITERIA_FILE)
 POOL = 5  # times the wanted number: diverse molecules are picked among so many of the best
 DEFAULT_TOP = 100
 Key = tuple[str, str]  # pocket, index
@@ -50,15 +59,17 @@ class Ranking:
 
 
 def rank(
-    folder: str | os.PathLike[str], by: str, filters: Sequence[str] = (), diverse: int = 0, num: int = DEFAULT_TOP
-) -> Ranking:
-    """Rank the molecules of an evaluation folder; writes top.sdf and ranking.csv there.
+    folder: str | os.PathLike[str], by: str, filters: Sequence[str] = (), diverse: int = 0, num: int = DEFAULT_TOP,
+    overwrite: bool = False,
+) -> Ranking:  # fmt: skip
+    """Rank the molecules of an evaluation folder; writes top.sdf, ranking.csv and, how it was done, ranking.json there.
 
     `by`: metrics, `parse_terms` says how. Without weights by Pareto front, within a front by score; with a weight
     (`qed:2`; those without have 1) by score alone. The score is the weighted mean of ranks scaled to 0..1, in which an
     outlier weighs no more than any last place. Pockets are ranked apart. `filters`: see `parse_filters`. `diverse`:
     that many of each pocket by MaxMin on Morgan fingerprints, the best molecule first, among the 5 times as many that
-    rank highest; else the `num` best go to top.sdf. Raises LigandsmithError.
+    rank highest; else the `num` best go to top.sdf. Raises LigandsmithError, also where there is a choice by other
+    criteria already, unless `overwrite`.
     """
     folder = Path(folder)
     table = read_molecule_table(folder)
@@ -85,7 +96,13 @@ def rank(
         for molecule in _diverse(available, poses, diverse) if diverse else available[:num]:
             molecule.chosen = True
         ordered += best + [m for m in members if m.rank is None]
-    _write(folder, ordered, terms, poses)
+    request = {"by": by, "filters": [f.strip() for f in filters if f.strip()], "diverse": diverse, "num": num}
+    with held_alone(folder):
+        refuse_other(folder, FILES, changes(earlier_record(folder / CRITERIA_FILE), request), overwrite, "")
+        write_json(folder / CRITERIA_FILE, request)
+        _write(folder, ordered, terms, poses)
+        used = [{"metric": t.column, "better": "lower" if t.lower else "higher", "weight": t.weight} for t in terms]
+        write_json(folder / CRITERIA_FILE, {**request, "terms": used, "table": file_hash(table.path)})  # it is whole
     return Ranking(ordered, _lines(ordered, terms, poses, folder))
 
 
@@ -93,13 +110,15 @@ def _summary(folder: Path) -> tuple[dict[str, str], str]:
     """Better directions of columns, of summary.json and else of METRICS, and the name of the SDF that was evaluated."""
     path, better = folder / "summary.json", {name: str(metric.better) for name, metric in METRICS.items()}
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = json_content(path)
         better |= {name: str(entry["better"]) for name, entry in summary["metrics"].items()}
         return better, Path(summary.get("ligands", "ligands.sdf")).name
     except FileNotFoundError:
         return better, "ligands.sdf"
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise LigandsmithError(f"cannot use {path}: {error!r}; remove it or evaluate again") from error
+        raise LigandsmithError(
+            f"cannot use {path}: {type(error).__name__}: {error}; remove it or evaluate again"
+        ) from error
 
 
 def _load_poses(folder: Path, ligands: str, pockets: bool) -> dict[Key, Chem.Mol]:

@@ -1,6 +1,5 @@
 """Relax the molecules of an SDF in their pocket: the tool, and the file of relaxed poses. Never imports torch."""
 
-import shutil
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,14 +11,16 @@ import numpy as np
 import rdkit
 from rdkit import Chem
 
+from ligandsmith.chem.poses import read_poses, without_orders
 from ligandsmith.chem.relax import CUTOFF, DEFAULTS, RelaxFailure, RelaxOptions, Surroundings, relax
-from ligandsmith.chem.sdf import SdfRecord, read_sdf, write_sdf
+from ligandsmith.chem.sdf import SdfRecord, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.evaluation.sources import SAMPLES_FILE, PathLike, generation_log, load_reference, removed_from_site
 from ligandsmith.evaluation.tools.residues import residue_hydrogens
 from ligandsmith.evaluation.tools.runner import Answer, Site, ToolFailure, run_tool
-from ligandsmith.files import write_json
+from ligandsmith.files import earlier_record, held_alone, refuse_other, same_file, write_json, write_text
+from ligandsmith.structure.ligands import without_hydrogens
 
 POSES_FILE, SUMMARY_FILE = "relaxed.sdf", "relax.json"
 HYDROGEN, CARBON, NITROGEN, OXYGEN = 1, 6, 7, 8
@@ -75,8 +76,8 @@ class ProteinSurroundings:
 
     def __init__(self, protein: ProteinView) -> None:
         self.protein = protein
-        het = np.array([het for *_, het in protein.residues])[protein.residue_index]
-        histidine = np.array([name == "HIS" for _, name, *_ in protein.residues])[protein.residue_index]
+        het = np.array([residue.het for residue in protein.residues])[protein.residue_index]
+        histidine = np.array([residue.name == "HIS" for residue in protein.residues])[protein.residue_index]
         lone_pair = het | (histidine & (np.array(protein.name) != "N"))
         accepts = (protein.element == OXYGEN) | ((protein.element == NITROGEN) & lone_pair)
         self.heavy = Surroundings(protein.x, protein.element, accepts)
@@ -94,36 +95,66 @@ class ProteinSurroundings:
         )
 
 
-def relax_sdf(
-    sdf: PathLike, protein: PathLike, reference: PathLike | None = None, out: PathLike | None = None, workers: int = 1
-) -> dict[str, Any]:
+def relax_sdf(  # noqa: PLR0913 - a file for each thing that is read or written
+    sdf: PathLike, protein: PathLike, reference: PathLike | None = None, out: PathLike | None = None, workers: int = 1,
+    smiles: str = "", *, allow_dropped: bool = False, overwrite: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Relax every molecule of `sdf`; writes relaxed.sdf and relax.json to `out` (else beside the SDF).
 
     Molecules keep their order, title and properties and get `relax_*`; one that fails keeps its pose and gets
     `relax_failed`. A record without a usable molecule is in the summary only. The copy of `reference` in the protein
-    file is left out. Interrupted work continues (relax.jsonl). Returns the summary; raises LigandsmithError.
+    file is left out. Interrupted work continues (relax.jsonl). `sdf` may be a MOL2, or a PDB file with `smiles`;
+    `allow_dropped` is that of `read_protein`. Returns the summary; raises LigandsmithError, also for a folder that
+    holds the relaxed molecules of another SDF or protein, unless `overwrite`.
     """
     source, folder = Path(sdf), Path(sdf).parent if out is None else Path(out)
     if source.resolve() == (folder / POSES_FILE).resolve():
         raise LigandsmithError(f"{source} would be overwritten; give another folder with --out")
-    records = read_sdf(source)
+    records = [_with_bonds(record) for record in read_poses(source, smiles)]
     if not records:
         raise LigandsmithError(f"no records in {source}; was anything generated?")
-    bound = None if reference is None else load_reference(reference)
-    mols = [None if r.mol is None else Chem.RemoveHs(r.mol) for r in records]
-    target = load_protein(protein, bound, removed_from_site(source), mols)
+    bound = None if reference is None else load_reference(reference, smiles)
+    mols = [None if r.mol is None else without_hydrogens(r.mol) for r in records]
+    target = load_protein(protein, bound, removed_from_site(source), mols, allow_dropped)
     try:
-        answers = run_tool(RelaxTool(), Site(protein=target, reference=bound), mols, folder, workers)
-        assert not isinstance(answers, str)  # there is a protein
-        poses = [_pose(r, a) for r, a in zip(records, answers, strict=True)]
-        write_sdf(folder / POSES_FILE, _written(records, answers, poses))
-        if generation_log(source) and folder.resolve() != source.parent.resolve():
-            shutil.copyfile(source.parent / SAMPLES_FILE, folder / SAMPLES_FILE)  # failures stay accounted for
-        summary = {"ligands": str(sdf), "protein": str(protein), **_summary(records, answers, poses, target)}
-        write_json(folder / SUMMARY_FILE, summary)
+        with held_alone(folder):
+            _refuse_other(folder, source, Path(protein), overwrite)
+            answers = run_tool(RelaxTool(), Site(protein=target, reference=bound), mols, folder, workers)
+            assert not isinstance(answers, str)  # there is a protein
+            poses = [_pose(r, a) for r, a in zip(records, answers, strict=True)]
+            read = {"protein_reading": target.reading, "left_out_of_protein": list(target.removed)}
+            summary = {
+                "ligands": str(sdf),
+                "protein": str(protein),
+                **read,
+                **_summary(records, answers, poses, target),
+            }
+            write_json(folder / SUMMARY_FILE, summary)  # before the poses, so that these are never without their origin
+            write_sdf(folder / POSES_FILE, _written(records, answers, poses))
+            if generation_log(source) and folder.resolve() != source.parent.resolve():
+                copied = (source.parent / SAMPLES_FILE).read_text(encoding="utf-8")
+                write_text(folder / SAMPLES_FILE, copied)  # failures stay accounted for
     except OSError as error:
         raise LigandsmithError(f"cannot write to {folder}: {error.strerror or error}") from error
     return summary
+
+
+def _with_bonds(record: SdfRecord) -> SdfRecord:
+    if record.mol is None or not without_orders(record.mol):
+        return record
+    return SdfRecord(None, "no bonds: the file lists none; give the SMILES of the ligand", record.title)
+
+
+def _refuse_other(folder: Path, source: Path, protein: Path, overwrite: bool) -> None:
+    """See `files.refuse_other`; the samples.json of another run would be lost, too."""
+    copied = bool(generation_log(source)) and folder.resolve() != source.parent.resolve()
+    names = [POSES_FILE, SUMMARY_FILE, *([SAMPLES_FILE] if copied else [])]
+    theirs = earlier_record(folder / SUMMARY_FILE)
+    files = {"ligands": source, "protein": protein}
+    changed = None
+    if theirs is not None:
+        changed = [name for name, path in files.items() if not same_file(theirs.get(name), path)]
+    refuse_other(folder, names, changed, overwrite)
 
 
 def _pose(record: SdfRecord, answer: Answer | None) -> Chem.Mol | None:

@@ -3,12 +3,11 @@
 Every requested molecule becomes a `Sample`; what is not there is a sample with its reason.
 """
 
-import csv
 import glob
-import gzip
-import json
+import math
 import os
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,21 +16,35 @@ from typing import Any
 
 from rdkit import Chem, rdBase
 
-from ligandsmith.chem.sdf import SdfRecord, read_sdf
-from ligandsmith.errors import LigandsmithError, one_line
-from ligandsmith.evaluation.bond_orders import with_orders, without_orders
+from ligandsmith.chem.poses import read_poses, without_orders
+from ligandsmith.chem.sdf import SdfRecord
+from ligandsmith.errors import LigandsmithError, one_line, shortened
+from ligandsmith.evaluation.bond_orders import with_orders
 from ligandsmith.evaluation.input import KnownMolecules, Sample
 from ligandsmith.evaluation.torch_files import read_result_file
-from ligandsmith.structure.ligands import read_ligand
+from ligandsmith.files import csv_content, file_text, json_content
+from ligandsmith.structure.ligands import (
+    MOL2_SUFFIXES,
+    SDF_SUFFIXES,
+    orders_lost,
+    read_ligand,
+    without_hydrogens,
+)
+from ligandsmith.structure.templates import COORDINATE_SUFFIXES
 
 INCHIKEY = re.compile(r"[A-Z]{14}(-[A-Z]{10}-[A-Z])?")
 SAMPLES_FILE = "samples.json"
 GENERATED = ("ligands", "relaxed")  # names of SDF files that it is about
 NOT_GENERATED = "not generated"
+MOST_REQUESTED = 1_000_000  # molecules of a pocket that a file may say were requested
 PathLike = str | os.PathLike[str]
 SDF_ENDINGS = (".sdf", ".sdf.gz")
 PROTEIN_FILE_ENDINGS = (".pdb", ".cif", ".mmcif", ".ent", ".pdb.gz", ".cif.gz")
-MANIFEST_COLUMNS = ("pocket", "ligands", "protein", "reference", "requested")
+REFERENCE_FILE_ENDINGS = tuple(
+    tuple(f"{end}{gz}" for end in ends for gz in ("", ".gz"))
+    for ends in (SDF_SUFFIXES, MOL2_SUFFIXES, COORDINATE_SUFFIXES)
+)  # by preference
+MANIFEST_COLUMNS = ("pocket", "ligands", "protein", "reference", "requested", "smiles")
 
 
 @dataclass(frozen=True)
@@ -44,11 +57,12 @@ class Source:
     reference: Path | None = None
     requested: int | None = None
     mols: tuple[Chem.Mol | None, ...] | None = None
+    smiles: str = ""  # of the reference, and of molecules in files without bond orders
 
     def samples(self) -> list[Sample]:
         """One for each requested molecule; raises LigandsmithError."""
         if self.mols is None:
-            return load_samples(self.ligands, self.requested)
+            return load_samples(self.ligands, self.requested, self.smiles)
         found = [_built(i, mol) for i, mol in enumerate(self.mols)]
         missing = range(len(found), self.requested or 0)
         return found + [Sample(i, None, NOT_GENERATED) for i in missing]
@@ -72,8 +86,8 @@ def find_sources(
     A folder is one of `generate` (it has `ligands.sdf`), or holds one SDF for each pocket, or one such folder for each;
     one of `generate --manifest` has a manifest of its own, which counts unless `protein` or `reference` is given.
     For several pockets `protein` and `reference` are folders with a file of each pocket's name. The columns of a
-    manifest are ligands, and if wanted pocket, protein, reference, requested; its paths are relative to it. Raises
-    LigandsmithError.
+    manifest are ligands, and if wanted pocket, protein, reference, requested, smiles; its paths are relative to it.
+    Raises LigandsmithError.
     """
     path = Path(place)
     own = path / "manifest.csv"
@@ -92,7 +106,7 @@ def find_sources(
             replace(
                 source,
                 protein=_of_pocket(source.pocket, protein, PROTEIN_FILE_ENDINGS, "--protein"),
-                reference=_of_pocket(source.pocket, reference, SDF_ENDINGS, "--ligand"),
+                reference=_reference_of_pocket(source.pocket, reference),
                 requested=requested,
             )
             for source in found
@@ -146,28 +160,40 @@ def _of_pocket(pocket: str, place: PathLike | None, endings: tuple[str, ...], fl
     return near[0]
 
 
+def _reference_of_pocket(pocket: str, place: PathLike | None) -> Path | None:
+    """The reference of a pocket in a folder: an SDF, else a MOL2, else a PDB or mmCIF file."""
+    refused: list[LigandsmithError] = []
+    for endings in REFERENCE_FILE_ENDINGS:
+        try:
+            return _of_pocket(pocket, place, endings, "--ligand")
+        except LigandsmithError as error:
+            refused.append(error)
+    raise refused[0]
+
+
 def _manifest(path: Path) -> list[Source]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            unknown = set(reader.fieldnames or ()) - set(MANIFEST_COLUMNS)
-            if "ligands" not in (reader.fieldnames or ()) or unknown:
-                raise LigandsmithError(f"{path}: the columns are {', '.join(MANIFEST_COLUMNS)}; 'ligands' is required")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError) as error:
+        columns, rows = csv_content(path)
+    except (OSError, ValueError) as error:
         raise LigandsmithError(f"cannot read manifest {path}: {error}") from error
+    if "ligands" not in columns or set(columns) - set(MANIFEST_COLUMNS):
+        raise LigandsmithError(f"{path}: the columns are {', '.join(MANIFEST_COLUMNS)}; 'ligands' is required")
     sources = []
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         files: dict[str, Any] = {k: path.parent / row[k] for k in ("ligands", "protein", "reference") if row.get(k)}
         lacking = [str(p) for p in files.values() if not p.is_file()]
         lacking += [] if "ligands" in files else ["ligands is empty"]
         if lacking:
             raise LigandsmithError(f"{path}, line {line}: no such file: {lacking[0]}")
         count = row.get("requested") or ""
-        if count and not count.isdigit():
-            raise LigandsmithError(f"{path}, line {line}: requested is {count!r}, no number")
+        number = _whole_number(count)
+        if count and (number is None or number > MOST_REQUESTED):
+            raise LigandsmithError(
+                f"{path}, line {line}: requested is {shortened(count)!r}, no whole number up to {MOST_REQUESTED}"
+            )
         name = row.get("pocket") or _stem(files["ligands"])
-        sources.append(Source(name, **files, requested=int(count) if count else None))
+        smiles = (row.get("smiles") or "").strip()
+        sources.append(Source(name, **files, requested=number, smiles=smiles))
     twice = _repeated([s.pocket for s in sources])
     if twice or not sources:
         raise LigandsmithError(f"{path}: " + (f"pocket {twice} is there twice" if twice else "no rows"))
@@ -179,12 +205,20 @@ def _repeated(names: Sequence[str]) -> str:
     return next((name for name, count in Counter(names).items() if count > 1), "")
 
 
-def load_samples(sdf: Path, requested: int | None = None) -> list[Sample]:
-    """One sample for each requested molecule, in the order of their index; raises LigandsmithError."""
-    records = read_sdf(sdf)
+def load_samples(sdf: Path, requested: int | None = None, smiles: str = "") -> list[Sample]:
+    """One sample for each requested molecule, in the order of their index; raises LigandsmithError.
+
+    `smiles`: the molecule of a file without bond orders.
+    """
+    records = read_poses(sdf, smiles)
     log = generation_log(sdf)
-    failures = {int(f["index"]): f for f in log.get("failures", [])}
+    failures = {f["index"]: f for f in log.get("failures", [])}
     total = requested if requested is not None else log.get("requested", len(records) + len(failures))
+    if requested is None and total > MOST_REQUESTED:
+        raise LigandsmithError(
+            f"{sdf.parent / SAMPLES_FILE}: {total} molecules were requested; more than {MOST_REQUESTED} are taken for "
+            "an error; give their number with --requested"
+        )
     if not total:
         raise LigandsmithError(f"no records in {sdf}; was anything generated?")
     if len(records) + len(failures) > total:
@@ -211,23 +245,51 @@ def generation_log(sdf: Path) -> dict[str, Any]:
     if sdf.name.split(".")[0] not in GENERATED or not path.is_file():
         return {}
     try:
-        log = json.loads(path.read_text(encoding="utf-8"))
-        counted = isinstance(log.get("requested", 0), int)
-        sound = counted and all(int(f["index"]) >= 0 and f["reason"] for f in log.get("failures", []))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LigandsmithError(f"cannot use {path}: {error!r}; remove it to evaluate the SDF alone") from error
-    if not sound:
-        raise LigandsmithError(f"cannot use {path}: bad 'requested' or 'failures'; remove it to evaluate the SDF alone")
+        log = json_content(path)
+    except (OSError, ValueError) as error:
+        raise LigandsmithError(f"cannot use {path}: {error}; remove it to evaluate the SDF alone") from error
+    if problem := _log_problem(log):
+        raise LigandsmithError(f"cannot use {path}: {problem}; remove it to evaluate the SDF alone")
     return dict(log)
+
+
+def _log_problem(log: Any) -> str:
+    """What is wrong with the content of a samples.json; empty if it can be used."""
+    if not isinstance(log, dict):
+        return f"a {type(log).__name__}, no object"
+    for name in ("requested", "done"):
+        if not _is_count(log.get(name, 0)):
+            return f"{name!r} is {reprlib.repr(log[name])}, no count"
+    failures = log.get("failures", [])
+    if not isinstance(failures, list) or not all(
+        isinstance(f, dict) and _is_count(f.get("index")) and isinstance(f.get("reason"), str) and f["reason"]
+        for f in failures
+    ):
+        return "'failures' is no list of objects with an index and a reason"
+    seconds = log.get("seconds", 0)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        return f"'seconds' is {reprlib.repr(seconds)}"
+    removed = log.get("removed_from_site", [])
+    if not isinstance(removed, list) or not all(isinstance(label, str) for label in removed):
+        return "'removed_from_site' is no list of texts"
+    return "" if isinstance(log.get("identity", {}), dict) else "'identity' is no object"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _whole_number(text: str) -> int | None:
+    """A number of at most 15 digits, else None."""
+    return int(text) if len(text) <= 15 and text.isascii() and text.isdecimal() else None
 
 
 def _record_indices(records: list[SdfRecord], taken: set[int]) -> list[int]:
     """The generation index of each record: its SD property `index` if all have a distinct free one, else in order."""
     stated = [r.mol.GetProp("index") if r.mol is not None and r.mol.HasProp("index") else "" for r in records]
-    if all(text.isdigit() for text in stated):
-        indices = [int(text) for text in stated]
-        if len(set(indices) - taken) == len(records):
-            return indices
+    indices = [number for text in stated if (number := _whole_number(text)) is not None]
+    if len(indices) == len(records) and len(set(indices) - taken) == len(records):
+        return indices
     free = (i for i in range(len(records) + len(taken)) if i not in taken)
     return [next(free) for _ in records]
 
@@ -250,19 +312,21 @@ def _built(index: int, mol: Chem.Mol | None, title: str = "") -> Sample:
         if mol is None:
             return Sample(index, None, "no bond orders", "no bonds in the file, and none could be perceived", title)
     try:
-        heavy = Chem.RemoveHs(mol)
+        heavy = without_hydrogens(mol)
         Chem.SanitizeMol(heavy)
+        Chem.Kekulize(Chem.Mol(heavy))  # what cannot be written as a molfile
     except (Chem.MolSanitizeException, ValueError, RuntimeError) as error:
         return Sample(index, None, "RDKit refuses it", one_line(error), title)
-    if not heavy.GetNumAtoms():
-        return Sample(index, None, "no atoms", title=title)
+    lost = orders_lost(heavy, heavy.GetConformer().GetPositions())
+    if lost or not heavy.GetNumAtoms():
+        return Sample(index, None, "bond orders lost" if lost else "no atoms", lost, title)
     return Sample(index, heavy, title=title)
 
 
-def load_reference(path: PathLike) -> Chem.Mol:
-    """Heavy atoms of the first molecule of an SDF or MOL2 file; raises LigandsmithError."""
+def load_reference(path: PathLike, smiles: str = "") -> Chem.Mol:
+    """Heavy atoms of the first molecule of a ligand file (see `read_ligand`); raises LigandsmithError."""
     try:
-        return Chem.RemoveHs(read_ligand(Path(path)))
+        return without_hydrogens(read_ligand(Path(path), smiles))
     except LigandsmithError as error:
         raise LigandsmithError(f"no usable reference ligand: {error}") from None
 
@@ -277,9 +341,8 @@ def load_known(novelty: PathLike | Iterable[str]) -> KnownMolecules:
     if isinstance(novelty, str | os.PathLike):
         place = str(novelty)
         try:
-            data = Path(novelty).read_bytes()
-            lines = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8").splitlines()
-        except (OSError, EOFError, UnicodeDecodeError) as error:
+            lines = file_text(Path(novelty)).splitlines()
+        except (OSError, UnicodeDecodeError) as error:
             raise LigandsmithError(f"cannot read known molecules {place}: {error}") from error
     else:
         lines = novelty

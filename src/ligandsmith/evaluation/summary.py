@@ -123,6 +123,7 @@ def _input(scored: Scored) -> dict[str, Any]:
     return {
         "pocket": source.pocket,
         **{name: None if path is None else str(path) for name, path in files.items()},
+        "protein_reading": "" if protein is None else protein.reading,
         "left_out_of_protein": [] if protein is None else list(protein.removed),
         "requested": len(scored.data.samples),
     }

@@ -5,12 +5,14 @@ binary form, tensors and arrays, which are passed over, and builtin containers; 
 """
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rdkit import Chem
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import MEGABYTE, largest_file
 from ligandsmith.unpickling import CONTAINERS, NUMERIC_ARRAYS, Placeholder, RestrictedUnpickler, unpickle
 
 LARGEST_PICKLE = 1 << 31  # bytes, unpacked
@@ -81,12 +83,16 @@ def _load(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [n for n in archive.namelist() if n.endswith("data.pkl")]
-            if len(names) != 1 or archive.getinfo(names[0]).file_size > LARGEST_PICKLE:
+            if len(names) != 1:
                 raise LigandsmithError(f"{path}: not a file of torch.save")
+            most = max(LARGEST_PICKLE, largest_file())
+            if archive.getinfo(names[0]).file_size > most:
+                limit = f"more than {most // MEGABYTE} MB unpacked; a higher --max_file_size reads it"
+                raise LigandsmithError(f"{path}: {limit}")
             data = archive.read(names[0])
     except FileNotFoundError:
         raise LigandsmithError(f"no such file: {path}") from None
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error) as error:  # RuntimeError: encrypted
         raise LigandsmithError(f"{path}: not a file of torch.save ({error})") from error
     try:
         return unpickle(data, _ResultUnpickler)

@@ -1,7 +1,7 @@
 """From a checkpoint and a pocket to ligands.
 
-A ligand depends on (seed, pocket, index) alone, not on the batch it was made in. Finished batches are on disk at any
-time, so an interrupted run continues with the same command.
+A ligand depends on (seed, pocket, index) alone, and on the batch it was made in by rounding only. Finished batches are
+on disk at any time, so an interrupted run continues with the same command.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from ligandsmith.checkpoints.files import (
     fingerprint,
     load_checkpoint,
     load_vae,
+    refused_if_unfit,
     weights_folder,
 )
 from ligandsmith.chem.fragment import Fragment, read_fragment
@@ -31,7 +32,7 @@ from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, Config, SamplingConfig, fro
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_hash
-from ligandsmith.generation.sampler import LigandSampler, SamplingTask
+from ligandsmith.generation.sampler import NOTHING_KEPT, Keeping, LigandSampler, SamplingTask
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketLatents, cropped_latents
 from ligandsmith.options import GenerationOptions
@@ -116,14 +117,10 @@ class LigandGenerator:
             torch.set_float32_matmul_precision("high")  # TF32
         self.model = DiffusionModel(self.config)
         self.vaes = build_vaes(self.config, self.vocabulary)
-        try:
+        with refused_if_unfit("checkpoint"):
             self.model.load_state_dict(averaged_diffusion_state(content))
             for name, vae in self.vaes.items():
                 vae.load_state_dict(averaged_vae_state(content, name))
-        except RuntimeError as error:
-            raise LigandsmithError(
-                f"checkpoint does not fit its own config: {str(error).splitlines()[-1].strip()}"
-            ) from error
         for module in (self.model, self.vaes):
             module.eval().requires_grad_(False).to(self.device)
         self.model.denoiser.basis.use_table = self.device.type == "cpu"
@@ -149,13 +146,16 @@ class LigandGenerator:
         return [ligand for batch in self.batches(pocket, request) for ligand in batch]
 
     @torch.inference_mode()
-    def batches(self, pocket: Pocket, options: GenerationOptions, start: int = 0) -> Iterator[list[GeneratedLigand]]:
-        """Ligands number `start` and following, a batch at a time."""
+    def batches(
+        self, pocket: Pocket, options: GenerationOptions, start: int = 0, keeping: Keeping = NOTHING_KEPT
+    ) -> Iterator[list[GeneratedLigand]]:
+        """Ligands number `start` and following, a batch at a time. `keeping` gets to know them within a batch: its
+        ligands are numbered from the start of their batch."""
         request = self.sampling_request(options, pocket)
         latents, origin = self.encode(pocket)
         task = SamplingTask(
             self.model.denoiser.project_pocket(latents), origin, PocketAtoms.of(pocket.x, pocket.element),
-            request.sampling, lambda: None, request.fragment, options.constraints,
+            request.sampling, lambda: None, request.fragment, keeping, options.constraints,
             None if self.steering is None else self.steering(origin),
         )  # fmt: skip
         pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")

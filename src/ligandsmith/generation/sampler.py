@@ -2,9 +2,12 @@
 
 The first candidate of a ligand starts from noise. As long as the best one is not plausible, further candidates start
 from it, alternately by partial noising of the whole (SDEdit; Meng et al. 2022) and by inpainting of the part with
-defects (RePaint; Lugmayr et al. 2022).
+defects (RePaint; Lugmayr et al. 2022). If properties are requested, the search goes on from a plausible one that is not
+close to them; of the plausible ones the closest is kept.
 """
 
+import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +21,7 @@ from torch import Tensor
 from ligandsmith.batches import collate_ligands
 from ligandsmith.chem.builder import build_molecule
 from ligandsmith.chem.fragment import Fragment, kept_part
-from ligandsmith.chem.plausibility import PLAUSIBLE, Defects, PocketAtoms, find_defects
+from ligandsmith.chem.plausibility import CLOSE, PLAUSIBLE, Defects, PocketAtoms, find_defects, property_distance
 from ligandsmith.config import SamplingConfig
 from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.guidance import GuidedDenoiser, Potential, StericPotential
@@ -48,6 +51,16 @@ class Demands(Protocol):
         """What guides sampling towards it; `origin` [3] Å of the networks' frame."""
 
 
+class Keeping(NamedTuple):
+    """What is kept of ligands while they are made, for when the process ends before their batch does."""
+
+    latents: Callable[[str, Callable[[], Tensor]], Tensor]  # of a group by its key: those kept, else as computed
+    finished: Callable[[list[GeneratedLigand]], None]  # takes ligands that no further candidate will replace
+
+
+NOTHING_KEPT = Keeping(lambda _, compute: compute(), lambda _: None)
+
+
 class SamplingTask(NamedTuple):
     """A pocket as the sampler needs it, and how to sample."""
 
@@ -57,17 +70,27 @@ class SamplingTask(NamedTuple):
     config: SamplingConfig
     check: Check  # raises if the ligands are no longer needed
     fragment: Fragment | None = None  # part of all ligands
+    keeping: Keeping = NOTHING_KEPT
     constraints: Demands | None = None
     steering: Callable[["LigandSampler"], Potential] | None = None  # a further potential, bound to the networks
 
 
 class Candidate(NamedTuple):
-    """A sampled ligand with its latents [n, D] and its defects."""
+    """A sampled ligand with its latents [n, D], its defects, and its distance from the requested properties."""
 
     ligand: GeneratedLigand
     z: Tensor
     defects: Defects
+    distance: float  # standard deviations; 0 if nothing is requested
     violations: tuple[str, ...] = ()  # of constraints
+
+    @property
+    def accepted(self) -> bool:
+        """Whether no further candidate is needed."""
+        return self.defects.score <= PLAUSIBLE and self.distance <= CLOSE
+
+
+Take = Callable[[list[int], list[Candidate]], None]
 
 
 class Start(NamedTuple):
@@ -84,16 +107,28 @@ class LigandSampler:
         self.model, self.ligand_vae, self.vocabulary, self.device = model, ligand_vae, vocabulary, device
 
     def best_of_n(self, task: SamplingTask, sizes: Tensor, seeds: Tensor) -> list[GeneratedLigand]:
-        """The most plausible of up to `candidates` candidates for each ligand; sampling stops at a plausible one.
+        """The best of up to `candidates` candidates for each ligand: the most plausible, and of plausible ones that
+        which is closest to the requested properties. Sampling stops at one that is plausible and close.
 
         `sizes` and `seeds` [B] are those of the ligands. All candidates of a ligand have its size, so that the choice
         does not favour small ones.
         """
         config = task.config
-        best = self._sample_groups(task, sizes, seeds, [Start(fragment=task.fragment)] * len(sizes))
+        every = list(range(len(sizes)))
+        best: dict[int, Candidate] = {}
+
+        def update(rows: list[int], candidates: list[Candidate], number: int) -> None:
+            for row, candidate in zip(rows, candidates, strict=True):
+                best[row] = _better(best[row], candidate) if row in best else candidate
+            final = number + 1 == config.candidates
+            rows = [row for row in rows if final or best[row].accepted]
+            task.keeping.finished([replace(_checked(best[row]), index=row) for row in rows])
+
+        starts = [Start(fragment=task.fragment)] * len(sizes)
+        self._sample_groups(task, (sizes, seeds), starts, 1.0, lambda r, found: update(r, found, 0))
         moves = [(self._partial_noising, config.refine_time), (self._inpainting, config.regrow_time)]
         for number in range(1, config.candidates):
-            rows = [row for row, candidate in enumerate(best) if candidate.defects.score > PLAUSIBLE]
+            rows = [row for row in every if not best[row].accepted]
             if not rows:
                 break
             start_from, time = moves[(number - 1) % len(moves)]
@@ -101,10 +136,9 @@ class LigandSampler:
             starts = [Start(fragment=task.fragment)] * len(rows)
             if time > 0:
                 starts = [start_from(task, best[row], seed) for row, seed in zip(rows, own.tolist(), strict=True)]
-            candidates = self._sample_groups(task, sizes[rows], own, starts, time or 1.0)
-            for row, candidate in zip(rows, candidates, strict=True):
-                best[row] = _better(best[row], candidate)
-        return [_checked(candidate) for candidate in best]
+            take = partial(_of_rows, rows, partial(update, number=number))
+            self._sample_groups(task, (sizes[rows], own), starts, time or 1.0, take)
+        return [_checked(best[row]) for row in every]
 
     def _partial_noising(self, task: SamplingTask, candidate: Candidate, _: int) -> Start:
         """The whole candidate."""
@@ -126,18 +160,23 @@ class LigandSampler:
         return Start(self.model.denoiser.layout.reordered(candidate.z, order), part)
 
     def _sample_groups(
-        self, task: SamplingTask, sizes: Tensor, seeds: Tensor, starts: Sequence[Start], time: float = 1.0
-    ) -> list[Candidate]:
-        """`sample` for any number of ligands, in order. On a CPU in groups of similar size, one thread each."""
+        self, task: SamplingTask, ligands: tuple[Tensor, Tensor], starts: Sequence[Start], time: float, take: Take
+    ) -> None:
+        """`sample` for any number of ligands, of these sizes and seeds. On a CPU in groups of similar size, one thread
+        each. `take` gets the places of a group and its candidates as soon as they are made."""
+        sizes, seeds = ligands
         order = torch.argsort(sizes, descending=True, stable=True)
         groups = order.split(GROUP) if self.device.type == "cpu" else (order,)
 
-        def sampled(rows: Tensor, check: Check) -> list[Candidate]:
-            chosen = [starts[row] for row in rows.tolist()]
-            return self.sample(task._replace(check=check), sizes[rows], seeds[rows], chosen, time)
+        one_at_a_time = threading.Lock()
 
-        candidates = [candidate for group in side_by_side(sampled, groups) for candidate in group]
-        return [candidates[place] for place in torch.argsort(order).tolist()]
+        def sampled(rows: Tensor, check: Check) -> None:
+            chosen = [starts[row] for row in rows.tolist()]
+            candidates = self.sample(task._replace(check=check), sizes[rows], seeds[rows], chosen, time)
+            with one_at_a_time:
+                take(rows.tolist(), candidates)
+
+        side_by_side(sampled, groups)
 
     @torch.inference_mode()  # of this thread
     def sample(
@@ -161,7 +200,8 @@ class LigandSampler:
             times = [t for t in times if t <= time] or times[-1:]
             t = torch.full((len(seeds),), times[0], device=self.device)
             z = add_noise(layout.stacked(earlier, n), z, coefficients(model.schedule, t, model.denoiser.prediction))
-        z = SAMPLERS[config.sampler](denoise, z, times, model.schedule, fresh, config.churn)
+        sampler = partial(SAMPLERS[config.sampler], denoise, z, times, model.schedule, fresh, config.churn)
+        z = task.keeping.latents(_key(sizes, seeds), sampler).to(self.device)
         prediction = self.ligand_vae.decode(*model.stats.restore(z), mask)
         ligands = [self._built(prediction, row, size, task.origin, start.fragment)
                    for row, (size, start) in enumerate(zip(sizes.tolist(), starts, strict=True))]  # fmt: skip
@@ -191,10 +231,10 @@ class LigandSampler:
 
     def _properties(self, config: SamplingConfig, count: int) -> Tensor | None:
         """Requested properties [count, P], NaN for those that are not specified; None if none is."""
-        requested = [getattr(config, name) for name in PROPERTIES]
-        if all(value is None for value in requested):
+        requested = _requested(config)
+        if not requested:
             return None
-        values = torch.tensor([torch.nan if value is None else value for value in requested], device=self.device)
+        values = torch.tensor([requested.get(name, torch.nan) for name in PROPERTIES], device=self.device)
         return values.expand(count, -1)
 
     def _potentials(self, task: SamplingTask) -> list[Potential]:
@@ -246,16 +286,15 @@ class LigandSampler:
 
 def _judged(ligand: GeneratedLigand, z: Tensor, task: SamplingTask) -> Candidate:
     """A sampled ligand with its defects, to which the constraints count that it breaks."""
-    defects = find_defects(ligand, task.pocket)
+    defects, distance = find_defects(ligand, task.pocket), property_distance(ligand.mol, _requested(task.config))
     if task.constraints is None or ligand.mol is None:
-        return Candidate(ligand, z, defects)
+        return Candidate(ligand, z, defects, distance)
     broken = task.constraints.violations(ligand.mol)
     atoms = defects.atoms.copy()
     for _, blamed in broken:
         atoms[list(blamed)] = True
-    return Candidate(
-        ligand, z, Defects(defects.score + VIOLATION * len(broken), atoms), tuple(reason for reason, _ in broken)
-    )
+    defects = Defects(defects.score + VIOLATION * len(broken), atoms)
+    return Candidate(ligand, z, defects, distance, tuple(reason for reason, _ in broken))
 
 
 def _checked(candidate: Candidate) -> GeneratedLigand:
@@ -268,11 +307,26 @@ def _checked(candidate: Candidate) -> GeneratedLigand:
     )  # fmt: skip
 
 
+def _of_rows(rows: list[int], take: Take, places: list[int], candidates: list[Candidate]) -> None:
+    take([rows[place] for place in places], candidates)
+
+
+def _key(sizes: Tensor, seeds: Tensor) -> str:
+    """Names a group of candidates: their seeds differ by pocket, ligand and number of the candidate."""
+    return hashlib.sha256(torch.stack([sizes.to(seeds), seeds]).cpu().numpy().tobytes()).hexdigest()[:24]
+
+
 def _better(a: Candidate, b: Candidate) -> Candidate:
-    """The more plausible of two, with the counts of both."""
-    best = min(a, b, key=lambda candidate: candidate.defects.score)
+    """The more plausible of two, or of two plausible ones the closer to the request, with the counts of both."""
+    best = min(a, b, key=lambda candidate: (max(candidate.defects.score, PLAUSIBLE), candidate.distance))
     counts = {name: getattr(a.ligand, name) + getattr(b.ligand, name) for name in ("candidates", "candidates_valid")}
     return best._replace(ligand=replace(best.ligand, **counts))
+
+
+def _requested(config: SamplingConfig) -> dict[str, float]:
+    """Requested values of properties by name."""
+    values = {name: getattr(config, name) for name in PROPERTIES}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def decoded_ligand(

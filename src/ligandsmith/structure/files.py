@@ -1,7 +1,9 @@
 """Files of a protein and a ligand -> Complex, or Rejection(reason)."""
 
+import logging
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,38 +12,72 @@ from rdkit import Chem
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Complex, Ligand, Rejection
 from ligandsmith.structure.ligands import LIGAND_SUFFIXES, ligand_from_mol, read_ligand
-from ligandsmith.structure.pocket import RADIUS, pocket_from_ligand
+from ligandsmith.structure.pocket import RADIUS, copies_at, het_residues, pocket_from_ligand
 from ligandsmith.structure.protein import Protein, UnreadableFile, read_protein
+from ligandsmith.structure.templates import mol_of_atoms
 from ligandsmith.structure.vocabulary import Kind
 
+log = logging.getLogger("ligandsmith")
 CONTACT = 5.0  # Å; a ligand with no protein atom this close is not bound to it
 CLASH = 1.0  # Å; closer than any covalent bond between heavy atoms
 BOND_STRETCH = 0.25  # Å; a bond is at most that much longer than the sum of the covalent radii
 PROTEIN_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 
 
-def read_complex(protein: Path, ligand: Path, id: str, radius: float = RADIUS) -> Complex | Rejection:
+class ComplexFiles(NamedTuple):
+    """What was read of a protein's and a ligand's file, and what to know of the choice of the ligand's."""
+
+    protein: Protein
+    mol: Chem.Mol
+    note: str = ""
+
+
+def read_complex(protein: Path, ligand: Path, id: str, radius: float = RADIUS, smiles: str = "") -> Complex | Rejection:
     """The ligand of one file and the pocket around it, whole residues within `radius` Å, from another."""
-    files = read_files(protein, ligand, id)
-    return files if isinstance(files, Rejection) else complex_from(*files, id, radius)
+    files = read_files(protein, ligand, id, smiles)
+    return files if isinstance(files, Rejection) else complex_from(files.protein, files.mol, id, radius)
 
 
-def read_files(protein: Path, ligand: Path, id: str) -> tuple[Protein, Chem.Mol] | Rejection:
-    """The contents of both files, or why one cannot be used.
+def read_files(
+    protein: Path, ligand: Path, id: str, smiles: str = "", het: str = "", allow_dropped: bool = False
+) -> ComplexFiles | Rejection:
+    """The contents of both files, or why one cannot be used. `smiles`: bond orders of the ligand, see `read_ligand`.
+    `allow_dropped` is that of `read_protein`.
+
+    With `het` (`LIG` or `A:LIG:401`), the ligand is that molecule of the protein file, and `ligand` is not looked at.
 
     If the ligand's is unreadable, the same molecule in another format in the same folder (SDF, MOL2) takes its place.
     """
     try:
-        structure = read_protein(protein)
+        structure = read_protein(protein, allow_dropped)
+        if het:
+            return ComplexFiles(structure, ligand_in_protein(structure, het, smiles))
+        others = other_formats(ligand)
         try:
-            return structure, read_ligand(ligand)
-        except UnreadableFile:
-            for other in other_formats(ligand):
+            mol = read_ligand(ligand, smiles)
+            names = ", ".join(path.name for path in others)
+            return ComplexFiles(structure, mol, f"{ligand.name} is used, not {names}" if names else "")
+        except UnreadableFile as error:
+            for other in others:
                 with suppress(UnreadableFile):
-                    return structure, read_ligand(other)
+                    mol = read_ligand(other, smiles)
+                    return ComplexFiles(structure, mol, f"{other.name} is used: {error.detail}")
             raise
     except UnreadableFile as error:
         return Rejection(id, error.reason, error.detail)
+
+
+def ligand_in_protein(protein: Protein, het: str, smiles: str = "") -> Chem.Mol:
+    """The het molecule of a protein file that `het` names, with the bond orders of its SMILES. Raises UnreadableFile.
+
+    A peptide or amino acid needs no SMILES.
+    """
+    try:
+        found = het_residues(protein, het)
+    except LigandsmithError as error:
+        raise UnreadableFile("no such ligand", str(error)) from None
+    alone = protein.without([i for i in range(len(protein.residues)) if i not in found])
+    return mol_of_atoms(alone, smiles, f"{protein.name}: {protein.residues[found[0]].het_label}")
 
 
 def other_formats(ligand: Path) -> list[Path]:
@@ -72,7 +108,11 @@ def complex_from(protein: Protein, mol: Chem.Mol, id: str, radius: float = RADIU
 
 
 def _covalent_bond(protein: Protein, ligand: Ligand) -> str:
-    """The bond between a ligand and a residue of a chain, or nothing. Metals coordinate and are no reason."""
+    """The bond between a ligand and a residue of a chain, or nothing. Metals coordinate and are no reason, and the
+    ligand's own copy in the file, a peptide for one, is none either."""
+    copies = copies_at(protein, ligand.x)
+    if 2 * np.isin(protein.residue_of, copies).sum() >= len(ligand.x):  # a lone atom near the ligand is no copy of it
+        protein = protein.without(copies)
     table = Chem.GetPeriodicTable()
     rows = np.flatnonzero(protein.kind == Kind.POLYMER)
     distance = np.linalg.norm(protein.x[rows][:, None] - ligand.x[None], axis=-1)

@@ -19,6 +19,7 @@ from ligandsmith.structure.vocabulary import CALPHA
 RADIUS = 10.0  # Å, around the reference
 LINING = 6.0  # Å; a chain this close lines the site
 OVERLAP = 1.0  # Å; an atom this close to a reference atom is the same atom
+PEPTIDE = 15  # residues of a chain, at most, that --het takes for one molecule
 LISTED = 12  # names shown in a message before it is cut short
 
 
@@ -35,6 +36,7 @@ class PreflightReport:
     removed_reference: tuple[str, ...] = ()  # residues of the file that are the reference itself
     other_ligands: tuple[str, ...] = ()  # het molecules near the site that are no part of the pocket
     dropped: dict[str, int] = field(default_factory=dict)  # atoms left out of the whole file on reading
+    reading: str = ""  # the whole file in one line: what was kept, renamed, left out
 
     def notes(self) -> dict[str, list[str]]:
         """What `samples.json` keeps of it: the text, and the molecules (CHAIN:NAME:NUMBER) that were removed."""
@@ -43,7 +45,8 @@ class PreflightReport:
 
     def lines(self) -> list[str]:
         """The report as text, one statement a line."""
-        text = [
+        text = [self.reading] if self.reading else []
+        text += [
             f"{self.protein}: {len(self.residues)} residues, {self.num_atoms} heavy atoms {self.selection}",
             f"kept as context: {_listing(self.metals, 'no metals')}; {_listing(self.cofactors, 'no cofactors')}",
         ]
@@ -51,40 +54,42 @@ class PreflightReport:
             text.append(f"removed from the pocket, being the reference: {_listing(self.removed_reference)}")
         if self.other_ligands:
             text.append(f"left out, other molecules at the site: {_listing(self.other_ligands)}")
-        if self.dropped:
-            text.append("left out of the file: " + ", ".join(f"{n} {what}" for what, n in self.dropped.items()))
         return text
 
 
 def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
     protein: Path, ligand: Path | None = None, residues: Sequence[str] | None = None,
     center: Sequence[float] | None = None, het: str | None = None, *, radius: float = SITE_RADIUS, cut: float = 8.0,
+    smiles: str = "", allow_dropped: bool = False,
 ) -> tuple[Pocket, PreflightReport]:  # fmt: skip
     """A pocket by reference ligand, residues, centre and radius (Å) or het molecule, and what was kept and dropped.
 
     Around a reference ligand or het molecule, heavy atoms within `cut` Å and C-alphas within 10 Å are kept, as in
     training; around a centre, heavy atoms within `radius` and C-alphas 2 Å further; named residues as a whole. The rest
-    of their residues surrounds them, for the encoder only.
+    of their residues surrounds them, for the encoder only. `smiles` has the bond orders of a ligand in a PDB file.
+    `allow_dropped` is that of `read_protein`.
     """
-    structure = read_protein(protein)
+    structure = read_protein(protein, allow_dropped)
     shape = replace(Config().pocket, radius=cut)
     way = "ligand" if shape == Config().pocket else ""
     if ligand is not None:
-        around = heavy_positions(read_ligand(ligand)).astype(np.float32)
+        around = heavy_positions(read_ligand(ligand, smiles)).astype(np.float32)
         pocket, report = pocket_from_ligand(structure, around)
     elif residues:
-        return pocket_from_residues(structure, residues)
+        pocket, report = pocket_from_residues(structure, residues)
+        return pocket, replace(report, reading=structure.description(Path(protein).name))
     elif center is not None:
         shape, way = sphere(Config().pocket, radius), "center" if radius == SITE_RADIUS else ""
         around = np.asarray(center, dtype=np.float32)[None]
         pocket, report = pocket_from_center(structure, around[0], shape.calpha_radius)
     elif het is not None:
         pocket, report = pocket_from_het(structure, het)
-        around = structure.x[structure.residue_of == het_residues(structure, het)[0]]
+        around = structure.x[np.isin(structure.residue_of, het_residues(structure, het))]
     else:
         raise LigandsmithError("name the site: a reference ligand, residues, a centre or a het molecule")
     pocket = replace(mark_pocket(pocket, around, shape), cut=way)
-    return pocket, replace(report, num_atoms=int(pocket.kept.sum()))  # type: ignore[union-attr]
+    report = replace(report, num_atoms=int(pocket.kept.sum()))  # type: ignore[union-attr]
+    return pocket, replace(report, reading=structure.description(Path(protein).name))
 
 
 def sphere(config: PocketConfig, radius: float) -> PocketConfig:
@@ -123,22 +128,29 @@ def pocket_from_residues(protein: Protein, labels: Sequence[str]) -> tuple[Pocke
     """
     index: dict[str, list[int]] = {}
     for i, residue in enumerate(protein.residues):
-        index.setdefault(residue.label, []).append(i)
+        for name in dict.fromkeys(residue.names):
+            index.setdefault(name, []).append(i)
     missing = [label for label in labels if label not in index]
     if missing or not labels:
-        chains = _chains(protein)
         raise LigandsmithError(
             f"{protein.name}: no residue {_listing(missing, 'was named')}; name them as CHAIN:NUMBER; "
-            f"the file has {_listing(chains)}"
+            f"the file has {_listing(_chains(protein))}"
         )
-    repeated = [label for label in labels if len(index[label]) > 1]
-    if repeated:
+    chosen = [_only(protein, label, index[label]) for label in labels]
+    return _cut(protein, np.unique(chosen), "by name")
+
+
+def _only(protein: Protein, label: str, found: Sequence[int]) -> int:
+    """The residue of a label: of several, the one that is part of a chain. Raises LigandsmithError with the choices."""
+    in_chain = [i for i in found if protein.residues[i].kind is Kind.POLYMER] or list(found)
+    if len(in_chain) > 1:
+        residues = [protein.residues[i] for i in in_chain]
+        choices = list(dict.fromkeys(r.label for r in residues))
+        choices = choices if len(choices) == len(residues) else [r.het_label for r in residues]
         raise LigandsmithError(
-            f"{protein.name}: residue {_listing(repeated)} is there more than once, in copies of a chain of one name; "
-            "give the chains names of their own"
+            f"{protein.name}: residue {label} is there more than once; choose one of {_listing(choices)}"
         )
-    chosen = np.unique([i for label in labels for i in index[label]])
-    return _cut(protein, chosen, "by name")
+    return in_chain[0]
 
 
 def pocket_from_center(protein: Protein, center: ArrayLike, radius: float = RADIUS) -> tuple[Pocket, PreflightReport]:
@@ -158,31 +170,54 @@ def pocket_from_center(protein: Protein, center: ArrayLike, radius: float = RADI
 
 
 def pocket_from_het(protein: Protein, het: str, radius: float = RADIUS) -> tuple[Pocket, PreflightReport]:
-    """The site around a het molecule of the file, given as `LIG` or `A:LIG:401`; that molecule is the reference.
+    """The site around a het molecule of the file, given as `LIG` or `A:LIG:401`, or around a peptide, given as its
+    chain; it is the reference.
 
     Raises LigandsmithError listing the het molecules there are if `het` is absent or fits several.
     """
     found = het_residues(protein, het)
-    there = sorted(protein.residues[i].het_label for i in protein.hets)
-    if not found:
-        raise LigandsmithError(f"{protein.name}: no het molecule {het}; there {_listing(there, 'are none')}")
-    if len(found) > 1:
-        choices = [protein.residues[i].het_label for i in found]
-        raise LigandsmithError(f"{protein.name}: {het} is there {len(found)} times; choose one of {_listing(choices)}")
-    points = protein.x[protein.residue_of == found[0]]
+    points = protein.x[np.isin(protein.residue_of, found)]
     near = _near(protein, points, radius)
-    selection = f"within {radius:g} Å of {protein.residues[found[0]].het_label}"
+    name = protein.residues[found[0]].het_label if len(found) == 1 else f"the {len(found)} residues of chain {het}"
+    selection = f"within {radius:g} Å of {name}"
     return _cut(protein, np.unique(protein.residue_of[near]), selection, np.array(found))
 
 
 def het_residues(protein: Protein, het: str) -> list[int]:
-    """Indices of the residues that `het` (`LIG` or `A:LIG:401`) names: those of a chain only if there is no other."""
-    named = [i for i, r in enumerate(protein.residues) if het in (r.het_label, r.name)]
-    return [i for i in named if i in protein.hets] or named
+    """Indices of the residues that `het` names: one by `LIG` or `A:LIG:401`, else all of a short chain by its name.
+
+    Residues of a chain count only if there is no other. Raises LigandsmithError unless it is one molecule.
+    """
+    named = [i for i, r in enumerate(protein.residues) if het == r.name or het in r.names[1::2]]
+    found = [i for i in named if i in protein.hets] or named
+    if len(found) > 1:
+        choices = [protein.residues[i].het_label for i in found]
+        raise LigandsmithError(f"{protein.name}: {het} is there {len(found)} times; choose one of {_listing(choices)}")
+    found = found or _short_chains(protein).get(het, [])
+    if not found:
+        there = sorted(protein.residues[i].het_label for i in protein.hets)
+        chains = [f"chain {chain}" for chain in _short_chains(protein)]
+        raise LigandsmithError(
+            f"{protein.name}: no het molecule {het}; there {_listing([*there, *chains], 'are none')}"
+        )
+    return found
+
+
+def _short_chains(protein: Protein) -> dict[str, list[int]]:
+    """Chains that may be a ligand, a peptide of at most PEPTIDE residues for one, with their residues, by name."""
+    members: dict[str, list[int]] = {}
+    for i, residue in enumerate(protein.residues):
+        members.setdefault(residue.chain, []).append(i)
+    short = {chain: found for chain, found in members.items() if 2 <= len(found) <= PEPTIDE}
+    return {chain: found for chain, found in short.items() if len(members) > 1}
 
 
 def site_sequences(protein: Protein, ligand_xyz: ArrayLike, radius: float = LINING) -> tuple[str, ...]:
-    """Sequences of the chains with a residue within `radius` Å of a ligand [N, 3], for splits without homologs."""
+    """Sequences of the chains with a residue within `radius` Å of a ligand [N, 3], for splits without homologs.
+
+    Without the ligand's own, if it is a peptide.
+    """
+    protein = protein.without(copies_at(protein, ligand_xyz))
     near = _near(protein, np.asarray(ligand_xyz, dtype=np.float32).reshape(-1, 3), radius)
     touched = (protein.residues[i] for i in np.unique(protein.residue_of[near]).tolist())
     chains = sorted({residue.chain for residue in touched if residue.kind is Kind.POLYMER})
@@ -240,6 +275,7 @@ def _cut(
         removed_reference=tuple(protein.residues[i].het_label for i in sorted(removed)),
         other_ligands=tuple(protein.residues[i].het_label for i in by_kind[Kind.LIGAND]),
         dropped=protein.dropped,
+        reading=protein.description(),
     )
     return pocket, report
 

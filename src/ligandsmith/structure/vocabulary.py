@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ligandsmith.errors import LigandsmithError, shortened
+
 BOND_CLASSES = ("none", "single", "double", "triple", "aromatic")
 NONE, SINGLE, DOUBLE, TRIPLE, AROMATIC = range(5)
 
@@ -49,6 +51,16 @@ def _force_field_names() -> dict[str, str]:
 
 
 RESIDUE_ALIASES = _force_field_names()
+NUCLEOTIDE_ALIASES = {
+    f"{kind}{base}{end}": f"{kind}{base}".removeprefix("R")
+    for kind in ("D", "R")
+    for base in "ACGTU"
+    for end in ("", "5", "3", "N")
+    if kind == "R" or end
+}
+NUCLEOTIDE_ALIASES |= {"ADE": "A", "GUA": "G", "CYT": "C", "URA": "U", "THY": "DT"}  # CHARMM's; bare bases elsewhere
+ATOM_ALIASES = {"OT1": "O", "OC1": "O", "O1": "O", "OT2": "OXT", "OC2": "OXT", "O2": "OXT", "CD": "CD1"}
+# of amino acids: the carboxylate at the end of a chain, and the last carbon of isoleucine
 COFACTORS = frozenset({
     "HEM", "HEC", "HEA", "HEB", "HAS", "NAD", "NAI", "NAP", "NDP", "FAD", "FDA", "FMN", "FNR", "SAM", "SAH", "SFG",
     "COA", "ACO", "CAA", "PLP", "PMP", "PLR", "TPP", "TDP", "TDL", "BTN", "B12", "CNC", "H4B", "BH4", "THF", "C2F",
@@ -57,6 +69,48 @@ COFACTORS = frozenset({
     "UDP", "CTP", "CDP", "APC", "A3P", "PAP",
 })  # fmt: skip
 CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
+BUFFERS = frozenset({"PEG", "PG4", "PGE", "1PE", "P6G", "PO4", "EPE", "MES", "BME", "DTT", "IMD", "NHE", "CAC"})
+# beside those of gemmi's table: what a protein was crystallised from
+ION_ELEMENTS = {
+    **{
+        name: name.capitalize()
+        for name in (
+            "MG",
+            "CA",
+            "ZN",
+            "NA",
+            "K",
+            "MN",
+            "FE",
+            "CO",
+            "NI",
+            "CU",
+            "CD",
+            "HG",
+            "CS",
+            "RB",
+            "LI",
+            "SR",
+            "BA",
+            "CL",
+            "BR",
+        )
+    },
+    "SOD": "Na",
+    "POT": "K",
+    "CLA": "Cl",
+    "CAL": "Ca",
+    "CES": "Cs",
+    "LIT": "Li",
+    "RUB": "Rb",
+    "BAR": "Ba",
+    "CAD": "Cd",
+    "FE2": "Fe",
+    "CU1": "Cu",
+    "MN3": "Mn",
+    "3CO": "Co",
+    "IOD": "I",
+}  # of residues that are one atom, by the names of the Protein Data Bank, CHARMM and AMBER
 HYDROXIDES = frozenset({"OH", "O", "O2-", "OXO"})  # single oxygens that are no water
 VIRTUAL_SITES = frozenset({"M", "MW", "EPW", "EP", "LP", "LP1", "LP2", "EP1", "EP2", "LP3"})  # of water models
 RESIDUE_CLASS = {name: i for i, name in enumerate(RESIDUES)} | {
@@ -105,8 +159,17 @@ class Vocabulary:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Vocabulary":
-        """Inverse of `to_dict`."""
+    def from_dict(cls, data: Any) -> "Vocabulary":
+        """Inverse of `to_dict`. Raises LigandsmithError for anything else."""
+        if not isinstance(data, dict):
+            raise LigandsmithError(f"vocabulary: a {type(data).__name__}, no table")
+        known = cls().to_dict()
+        for name, value in data.items():
+            like = known.get(name)
+            values, own = (v if isinstance(v, list) else [v] for v in (value, like))
+            same = type(value) is type(like) and values and all(type(v) is type(own[0]) for v in values)
+            if not same or any(isinstance(v, int) and not -9 <= v <= 118 for v in values):
+                raise LigandsmithError(f"vocabulary: {shortened(name)} is {shortened(value)}, which cannot be")
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**fields)
 

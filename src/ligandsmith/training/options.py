@@ -1,12 +1,17 @@
 """What a training run is made of: a request, its progress, and the interface of a stage."""
 
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import nn
 
 from ligandsmith.config import Config
+from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import held_alone, refuse_other
 from ligandsmith.options import DataOptions, Hardware, TrainOptions
 
 
@@ -36,6 +41,57 @@ class Progress:
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     is_main: bool = True  # the process that writes files and logs
+
+
+def own_files(kind: str) -> list[str]:
+    """Names and patterns, within the run folder, of what a run with this kind of checkpoint leaves."""
+    best, epoch, plot = file_names(kind)
+    last = epoch.removesuffix("_epoch")
+    return [
+        f"best_{best}.pt", f"checkpoints/{last}_last.pt", f"checkpoints/{epoch}_*.pt", f"{plot}_*.png",
+        f"{best}_history.json", f"{best}_report_card.json",
+    ]  # fmt: skip
+
+
+@contextmanager
+def held_run_folder(train: TrainOptions, kind: str, fabric: Any) -> Iterator[None]:
+    """Hold the run folder for this model alone: the first process does, on behalf of all.
+
+    Raises LigandsmithError, in every process, if another one trains this model there, or if it holds an earlier run
+    that is neither resumed nor overwritten. Other models may be trained in the same folder at the same time.
+    """
+    refusal = ""
+    with ExitStack() as held:
+        if fabric.is_global_zero:
+            try:
+                held.enter_context(held_alone(train.run_dir / "logs" / file_names(kind)[0]))
+                inside = Path(train.resume).resolve().is_relative_to(train.run_dir.resolve()) if train.resume else False
+                changed: list[str] | None = [] if train.resume == "auto" or inside else None
+                _require_kept_start(train, kind)
+                instead = "continue it with --resume auto, choose another --run_dir"
+                refuse_other(
+                    train.run_dir, own_files(kind), changed, train.overwrite, instead, f"a {kind.replace('_', ' ')}"
+                )
+            except (LigandsmithError, OSError) as error:
+                refusal = str(error)
+        if refusal := fabric.broadcast(refusal):
+            raise LigandsmithError(refusal)
+        yield
+
+
+def _require_kept_start(train: TrainOptions, kind: str) -> None:
+    """Raise LigandsmithError if --overwrite would remove the checkpoint that the run starts from."""
+    start = train.init_from
+    if train.overwrite and start is not None and not train.resume:
+        removed = {path.resolve() for name in own_files(kind) for path in train.run_dir.glob(name)}
+        if start.resolve() in removed:
+            raise LigandsmithError(f"--init_from {start}: --overwrite would remove it; choose another --run_dir")
+
+
+def next_log_folder(run_dir: Path, name: str) -> Path:
+    """Where this start of a training writes for TensorBoard: a folder of its own, logs/NAME/1, 2, ..."""
+    numbers = [int(path.name) for path in (run_dir / "logs" / name).glob("*") if path.name.isdigit()]
+    return run_dir / "logs" / name / str(max(numbers, default=0) + 1)
 
 
 def file_names(kind: str) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ligandsmith.checkpoints.files import SECTIONS, VAE_KINDS, LoadedVAE, fingerprint, load_vae
+from ligandsmith.checkpoints.files import SECTIONS, VAE_KINDS, LoadedVAE, fingerprint, load_vae, refused_if_unfit
 from ligandsmith.config import Config, differences
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json
@@ -26,7 +26,7 @@ from ligandsmith.training.latent_cache import cached_pocket_latents
 from ligandsmith.training.loaders import Loaders, TrainingPopulation, make_loaders
 from ligandsmith.training.losses import DiffusionTraining
 from ligandsmith.training.optim import scaled_learning_rate
-from ligandsmith.training.options import Progress, Request, Stage
+from ligandsmith.training.options import Progress, Request, Stage, held_run_folder
 from ligandsmith.training.report_card import ligand_report_card
 from ligandsmith.training.trainer import Trainer
 from ligandsmith.training.vae_losses import VAE_LOSSES, VAETraining
@@ -97,6 +97,11 @@ def train_vae(model_type: str, request: Request) -> Progress:
     if model_type not in VAE_KINDS:
         raise LigandsmithError(f"--model_type {model_type}: choose ligand or protein")
     fabric = make_fabric(request.hardware)
+    with held_run_folder(request.train, VAE_KINDS[model_type], fabric):
+        return _train_vae(model_type, request, fabric)
+
+
+def _train_vae(model_type: str, request: Request, fabric: Fabric) -> Progress:
     torch.manual_seed(request.train.seed)
     vocabulary = _vocabulary(request.config)
     stage = VAEStage(model_type, build_vaes(request.config, vocabulary)[model_type], request.config, vocabulary)
@@ -138,11 +143,18 @@ def _train_diffusion(request: Request, vae_paths: dict[str, Path | None], kind: 
     config = _with_sections_of(loaded, request.config)
     request = replace(request, config=config)
     fabric = make_fabric(request.hardware)
+    with held_run_folder(request.train, kind, fabric):
+        return _train_diffusion_with(loaded, request, kind, fabric)
+
+
+def _train_diffusion_with(loaded: dict[str, LoadedVAE], request: Request, kind: str, fabric: Fabric) -> Progress:
+    config = request.config
     torch.manual_seed(request.train.seed)
     vocabulary = _shared_vocabulary(loaded, config)
     vaes = build_vaes(config, vocabulary)
     for name, vae in loaded.items():
-        vaes[name].load_state_dict(vae.state)
+        with refused_if_unfit(vae.path):
+            vaes[name].load_state_dict(vae.state)
     stage = DiffusionStage(kind, config, vocabulary, vaes, frozenset(loaded))
     stage.training.move_frozen(fabric.device)
     latents = None

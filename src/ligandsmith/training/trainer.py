@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from ligandsmith.checkpoints.files import load_checkpoint, save_checkpoint
+from ligandsmith.checkpoints.files import load_checkpoint, refused_if_unfit, save_checkpoint
 from ligandsmith.config import Config, OptimizerConfig, from_dict
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import write_json
+from ligandsmith.files import remove_all, write_json
 from ligandsmith.options import TrainOptions
 from ligandsmith.parallel.signals import handled_signals
 from ligandsmith.predictions import LossReport
@@ -36,7 +36,7 @@ from ligandsmith.training.optim import (
     make_optimizer,
     moving_average,
 )
-from ligandsmith.training.options import Progress, Stage, file_names
+from ligandsmith.training.options import Progress, Stage, file_names, next_log_folder, own_files
 from ligandsmith.training.plots import plot_losses
 
 log = logging.getLogger("ligandsmith")
@@ -54,7 +54,9 @@ class Trainer:
         self.best_name, self.epoch_name, self.plot_name = file_names(stage.kind)
         self.module = stage.module.to(fabric.device)
         if options.init_from is not None:
-            stage.load_state_dict(load_checkpoint(options.init_from, (stage.kind,)))
+            start = load_checkpoint(options.init_from, (stage.kind,))
+            with refused_if_unfit(options.init_from):
+                stage.load_state_dict(start)
         optimizer = make_optimizer(self.module, self.optimizer_config, options.learning_rate)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.average = moving_average(self.module, self.optimizer_config.ema_decay)
@@ -77,9 +79,9 @@ class Trainer:
         """
         self.options.run_dir.mkdir(parents=True, exist_ok=True)
         if self.fabric.is_global_zero:
-            self.writer = SummaryWriter(str(self.options.run_dir / "logs"))
-            for half in (*self.options.run_dir.glob("*.part"), *self.last_path().parent.glob("*.part")):
-                half.unlink()  # of a process that was killed while it saved
+            self.writer = SummaryWriter(str(next_log_folder(self.options.run_dir, self.best_name)))
+            run_dir = self.options.run_dir
+            remove_all([half for name in own_files(self.stage.kind) for half in run_dir.glob(f"{name}.*.part")])
         p = self.progress
         try:
             with handled_signals(self.stop.note):
@@ -201,9 +203,9 @@ class Trainer:
         if self.bad_steps >= MAX_BAD_STEPS:
             bad = [name for name, value in terms.items() if not math.isfinite(value)]
             raise LigandsmithError(
-                f"{MAX_BAD_STEPS} steps in a row had non-finite gradients (epoch {self.progress.epoch}, step "
-                f"{self.progress.step}, non-finite terms: {bad or 'none, only gradients'}); lower --learning_rate or "
-                "turn mixed precision off with --no-use_amp"
+                f"{MAX_BAD_STEPS} steps in a row had non-finite gradients (epoch "
+                f"{self.progress.epoch}, step {self.progress.step}, non-finite loss terms: "
+                f"{bad or 'none, only gradients'}); lower --learning_rate or turn mixed precision off with --no-use_amp"
             )
 
     # -- after an epoch -------------------------------------------------------------------------------------------
@@ -247,6 +249,8 @@ class Trainer:
             self._save_last()
         if better:
             self._save(self.options.run_dir / f"best_{self.best_name}.pt", number)
+        if not math.isfinite(val_loss):
+            self._require_usable(val_loss, ended)
         if number % self.options.save_interval == 0 or ended:
             self._save(self.options.run_dir / "checkpoints" / f"{self.epoch_name}_{number}.pt", number)
             if self.fabric.is_global_zero:
@@ -254,6 +258,17 @@ class Trainer:
         if self.fabric.is_global_zero:
             write_json(self.options.run_dir / f"{self.best_name}_history.json", p.history)
         return ended
+
+    def _require_usable(self, val_loss: float, ended: bool) -> None:
+        """Raise LigandsmithError where the weights are lost, or a run ends without ever having had a test loss."""
+        lost = not all(bool(torch.isfinite(p).all()) for p in self.average.module.parameters())
+        if lost or (ended and not self.progress.best_epoch):
+            best = self.progress.best_epoch
+            kept = f"best_{self.best_name}.pt of epoch {best} is whole" if best else "nothing usable was trained"
+            raise LigandsmithError(
+                f"non-finite loss: the test loss is {val_loss} after step {self.progress.step}, {kept}; lower "
+                f"--learning_rate (now {self.options.learning_rate:g}), or turn mixed precision off with --no-use_amp"
+            )
 
     def _next_epoch(self) -> None:
         p = self.progress
@@ -339,15 +354,21 @@ class Trainer:
         saved = from_dict(Config, content["config"], str(path))  # fields that came later have their defaults
         if saved != self.stage.config:
             raise LigandsmithError(f"{path}: made with another config; resume with the same preset and overrides")
-        changed = [
-            f"{k.replace('_', ' ')} {content['run'][k]}, now {v}"
-            for k, v in self._identity().items()
-            if content["run"].get(k, v) != v
-        ]
-        if changed:
-            raise LigandsmithError(
-                f"{path}: made with {'; '.join(changed)}; resume with the same, or start another run"
-            )
+        with refused_if_unfit(path):
+            changed = [
+                f"{k.replace('_', ' ')} {content['run'][k]}, now {v}"
+                for k, v in self._identity().items()
+                if content["run"].get(k, v) != v
+            ]
+            if changed:
+                raise LigandsmithError(
+                    f"{path}: made with {'; '.join(changed)}; resume with the same, or start another run"
+                )
+            self._restore(content)
+        log.info("Resumed %s at epoch %d, step %d", path, self.progress.epoch, self.progress.step)
+
+    def _restore(self, content: dict[str, Any]) -> None:
+        """Take up what a checkpoint holds."""
         self.stage.load_state_dict(content)
         self.optimizer.load_state_dict(content["optimizer_state"])
         load_average_state(self.average, content["ema_state"])
@@ -360,4 +381,3 @@ class Trainer:
         history = [row for row in content["history"] if row["epoch"] < position["epoch"]]
         self.progress = Progress(**position, history=history, is_main=self.fabric.is_global_zero)
         self.earlier_minutes = self.progress.minutes
-        log.info("Resumed %s at epoch %d, step %d", path, self.progress.epoch, self.progress.step)

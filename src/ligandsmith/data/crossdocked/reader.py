@@ -10,6 +10,7 @@ user's cache folder). After that, opening reads the index alone, and a record co
 
 import hashlib
 import logging
+import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ import lmdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
 
 from ligandsmith.data.crossdocked.record import complex_from_record
@@ -30,12 +32,14 @@ from ligandsmith.data.dataset import Split, known_split
 from ligandsmith.data.splitting import hold_out_groups
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
+from ligandsmith.parallel.processes import WorkerFailure, results_from_processes
 from ligandsmith.records import Complex, Rejection
 
 log = logging.getLogger(__name__)
 
 PROTEINS_HELD_OUT = 0.01  # fraction of the training records, in whole protein groups
 INDEX_VERSION = 1
+LARGEST_RECORD = 50_000_000  # bytes; published ones have some 100 kB
 REPORTED = 10_000  # records between two lines of the log
 
 
@@ -52,8 +56,11 @@ class RecordFile:
 
     def keys(self) -> list[str]:
         """All keys in the order of the file, which is that of their bytes."""
-        with self._env().begin() as transaction:
-            return [bytes(key).decode("latin1") for key in transaction.cursor().iternext(values=False)]
+        try:
+            with self._env().begin() as transaction:
+                return [bytes(key).decode("latin1") for key in transaction.cursor().iternext(values=False)]
+        except lmdb.Error as error:
+            raise LigandsmithError(f"{self.path}: damaged ({error}); get the file again") from None
 
     def load(self, key: str) -> object:
         """One record as it was pickled, or a Rejection. Nothing in it is executed."""
@@ -62,6 +69,9 @@ class RecordFile:
                 data = transaction.get(key.encode())
             if data is None:
                 return Rejection(key, "missing record", f"no key {key} in {self.path.name}")
+            if len(data) > LARGEST_RECORD:
+                size = f"{len(data) / 1e6:.0f} MB"
+                return Rejection(key, "record too large", f"key {key}: {size}; {LARGEST_RECORD / 1e6:.0f} MB are read")
             return restricted_loads(data)
         except (lmdb.Error, LigandsmithError) as error:
             return Rejection(key, "unreadable record", f"key {key}: {error}")
@@ -139,7 +149,7 @@ def load_index(path: Path) -> list[IndexEntry]:
     for folder in folders:
         if (index := _read_index(folder / name, stamp)) is not None:
             return index
-    index = build_index(path)
+    index = _index_from_process(path)
     for folder in folders:
         try:
             _write_index(folder / name, stamp, index)
@@ -148,6 +158,22 @@ def load_index(path: Path) -> list[IndexEntry]:
         else:
             break
     return index
+
+
+def _index_from_process(path: Path) -> list[IndexEntry]:
+    """`build_index` in a process of its own: in a damaged file the library may follow a place that is not there, which
+    no program survives. What was read whole once can be read again."""
+    (_, result), *_ = results_from_processes(build_index, [path], workers=1, method=_start_method())
+    if isinstance(result, WorkerFailure):
+        raise LigandsmithError(
+            f"{path}: damaged, reading it ended the process ({result.exit_code}); get the file again"
+        )
+    return result
+
+
+def _start_method() -> str:
+    """Forking is quicker, where there is it and no GPU is in use yet, which no fork outlives."""
+    return "fork" if "fork" in multiprocessing.get_all_start_methods() and not torch.cuda.is_initialized() else "spawn"
 
 
 def build_index(path: Path) -> list[IndexEntry]:
@@ -220,8 +246,10 @@ def read_split_file(path: Path | str, index: Sequence[IndexEntry]) -> tuple[dict
 def _positions(
     path: Path | str, listed: Any, by_name: dict[tuple[str, str], int], missing: list[Rejection]
 ) -> list[int]:
-    entries = listed.tolist() if hasattr(listed, "tolist") else list(listed)
-    if all(isinstance(e, int | np.integer) for e in entries):
+    entries = listed.tolist() if hasattr(listed, "tolist") else listed
+    if not isinstance(entries, list | tuple):
+        raise LigandsmithError(f"{path}: a split is a {type(listed).__name__}, no list")
+    if all(isinstance(e, int | np.integer) and not isinstance(e, bool) for e in entries):
         return [int(e) for e in entries]
     if not all(isinstance(e, tuple | list) and len(e) >= 2 and isinstance(e[0], str) for e in entries):
         raise LigandsmithError(f"{path}: a split is a list of record numbers or of (pocket file, ligand file) pairs")

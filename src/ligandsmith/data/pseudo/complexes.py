@@ -52,6 +52,7 @@ class CutOptions(Checked):
 
     per_protein: int = setting(50, "maximum number of records per protein", 1, 10**9)
     seed: int = setting(0, "random seed", 0, 2**63 - 1)
+    overwrite: bool = setting(False, "replace a data set")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,9 @@ from ligandsmith.structure.protein import UnreadableFile, read_protein
 log = logging.getLogger(__name__)
 
 
-def write_pseudo_complexes(source: Path, out: Path, options: CutOptions | None = None, licence: str = "") -> Manifest:
+def write_pseudo_complexes(
+    source: Path, out: Path, options: CutOptions | None = None, licence: str = "", allow_dropped: bool = False
+) -> Manifest:
     """Cut every protein of `source` and write the data set folder `out`, of kind "complexes", all for training.
 
     `source` is a protein file, a folder of them, or a folder with a folder for each, as for `prepare`. A file that
@@ -31,10 +33,11 @@ def write_pseudo_complexes(source: Path, out: Path, options: CutOptions | None =
     """
     source, out = Path(source), Path(out)
     files, rejections = find_proteins(source)
-    with scratch_folder(out) as scratch:
+    options = options or CutOptions()
+    with scratch_folder(out, options.overwrite) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
         with rdBase.BlockLogs():
-            records = _cut_all(files, options or CutOptions(), licence, sequences)
+            records = _cut_all(files, options, licence, sequences, allow_dropped)
             ids, refused = write_shards(scratch, "complexes", records)
         rejections += refused
         if not ids:
@@ -69,12 +72,17 @@ def find_proteins(source: Path) -> tuple[dict[str, Path], list[Rejection]]:
 
 
 def _cut_all(
-    files: dict[str, Path], options: CutOptions, licence: str, sequences: dict[str, tuple[str, ...]]
+    files: dict[str, Path],
+    options: CutOptions,
+    licence: str,
+    sequences: dict[str, tuple[str, ...]],
+    allow_dropped: bool,
 ) -> Iterator[Complex | Rejection]:
     """The records of all proteins; adds the sequences at their sites to `sequences`, by id."""
     for id, path in files.items():
         try:
-            protein = read_protein(path)
+            protein = read_protein(path, allow_dropped)
+            log.info(protein.description(str(path)))
         except UnreadableFile as error:
             yield Rejection(id, error.reason, error.detail)
             continue

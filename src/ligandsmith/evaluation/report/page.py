@@ -20,9 +20,10 @@ from ligandsmith.evaluation.report.plots import Figure, histogram, outside
 from ligandsmith.evaluation.report.rendering import label, number, render
 from ligandsmith.evaluation.report.results import METRIC_DEFAULTS, Results, read_results
 from ligandsmith.evaluation.report.tables import all_tables
-from ligandsmith.files import write_json, write_text
+from ligandsmith.files import earlier_record, held_alone, refuse_other, write_json, write_text
 
 Item = TypeVar("Item")
+PAGES = ("report.html", "report.md", "report.json")
 STRUCTURE_BYTES = 4_000_000  # of depictions, coordinates and interactions in one page
 POCKET_BYTES = 4_000_000
 ROW_BYTES = 6_000_000  # of rows of the table of molecules
@@ -53,13 +54,20 @@ class PageContent:
     notes: list[str]
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, overwrite: bool = False) -> Path:
     """Write report.html, report.md and report.json into a results folder; returns the path of report.html.
 
-    Raises LigandsmithError where summary.json or per_molecule.csv cannot be used, or the folder cannot be written.
+    Raises LigandsmithError where summary.json or per_molecule.csv cannot be used, the folder cannot be written, or it
+    holds files of these names that were not made here (which `overwrite` replaces).
     """
-    folder = Path(folder)
-    results = read_results(folder)
+    results = read_results(Path(folder))
+    with held_alone(results.folder):
+        made_here = "report" in (earlier_record(results.folder / "report.json") or {})
+        refuse_other(results.folder, PAGES, [] if made_here else None, overwrite, "rename it")
+        return _write(results.folder, results)
+
+
+def _write(folder: Path, results: Results) -> Path:
     content = _content(results)
     tables = all_tables(results)
     report = {
@@ -202,10 +210,18 @@ def _site(results: Results, pocket: str, protein: str) -> dict[str, Any]:
 
 
 def _heavy_atoms(path: Path) -> str:
-    """Heavy atoms of a PDB file, without the columns that no picture needs."""
+    """Heavy atoms of a PDB file, without the columns that no picture needs, and with numbers that the viewer reads."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     atoms = (x for x in lines if x.startswith(("ATOM", "HETATM")) and x[76:78].strip() not in ("H", "D"))
-    return "\n".join([f"{x[:54]:<76}{x[76:78]}" for x in atoms])
+    return "\n".join([f"{x[:22]}{_four_digits(x[22:26])}{x[26:54]:<50}{x[76:78]}" for x in atoms])
+
+
+def _four_digits(number: str) -> str:
+    """A residue number of a PDB file without the letters that stand for thousands beyond 9999 (hybrid-36)."""
+    if not number[:1].isalpha():
+        return number
+    beyond = int(number, 36) - 10 * 36**3 if number[:1].isupper() else int(number, 36) + 16 * 36**3
+    return f"{beyond % 10000:4d}"
 
 
 def _headlines(results: Results) -> dict[str, dict[str, Any]]:

@@ -3,20 +3,23 @@
 Everything in it may come from strangers: it is parsed as data, and what is absent or unreadable is named in `missing`.
 """
 
-import json
+import csv
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.molecule_table import MoleculeRow, MoleculeTable, finite_number, read_molecule_table
+from ligandsmith.evaluation.report.rendering import label, number
 from ligandsmith.evaluation.summary import SUMMARY_FORMAT
+from ligandsmith.files import earlier_record, file_hash, json_content
 
 RANKING = (  # (metrics, of which the first that was scored counts; better)
     (("pb_valid",), "higher"),
@@ -37,6 +40,13 @@ ABSENT = {  # what the report lacks without a file
 }
 
 
+class Choice(NamedTuple):
+    """What `ligandsmith rank` did: rank of each molecule by its key, and how, in words."""
+
+    places: dict[tuple[str, str], int]
+    words: str
+
+
 @dataclass(frozen=True)
 class Results:
     """What the report needs. `interactions` by 'pocket/index', or 'pocket/reference' for the reference ligand."""
@@ -49,6 +59,7 @@ class Results:
     pocket_files: dict[str, Path]
     interactions: dict[str, list[dict[str, Any]]]
     missing: list[str]
+    choice: Choice | None = None  # of `rank`, if it was run on these scores
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
@@ -64,16 +75,24 @@ class Results:
     def molecules(self) -> list[MoleculeRow]:
         """Rows of valid molecules, best first; the pockets take turns, so that a page cut short shows them all."""
         by_pocket: dict[str, list[MoleculeRow]] = {}
-        for row in sorted((r for r in self.table.rows if not r.reason and r.smiles), key=self._rank):
+        place = self._rank if self.choice is None else self._chosen_place
+        for row in sorted((r for r in self.table.rows if not r.reason and r.smiles), key=place):
             by_pocket.setdefault(row.pocket, []).append(row)
         turns = zip_longest(*by_pocket.values())
         return [row for turn in turns for row in turn if row is not None]
 
     @property
     def ranking(self) -> list[tuple[str, str]]:
-        """(metric, better) in order of importance, of those that were scored."""
-        chosen = ((next((n for n in names if n in self.table.metric_names), None), better) for names, better in RANKING)
+        """(metric, better) in order of importance, of those that have a value. Used where `rank` was not run."""
+        chosen = ((next(iter(self.table.filled(self._known(names))), None), better) for names, better in RANKING)
         return [(name, better) for name, better in chosen if name is not None]
+
+    def _known(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if name in self.table.metric_names]
+
+    def _chosen_place(self, row: MoleculeRow) -> list[float]:
+        assert self.choice is not None
+        return [self.choice.places.get(row.key, math.inf)]
 
     def _rank(self, row: MoleculeRow) -> list[float]:
         values = ((row.values.get(name), better) for name, better in self.ranking)
@@ -101,13 +120,41 @@ def read_results(folder: Path) -> Results:
         pocket_files={path.stem: path for path in sorted((folder / "pockets").glob("*.pdb"))},
         interactions=_read_interactions(folder / "interactions.json"),
         missing=missing,
+        choice=_read_choice(folder, table),
     )
+
+
+def _read_choice(folder: Path, table: MoleculeTable) -> Choice | None:
+    """What `rank` did last, None if it was not run on the scores that are there now."""
+    criteria = earlier_record(folder / "ranking.json") or {}
+    path, terms = folder / "ranking.csv", criteria.get("terms")
+    if criteria.get("table") != file_hash(table.path) or not path.is_file() or not isinstance(terms, list):
+        return None
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:
+        rows = [(row.get("pocket"), row.get("index") or "", row.get("rank") or "") for row in csv.DictReader(stream)]
+    only = table.rows[0].pocket if table.rows else ""
+    places = {
+        (only if pocket is None else pocket, index): int(rank) for pocket, index, rank in rows if rank.isdecimal()
+    }
+    return Choice(places, _in_words(criteria, [term for term in terms if isinstance(term, dict)]))
+
+
+def _in_words(criteria: dict[str, Any], terms: Sequence[dict[str, Any]]) -> str:
+    weighted = any(term.get("weight") is not None for term in terms)
+    names = [
+        f"{label(str(term.get('metric')))} ({term.get('better')} better"
+        + (f", weight {number(term.get('weight') or 1)})" if weighted else ")")
+        for term in terms
+    ]
+    filters = [str(word) for word in criteria.get("filters") or ()]
+    how = "weighted ranks" if weighted else "Pareto fronts"
+    return f"{how} of {', '.join(names)}" + (f"; filtered by {', '.join(filters)}, the rest last" if filters else "")
 
 
 def read_json(path: Path, command: str = "evaluate") -> Any:
     """A JSON file with NaN and infinity as None; raises LigandsmithError naming the command that writes it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_float=finite_number, parse_constant=finite_number)
+        return json_content(path, parse_float=finite_number, parse_constant=finite_number)
     except FileNotFoundError as error:
         raise LigandsmithError(f"no {path.name} in {path.parent}; run `ligandsmith {command}` first") from error
     except (OSError, ValueError) as error:

@@ -14,13 +14,15 @@ from ligandsmith.evaluation.report.plots import Figure, Points, curves
 from ligandsmith.evaluation.report.rendering import number, render
 from ligandsmith.evaluation.report.results import read_json
 from ligandsmith.evaluation.report.tables import Table
-from ligandsmith.files import write_text
+from ligandsmith.files import held_alone, refuse_other, write_text
 
+PAGE, TITLE = "training.html", "<title>Training run</title>"
 LOGARITHMIC = 30.0  # largest over smallest value from which the scale is logarithmic
 
 
-def training_report(run_dir: Path) -> Path:
-    """Write `training.html` into a run folder; returns its path. Raises LigandsmithError without a history to read."""
+def training_report(run_dir: Path, overwrite: bool = False) -> Path:
+    """Write `training.html` into a run folder; returns its path. Raises LigandsmithError without a history to read, or
+    for a file of that name that was not made here (which `overwrite` replaces)."""
     run_dir = Path(run_dir)
     histories = sorted(run_dir.glob("*_history.json"))
     if not histories:
@@ -31,8 +33,11 @@ def training_report(run_dir: Path) -> Path:
         histories=[_history(path) for path in histories],
         reports=[_report_card(path) for path in sorted(run_dir.glob("*_report_card.json"))],
     )
-    path = run_dir / "training.html"
-    write_text(path, page + "\n")
+    path = run_dir / PAGE
+    with held_alone(run_dir):
+        made_here = path.is_file() and TITLE in path.read_text(encoding="utf-8", errors="replace")
+        refuse_other(run_dir, [PAGE], [] if made_here else None, overwrite, "rename it")
+        write_text(path, page + "\n")
     return path
 
 

@@ -4,8 +4,9 @@ The protein is heavy atoms, so residues near the site get bonds by distance, and
 acids at pH 7 (ASP, GLU negative; LYS, ARG positive; HIS neutral, hydrogen on NE2); a ligand has the charges it comes
 with. Hydrogens are counted but have no places: hydrogen bonds are ProLIF's `Implicit` ones, judged by heavy atoms:
 where a hydroxyl's hydrogen points is not known. Residues are prepared one by one with the atoms bonded to them, so that
-chain gaps, missing atoms and one odd residue do no harm. Cofactors and modified residues, whose bond orders a protein
-file does not hold, are left out; metals are in.
+chain gaps, missing atoms and one odd residue do no harm. Modified amino acids have the bonds of what they are made from
+and of their phosphates, sulfates and carbonyls; those that need more, and cofactors, whose bond orders a protein file
+does not hold, are left out. Metals are in.
 """
 
 import logging

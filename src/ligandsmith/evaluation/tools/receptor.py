@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.structure.protein import RESIDUE_ALIASES
+from ligandsmith.evaluation.tools.residues import parent_name
 
 Places = NDArray[np.float64]
 HYDROGEN_BOND, METAL_BOND = 3.5, 2.8  # Å between heavy atoms
@@ -24,6 +24,7 @@ N_H, O_H = 1.01, 0.96  # Å
 HYDROXYL_CO = 1.33  # Å; a carbonyl is shorter
 NITRILE_CN = 1.22  # Å
 AMINE_CN = 1.42  # Å; both bonds of a nitrogen with two neighbours longer: single bonds, so a hydrogen is there
+OXYGEN = 8
 LONGEST_BOND = 2.4  # Å
 COVALENT = {1: 0.31, 6: 0.76, 7: 0.71, 8: 0.66, 9: 0.57, 15: 1.07, 16: 1.05, 17: 1.02, 34: 1.20, 35: 1.20, 53: 1.39}
 
@@ -45,6 +46,7 @@ SIDE_CHAIN_TYPES: dict[str, dict[str, str]] = {
     "TYR": {"OH": "OA"},
     **{name: {} for name in ("ALA", "GLY", "ILE", "LEU", "PHE", "PRO", "VAL")},
 }
+MOST_BONDS_OF_DONOR = {("LYS", "NZ"): 3}  # to heavy atoms; of other nitrogens 2, of oxygens 1
 HYDROXYLS = {("SER", "OG"), ("THR", "OG1"), ("TYR", "OH")}  # donate, as does every nitrogen of type N
 AROMATIC = {
     "HIS": {"CG", "CD2", "CE1"},
@@ -60,12 +62,12 @@ PLAIN = {5: "C", 6: "C", 9: "F", 14: "Si", 15: "P", 16: "SA", 17: "Cl", 33: "P",
 
 def receptor_pdbqt(protein: ProteinView) -> str:
     """The receptor as rigid PDBQT text with charges of zero, which Vina's function does not use."""
-    types, donor = atom_types(protein)
     bonded = _neighbours(protein)
+    types, donor = atom_types(protein, bonded)
     atoms = []  # name, residue, place, type
     for i, (kind, place) in enumerate(zip(types, protein.x, strict=True)):
-        chain, residue, number, _ = protein.residues[protein.residue_index[i]]
-        where = f"{residue[:3]:>3} {chain[:1] or 'A'}{number % 10000:4d}"
+        residue = protein.residues[protein.residue_index[i]]
+        where = f"{residue.name[:3]:>3} {residue.chain[:1] or 'A'}{residue.number % 10000:4d}"
         atoms.append((protein.name[i][:4], where, place, kind))
         if donor[i]:
             length = N_H if protein.element[i] == 7 else O_H
@@ -86,28 +88,37 @@ def _outward(place: Places, neighbours: Places) -> Places:
     return away / length if length > 0.1 else np.array([0.0, 0.0, 1.0])
 
 
-def atom_types(protein: ProteinView) -> tuple[list[str], list[bool]]:
-    """AutoDock type of each heavy atom, and whether a polar hydrogen is bonded to it."""
-    bonded = _neighbours(protein)
+def atom_types(protein: ProteinView, bonded: Sequence[Sequence[int]] | None = None) -> tuple[list[str], list[bool]]:
+    """AutoDock type of each heavy atom, and whether a polar hydrogen is bonded to it; `bonded`: of `_neighbours`.
+
+    A modified residue has the types of the amino acid that it is made from, as far as their atoms are the same.
+    """
+    bonded = _neighbours(protein) if bonded is None else bonded
     types, donor = [""] * len(protein.x), [False] * len(protein.x)
     histidines: list[dict[str, int]] = []
     residues: dict[int, dict[str, int]] = defaultdict(dict)  # atoms by name
     for i, number in enumerate(protein.residue_index.tolist()):
         residues[number][protein.name[i]] = i
     for number, atoms in residues.items():
-        name = protein.residues[number][1]
-        name = RESIDUE_ALIASES.get(name, name)
+        own = protein.residues[number].name
+        name = parent_name(own)
+        modified = own != name
         peptide = {"N", "CA", "C"} <= atoms.keys()
         for label, i in atoms.items():
+            table, ring = SIDE_CHAIN_TYPES.get(name, {}), AROMATIC.get(name, set())
             if peptide and label in BACKBONE_TYPES:
                 types[i], donor[i] = BACKBONE_TYPES[label], label == "N" and name != "PRO"
-            elif name in SIDE_CHAIN_TYPES and _is_amino_element(protein, i, label):
-                kind = SIDE_CHAIN_TYPES[name].get(label, "A" if label in AROMATIC.get(name, ()) else "")
+            elif name and _is_amino_element(protein, i, label) and (not modified or label in table or label in ring):
+                kind = table.get(label, "A" if label in ring else "")
                 types[i] = kind or PLAIN.get(int(protein.element[i]), "C")
                 donor[i] = kind == "N" or (name, label) in HYDROXYLS
             else:
-                types[i], donor[i] = _by_distances(protein, i, bonded[i])
-        if name == "HIS" and {"ND1", "NE2"} <= atoms.keys():
+                types[i], donor[i] = _by_distances(protein, i, bonded)
+            most = MOST_BONDS_OF_DONOR.get((name, label), 1 if protein.element[i] == OXYGEN else 2)
+            if modified and len(bonded[i]) > most:
+                types[i], donor[i] = types[i].replace("NA", "N"), False
+        free = [label for label in ("ND1", "NE2") if label in atoms and len(bonded[atoms[label]]) < 3]
+        if name == "HIS" and len(free) == 2:
             histidines.append(atoms)
     _protonate(histidines, protein, types, donor)
     return types, donor
@@ -132,17 +143,18 @@ def _neighbours(protein: ProteinView) -> list[list[int]]:
     return bonded
 
 
-def _by_distances(protein: ProteinView, i: int, bonded: Sequence[int]) -> tuple[str, bool]:
+def _by_distances(protein: ProteinView, i: int, bonded: Sequence[Sequence[int]]) -> tuple[str, bool]:
     """Type and donor of an atom of a cofactor, an ion or a modified residue."""
-    z = int(protein.element[i])
-    lengths = [float(np.linalg.norm(protein.x[i] - protein.x[j])) for j in bonded]
-    if z == 8:
-        to_carbon = len(bonded) == 1 and protein.element[bonded[0]] == 6
-        return "OA", not bonded or (to_carbon and lengths[0] > HYDROXYL_CO)
+    z, near = int(protein.element[i]), bonded[i]
+    lengths = [float(np.linalg.norm(protein.x[i] - protein.x[j])) for j in near]
+    if z == OXYGEN:
+        to_carbon = len(near) == 1 and protein.element[near[0]] == 6
+        to_thiol = len(near) == 1 and protein.element[near[0]] == 16 and len(bonded[near[0]]) <= 2
+        return "OA", not near or to_thiol or (to_carbon and lengths[0] > HYDROXYL_CO)
     if z == 7:
-        if len(bonded) >= 3:
+        if len(near) >= 3:
             return "N", False
-        if len(bonded) == 2:
+        if len(near) == 2:
             return ("N", True) if min(lengths) > AMINE_CN else ("NA", False)
         return ("NA", False) if lengths and lengths[0] < NITRILE_CN else ("N", True)
     return METALS.get(z) or PLAIN.get(z) or "Zn", False

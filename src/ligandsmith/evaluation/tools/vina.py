@@ -6,7 +6,6 @@ site's box. Molecules get RDKit's hydrogens and meeko's types, torsions and bran
 """
 
 import hashlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -21,7 +20,7 @@ from ligandsmith.errors import one_line
 from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.tools.receptor import Places, receptor_pdbqt
 from ligandsmith.evaluation.tools.runner import Site, ToolFailure, failing_as, not_installed
-from ligandsmith.files import write_text
+from ligandsmith.files import temporary_folder, write_text
 
 MODES = ("score", "minimise", "dock")
 MARGIN = 5.0  # Å around the reference ligand
@@ -29,7 +28,7 @@ SMALLEST_EDGE = 22.5  # Å
 LARGEST_EDGE = 45.0  # Å; a box around a whole protein is cut to this about its centre
 INSIDE = 1.0  # Å that every atom of a molecule must keep from the box's steric
 ELEMENTS = {"H", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"}  # of ligands that meeko and Vina both type
-RECEPTOR_RULES = "1"  # changes with `receptor`
+RECEPTOR_RULES = "2"  # changes with `receptor`
 
 
 @dataclass(frozen=True)
@@ -127,9 +126,9 @@ class Docking:
             answer["vina_score"] = float(vina.score()[0])
         if "minimise" in self.tool.modes:
             answer["vina_min"] = float(vina.optimize()[0])
-            with tempfile.TemporaryDirectory(prefix="ligandsmith-") as folder:
-                vina.write_pose(f"{folder}/pose.pdbqt")
-                pose = Path(folder, "pose.pdbqt").read_text(encoding="ascii")
+            with temporary_folder() as folder:
+                vina.write_pose(str(folder / "pose.pdbqt"))
+                pose = (folder / "pose.pdbqt").read_text(encoding="ascii")
             answer["min_pose"] = Chem.MolToMolBlock(ligand.moved(mol, pose))
         return answer
 
@@ -151,8 +150,8 @@ def _load_vina(receptor: str, seed: int) -> Any:
     from vina import Vina  # noqa: PLC0415 (optional)
 
     vina = Vina(sf_name="vina", cpu=1, seed=seed + 1, verbosity=0)  # seed 0 would be a random one
-    with tempfile.TemporaryDirectory(prefix="ligandsmith-") as folder:
-        path = Path(folder) / "receptor.pdbqt"
+    with temporary_folder() as folder:
+        path = folder / "receptor.pdbqt"
         path.write_text(receptor, encoding="ascii")
         vina.set_receptor(str(path))
     return vina

@@ -1,18 +1,19 @@
 """The pockets of a run: a CSV with one row for each."""
 
-import csv
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ligandsmith.config import SITE_RADIUS
-from ligandsmith.errors import LigandsmithError
+from ligandsmith.config import MAX_SITE_RADIUS, SITE_RADIUS
+from ligandsmith.errors import LigandsmithError, shortened
+from ligandsmith.files import csv_content
 from ligandsmith.records import Pocket
 from ligandsmith.structure.pocket import PreflightReport, read_pocket
 
 SITES = ("ligand", "residues", "center", "het")
-COLUMNS = ("pocket", "protein", *SITES, "radius")
+COLUMNS = ("pocket", "protein", *SITES, "radius", "smiles")
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 TAKEN = {"evaluation", "manifest.csv", "failures.csv", "generation.json"}  # what lies beside the folders of pockets
 
@@ -30,20 +31,23 @@ class PocketRow:
     center: str = ""  # x,y,z in Å
     het: str = ""
     radius: str = ""  # Å around the centre
+    smiles: str = ""  # of the reference ligand
 
-    def read(self, radius: float = SITE_RADIUS) -> tuple[Pocket, PreflightReport]:
+    def read(self, radius: float = SITE_RADIUS, allow_dropped: bool = False) -> tuple[Pocket, PreflightReport]:
         """The pocket (`radius` in Å where the row has none), and what was kept of it. Raises LigandsmithError."""
         sites = [name for name in SITES if getattr(self, name)]
         if not self.protein or len(sites) != 1:
             raise LigandsmithError(f"give a protein and one of {', '.join(SITES)}; this row has {sites or 'no site'}")
         center = _numbers("center", self.center, 3) if self.center else None
         around = _numbers("radius", self.radius, 1)[0] if self.radius else radius
-        if not 0 < around < float("inf"):
-            raise LigandsmithError(f"radius '{self.radius}' is not a number above 0")
+        if not 0 < around <= MAX_SITE_RADIUS:
+            limits = f"above 0, at most {MAX_SITE_RADIUS:g}"
+            raise LigandsmithError(f"radius '{shortened(self.radius)}' is not a number {limits}")
         ligand = self.folder / self.ligand if self.ligand else None
         return read_pocket(
-            self.folder / self.protein, ligand, self.residues.split(), center, self.het or None, radius=around
-        )
+            self.folder / self.protein, ligand, self.residues.split(), center, self.het or None, radius=around,
+            smiles=self.smiles, allow_dropped=allow_dropped,
+        )  # fmt: skip
 
 
 def _numbers(name: str, text: str, count: int) -> list[float]:
@@ -51,8 +55,9 @@ def _numbers(name: str, text: str, count: int) -> list[float]:
         values = [float(part) for part in text.replace(",", " ").split()]
     except ValueError:
         values = []
-    if len(values) != count:
-        raise LigandsmithError(f"{name} '{text}' is not {'three numbers x,y,z' if count == 3 else 'a number'}")
+    if len(values) != count or (count == 3 and not all(map(math.isfinite, values))):
+        what = "three numbers x,y,z" if count == 3 else "a number"
+        raise LigandsmithError(f"{name} '{shortened(text)}' is not {what}")
     return values
 
 
@@ -60,12 +65,11 @@ def read_manifest(path: Path) -> list[PocketRow]:
     """All rows, whatever their files are. Raises LigandsmithError for an unreadable CSV, columns that are missing or
     unknown, and names that are no folder name or there twice."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            _require_columns(path, reader.fieldnames or ())
-            rows = [_row(path, reader.line_num, cells) for cells in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        columns, cells = csv_content(path)
+    except (OSError, ValueError) as error:
         raise LigandsmithError(f"{path}: not a readable CSV file ({error})") from None
+    _require_columns(path, columns)
+    rows = [_row(path, line, row) for line, row in cells]
     if not rows:
         raise LigandsmithError(f"{path}: no rows; give one for each pocket")
     lines: dict[str, int] = {}
@@ -84,7 +88,7 @@ def _require_columns(path: Path, columns: Sequence[str]) -> None:
         wrong = f"no column {missing[0]}" if missing else f"unknown column '{unknown[0]}'" if unknown else "no site"
         raise LigandsmithError(
             f"{path}, line 1: {wrong}; the columns are pocket, protein, one or more of {', '.join(SITES)}, "
-            "and if wanted radius"
+            "and if wanted radius, smiles"
         )
 
 

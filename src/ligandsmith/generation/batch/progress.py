@@ -1,6 +1,5 @@
 """How far a pocket is: which tasks are left, when it stops, when its tasks are merged."""
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -8,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import write_json
+from ligandsmith.files import clear_leftovers, json_content, remove_all, write_json
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.batch.merge import Counts, MergedTask, MergeOptions, first_seen, merge_pocket, merged_tasks
 from ligandsmith.generation.batch.tasks import CHUNKS, Task, read_chunk
-from ligandsmith.generation.output import LIGANDS_FILE, refuse_other
+from ligandsmith.generation.output import LIGANDS_FILE, SAMPLES_FILE, refuse_other_samples
 
 log = logging.getLogger("ligandsmith")
 STATE_FILE = "pocket.json"
+POCKET_FILES = (STATE_FILE, LIGANDS_FILE, SAMPLES_FILE, CHUNKS)
 
 
 @dataclass
@@ -39,27 +39,40 @@ class PocketProgress:
         self._ahead = self._all_tasks()
         self._next = next(self._ahead, None)  # the first task that has not been asked whether the pocket stops
 
-    def open(self) -> None:
-        """Raises LigandsmithError if the folder holds another request."""
+    def open(self, overwrite: bool = False) -> None:
+        """Raises LigandsmithError if the folder holds another request, unless `overwrite`, which removes its files."""
+        try:
+            self._open()
+        except LigandsmithError:
+            if not overwrite:
+                raise
+            remove_all([self.folder / name for name in POCKET_FILES])
+
+    def _open(self) -> None:
         path = self.folder / STATE_FILE
         if not path.is_file():
             return
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
-            theirs, merged, goal = state["identity"], state["counts"], state["goal"]
+            state = json_content(path)
+            theirs, merged, goal = dict(state["identity"]), state["counts"], state["goal"]
+            counts = Counts(**merged) if merged else None
+            if counts and any(type(v) is not type(getattr(Counts(), name)) for name, v in vars(counts).items()):
+                raise TypeError("counts of another type")
         except (ValueError, KeyError, TypeError) as error:
-            raise LigandsmithError(f"{path}: not the state of a pocket ({error!r}); choose another --out") from None
-        refuse_other(self.folder, theirs, self._identity())
+            raise LigandsmithError(
+                f"{path}: not the state of a pocket ({type(error).__name__}: {error}); choose another --out, or "
+                "--overwrite"
+            ) from None
+        refuse_other_samples(self.folder, theirs, self._identity(), STATE_FILE)
         if merged and goal == self._goal() and (self.folder / LIGANDS_FILE).is_file():
-            self.counts = Counts(**merged)
+            self.counts = counts
 
     def tasks(self) -> Iterator[Task]:
         """The tasks that are left to do; merges the pocket if none are."""
         if self.counts is None:
             self._write_state()
-            for ending in ("*.part", ".*.tmp"):  # of workers that were killed
-                for leftover in (self.folder / CHUNKS).glob(ending):
-                    leftover.unlink(missing_ok=True)
+            for folder in (self.folder, self.folder / CHUNKS):
+                clear_leftovers(folder)
             for task in self._all_tasks():
                 self._look_ahead()
                 if self._stopped:

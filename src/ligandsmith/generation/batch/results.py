@@ -1,6 +1,5 @@
 """What lies beside the folders of pockets: the run's summary, its failures, and a manifest for `evaluate`."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import write_csv, write_json
+from ligandsmith.files import json_content, write_csv, write_json
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.batch.progress import STATE_FILE, PocketProgress
 from ligandsmith.generation.output import LIGANDS_FILE, SAMPLES_FILE
@@ -26,9 +25,11 @@ def read_run(out: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["identity"])
+        return dict(json_content(path)["identity"])
     except (ValueError, KeyError, TypeError) as error:
-        raise LigandsmithError(f"{path}: not the summary of a run ({error!r}); choose another --out") from None
+        raise LigandsmithError(
+            f"{path}: not the summary of a run ({type(error).__name__}: {error}); choose another --out, or --overwrite"
+        ) from None
 
 
 def write_results(
@@ -83,17 +84,17 @@ def _for_evaluation(out: Path, row: PocketRow, bad: Mapping[str, str]) -> dict[s
     if row.pocket not in bad:
         files["protein"] = row.folder / row.protein
         if row.ligand:
-            files["reference"] = _as_sdf(row.folder / row.ligand, out / row.pocket)
+            files["reference"] = _as_sdf(row.folder / row.ligand, out / row.pocket, row.smiles)
     paths = {name: os.path.relpath(files[name], out) if name in files else "" for name in ("protein", "reference")}
     return {"pocket": row.pocket, "ligands": os.path.relpath(files["ligands"], out), **paths}
 
 
-def _as_sdf(ligand: Path, folder: Path) -> Path:
-    """The reference as evaluation reads it: a MOL2 becomes an SDF in the folder of the pocket."""
-    if ligand.name.endswith((".sdf", ".sdf.gz")):
+def _as_sdf(ligand: Path, folder: Path, smiles: str) -> Path:
+    """The reference as evaluation reads it: any other format becomes an SDF in the folder of the pocket."""
+    if not smiles and ligand.name.endswith((".sdf", ".sdf.gz")):
         return ligand
     copy = folder / "reference.sdf"
-    write_sdf(copy, [(read_ligand(ligand), {})])
+    write_sdf(copy, [(read_ligand(ligand, smiles), {})])
     return copy
 
 

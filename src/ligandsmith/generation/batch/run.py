@@ -1,5 +1,6 @@
 """Ligands for a batch of pockets, by workers, continued where an earlier run ended."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -8,17 +9,19 @@ from typing import Any
 
 from ligandsmith.config import SITE_RADIUS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import held_alone, write_json
+from ligandsmith.files import held_alone, remove_all, write_json
 from ligandsmith.generation.batch.manifest import PocketRow, read_manifest
 from ligandsmith.generation.batch.merge import MergeOptions
-from ligandsmith.generation.batch.progress import PocketProgress
+from ligandsmith.generation.batch.progress import POCKET_FILES, PocketProgress
 from ligandsmith.generation.batch.results import FAILURES_FILE, MANIFEST_FILE, RUN_FILE, read_run, write_results
 from ligandsmith.generation.batch.tasks import TaskRunner
 from ligandsmith.generation.generator import LigandGenerator, load, sampling_config, size_range
-from ligandsmith.generation.output import identity_of, refuse_other
+from ligandsmith.generation.output import identity_of, refuse_other_samples
 from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.engines import ENGINES
 from ligandsmith.parallel.signals import handled_signals
+
+log = logging.getLogger("ligandsmith")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class BatchRequest:
     merge: MergeOptions = field(default_factory=MergeOptions)
     radius: float = SITE_RADIUS
     command: str = ""
+    allow_dropped: bool = False  # see `read_protein`
+    overwrite: bool = False  # replace the samples of another request
 
 
 def generate_batch(
@@ -50,10 +55,12 @@ def generate_batch(
     rows = read_manifest(manifest)
     generator = generator or load(request.checkpoint)
     identity = _run_identity(generator, request)
-    _require_own_folder(out, manifest, rows, identity)
+    if manifest.resolve() in (out / MANIFEST_FILE, out / FAILURES_FILE):
+        raise LigandsmithError(f"{manifest}: would be written over; give it another name or choose another --out")
     pockets, bad = _pockets(rows, out, request, generator)
     about = {"identity": identity, "command": request.command, "num": request.options.num}
     with held_alone(out):
+        _require_own_folder(out, rows, identity, request.overwrite)
         _run_tasks(out, request, pockets, about)
         summary = write_results(out, rows, bad, pockets, about)
     if not pockets:
@@ -63,11 +70,11 @@ def generate_batch(
 
 def _run_tasks(out: Path, request: BatchRequest, pockets: dict[str, PocketProgress], about: dict[str, Any]) -> None:
     for pocket in pockets.values():
-        pocket.open()
+        pocket.open(request.overwrite)
     write_json(out / RUN_FILE, about)
     checkpoint = Path(request.checkpoint)
     absolute = str(checkpoint.resolve()) if checkpoint.exists() else request.checkpoint
-    work = TaskRunner(absolute, request.options, request.device, request.threads, request.radius)
+    work = TaskRunner(absolute, request.options, request.device, request.threads, request.radius, request.allow_dropped)
     # Pocket after pocket, so that a worker keeps its pocket as long as it can.
     tasks = (task for pocket in pockets.values() for task in pocket.tasks())
     with handled_signals(_interrupt), closing(ENGINES[request.engine](work, tasks, request.workers)) as results:
@@ -89,17 +96,26 @@ def _run_identity(generator: LigandGenerator, request: BatchRequest) -> dict[str
     }
 
 
-def _require_own_folder(out: Path, manifest: Path, rows: Sequence[PocketRow], identity: dict[str, Any]) -> None:
-    """Raise LigandsmithError unless `out` is empty of what this run writes, or holds an earlier run of the request."""
-    if manifest.resolve() in (out / MANIFEST_FILE, out / FAILURES_FILE):
-        raise LigandsmithError(f"{manifest}: would be written over; give it another name or choose another --out")
-    earlier = read_run(out)
-    if earlier is not None:
-        refuse_other(out, earlier, identity)
-        return
-    there = [n for n in (MANIFEST_FILE, FAILURES_FILE, *(row.pocket for row in rows)) if (out / n).exists()]
-    if there:
-        raise LigandsmithError(f"{out / there[0]}: is there without a {RUN_FILE}; choose another --out")
+def _require_own_folder(out: Path, rows: Sequence[PocketRow], identity: dict[str, Any], overwrite: bool) -> None:
+    """Raise LigandsmithError unless `out` is empty of what this run writes, or holds an earlier run of the request.
+
+    With `overwrite`, what another run wrote of the same pockets is removed instead.
+    """
+    try:
+        earlier = read_run(out)
+        if earlier is not None:
+            refuse_other_samples(out, earlier, identity, RUN_FILE)
+            return
+        there = [n for n in (MANIFEST_FILE, FAILURES_FILE, *(row.pocket for row in rows)) if (out / n).exists()]
+        if there:
+            raise LigandsmithError(
+                f"{out / there[0]}: is there without a {RUN_FILE}; choose another --out, or --overwrite"
+            )
+    except LigandsmithError:
+        if not overwrite:
+            raise
+        remove_all([out / row.pocket / name for row in rows for name in POCKET_FILES])
+        remove_all([out / name for name in (RUN_FILE, MANIFEST_FILE, FAILURES_FILE)])
 
 
 def _pockets(
@@ -109,12 +125,13 @@ def _pockets(
     pockets, bad = {}, {}
     for row in rows:
         try:
-            pocket, report = row.read(request.radius)
+            pocket, report = row.read(request.radius, request.allow_dropped)
         except LigandsmithError as error:
             bad[row.pocket] = str(error)
         except OSError as error:
             bad[row.pocket] = f"{error.filename or row.protein}: {error.strerror or error}"
         else:
+            log.info("%s: %s", row.pocket, report.reading)
             identity = identity_of(generator, request.options, pocket)
             notes = {"command": request.command, **report.notes()}
             pockets[row.pocket] = PocketProgress(

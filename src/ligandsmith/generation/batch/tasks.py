@@ -15,10 +15,10 @@ from rdkit import Chem
 from ligandsmith.chem.sdf import complete_records, write_sdf
 from ligandsmith.config import SITE_RADIUS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write
+from ligandsmith.files import atomic_write, json_content
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.output import identity_of, records_of, sample_rows
+from ligandsmith.generation.output import identity_of, records_of, require_rows, sample_rows
 from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.devices import usable_device
 from ligandsmith.records import GeneratedLigand, Pocket
@@ -75,7 +75,13 @@ def write_chunk(task: Task, ligands: Sequence[GeneratedLigand], identity: dict[s
 def read_chunk(task: Task) -> Chunk:
     """What a finished task wrote. Raises LigandsmithError for a file that was damaged since."""
     try:
-        return Chunk(**json.loads(task.record.read_text(encoding="utf-8")))
+        content = json_content(task.record)
+        require_rows(content)
+        chunk = Chunk(**content)
+        int("".join(chunk.keys) or "0", 16)
+        if not 0 <= chunk.seconds < float("inf") or len(chunk.keys) != len(chunk.molecules):
+            raise ValueError("seconds or keys do not fit")
+        return chunk
     except (OSError, ValueError, TypeError) as error:
         raise LigandsmithError(f"{task.record}: cannot be used ({error}); remove it to make it again") from None
 
@@ -105,13 +111,14 @@ class TaskRunner:
     device: str = "cpu"
     threads: int = 1  # the same in every worker: the number of threads may change the last digit of a coordinate
     radius: float = SITE_RADIUS  # Å around a centre, where the row has none
+    allow_dropped: bool = False  # see `read_protein`
 
     def __call__(self, task: Task) -> None:
         """Do a task and write it. Raises LigandsmithError for a pocket that cannot be used."""
         if task.done():  # by a worker that was taken for dead, or an earlier run that was still at it
             return
         torch.set_num_threads(self.threads)
-        generator, pocket = _generator(self.checkpoint, self.device), _pocket(task.row, self.radius)
+        generator, pocket = _generator(self.checkpoint, self.device), _pocket(task.row, self.radius, self.allow_dropped)
         options = replace(self.options, num=task.end)
         identity = identity_of(generator, options, pocket)
         if task.pocket and identity["pocket"] != task.pocket:
@@ -127,5 +134,5 @@ def _generator(checkpoint: str, device: str) -> LigandGenerator:
 
 
 @lru_cache(maxsize=1)
-def _pocket(row: PocketRow, radius: float) -> Pocket:
-    return row.read(radius)[0]
+def _pocket(row: PocketRow, radius: float, allow_dropped: bool) -> Pocket:
+    return row.read(radius, allow_dropped)[0]
