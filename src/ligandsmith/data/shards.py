@@ -134,6 +134,8 @@ def _disagreement(row: dict[str, Any]) -> str:
         ends = np.frombuffer(row["bond_index"], "<i2")
         if ends.min() < 0 or ends.max() >= row["num_ligand"]:
             return f"a bond to atom {int(ends.min() if ends.min() < 0 else ends.max()) + 1} of {row['num_ligand']}"
+    if row["pocket_residue_index"] and np.frombuffer(row["pocket_residue_index"], "<i2").min() < 0:
+        return "a residue has a negative number"
     for name, most in CLASSES.items():
         if row[name] and (highest := max(row[name])) > most:
             return f"{name} is {highest}, at most {most} is known"
