@@ -24,6 +24,7 @@ from ligandsmith.data.shards import ShardReader
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.molecule_table import read_molecule_table
 from ligandsmith.evaluation.sources import load_samples
+from ligandsmith.evaluation.tools.runner import AnswerStore
 from ligandsmith.files import write_csv
 from ligandsmith.generation.output import require_rows
 from ligandsmith.structure.ligands import read_ligand
@@ -327,3 +328,9 @@ def test_a_summary_of_other_types_is_refused_with_its_place(
     path.write_text(json.dumps(sound | change))
     assert main(["report", str(tmp_path / "out")]) == FAILED
     assert f"summary.json: {place} has another type than" in capsys.readouterr().err
+
+
+def test_answers_that_were_damaged_are_computed_again(tmp_path: Path) -> None:
+    good = json.dumps(["a", {"x": 1.5}]).encode()
+    (tmp_path / "t.jsonl").write_bytes(good + b'\n["b", {"x": "\xec"}]\n["c", 3]\n["d"\n' + b"[" * 100_000 + b"\n")
+    assert AnswerStore(tmp_path / "t.jsonl").answers == {"a": {"x": 1.5}}
