@@ -24,6 +24,7 @@ from ligandsmith.data.shards import ShardReader
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.molecule_table import read_molecule_table
 from ligandsmith.evaluation.sources import load_samples
+from ligandsmith.evaluation.tools.runner import AnswerStore
 from ligandsmith.files import write_csv
 from ligandsmith.generation.output import require_rows
 from ligandsmith.structure.ligands import read_ligand
@@ -72,6 +73,7 @@ def with_cell(folder: Path, column: str, change: Callable[[Any], Any]) -> Path:
         ("origin", lambda cell: cell[:8], "its origin is no point"),
         ("origin", lambda _: np.full(3, np.nan, "<f4").tobytes(), "its origin is no point"),
         ("pocket_residue", lambda cell: b"\xfe" * len(cell), "pocket_residue is 254, at most 20 is known"),
+        ("pocket_residue_index", lambda cell: b"\xff\xff" + cell[2:], "a residue has a negative number"),
         ("pocket_x", lambda cell: cell[: len(cell) // 2], r"pocket_x has [\d.]+ values for \d+ atoms"),
     ],
 )
@@ -298,3 +300,37 @@ def test_a_protein_file_of_another_encoding_or_kind_is_one_line(tmp_path: Path) 
     text = gzip.decompress((SITE / "protein.pdb.gz").read_bytes()).decode()
     (tmp_path / "x.pdb").write_text(text, encoding="utf-16")
     assert main(["pseudo-complexes", str(tmp_path / "x.pdb"), "--out", str(tmp_path / "out")]) == FAILED
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"metrics": {"qed": {"meaning": {}}}}, "metrics.qed.meaning"),
+        ({"metrics": [1]}, "metrics"),
+        ({"failures": {"valence": "x"}}, "failures.valence"),
+        ({"funnel": [{"n": 1}, 3]}, "funnel.1"),
+        ({"pockets": {"a": {"qed": "high"}}}, "pockets.a.qed"),
+        ({"requested": 10**400}, "requested"),
+        ({"protocol": {"name": ["quick"]}}, "protocol.name"),
+        ({"distributions": {"bond_length": {"C-C": {"n": "x"}}}}, "distributions.bond_length.C-C.n"),
+        ({"posebusters": {"status": "ok", "checks": {"a": {"mean": True}}}}, "posebusters.checks.a.mean"),
+    ],
+)
+def test_a_summary_of_other_types_is_refused_with_its_place(
+    change: dict[str, Any], place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copyfile(SITE / "ligand.sdf", tmp_path / "x.sdf")
+    assert main(["evaluate", str(tmp_path / "x.sdf"), "--protocol", "none", "--out", str(tmp_path / "out")]) == OK
+    path = tmp_path / "out/summary.json"
+    sound = json.loads(path.read_text())
+    assert main(["report", str(tmp_path / "out")]) == OK
+    capsys.readouterr()
+    path.write_text(json.dumps(sound | change))
+    assert main(["report", str(tmp_path / "out")]) == FAILED
+    assert f"summary.json: {place} has another type than" in capsys.readouterr().err
+
+
+def test_answers_that_were_damaged_are_computed_again(tmp_path: Path) -> None:
+    good = json.dumps(["a", {"x": 1.5}]).encode()
+    (tmp_path / "t.jsonl").write_bytes(good + b'\n["b", {"x": "\xec"}]\n["c", 3]\n["d"\n' + b"[" * 100_000 + b"\n")
+    assert AnswerStore(tmp_path / "t.jsonl").answers == {"a": {"x": 1.5}}

@@ -117,8 +117,7 @@ def decode(columns: dict[str, list[Any]], i: int) -> Complex:
 
 
 def _disagreement(row: dict[str, Any]) -> str:
-    """What a row says in two places differently, or what cannot be; empty for a sound one. Its lengths alone are looked
-    at, and its indices."""
+    """What a row says in two places differently, or what cannot be; empty for a sound one."""
     lengths = {**_lengths(row, LIGAND_COLUMNS), **_lengths(row, POCKET_COLUMNS)}
     bonds = lengths.pop("bond_type"), lengths.pop("bond_index")
     lengths.pop("pocket_center", None)
@@ -128,12 +127,19 @@ def _disagreement(row: dict[str, Any]) -> str:
             return f"{name} has {found:g} values for {stated} atoms"
     if bonds[0] != bonds[1]:
         return f"{bonds[0]:g} bond types for {bonds[1]:g} bonds"
+    return _wrong_value(row)
+
+
+def _wrong_value(row: dict[str, Any]) -> str:
+    """The origin, an index or a class of a row that cannot be; empty for a sound one."""
     if len(row[ORIGIN]) != ORIGIN_BYTES or not np.isfinite(np.frombuffer(row[ORIGIN], "<f4")).all():
         return "its origin is no point"
-    if bonds[0]:
+    if row["bond_index"]:
         ends = np.frombuffer(row["bond_index"], "<i2")
         if ends.min() < 0 or ends.max() >= row["num_ligand"]:
             return f"a bond to atom {int(ends.min() if ends.min() < 0 else ends.max()) + 1} of {row['num_ligand']}"
+    if row["pocket_residue_index"] and np.frombuffer(row["pocket_residue_index"], "<i2").min() < 0:
+        return "a residue has a negative number"
     for name, most in CLASSES.items():
         if row[name] and (highest := max(row[name])) > most:
             return f"{name} is {highest}, at most {most} is known"

@@ -255,7 +255,7 @@ def _with_standard_columns(text: str, path: Path) -> str:
     for index, line in enumerate(lines):
         if line[:6] not in ATOM_RECORDS:
             lines[index] = line if ascii else line.encode("ascii", "replace").decode()
-        elif not line.isascii():
+        elif not (ascii or line.isascii()):
             raise UnreadableFile("not a structure", f"{path}, line {index + 1}: an atom with letters beyond ASCII")
         elif not STANDARD_LINE(line):
             lines[index] = _with_short_serial(line)
@@ -627,13 +627,17 @@ def _filter(atoms: _Columns) -> tuple[NDArray[np.bool_], dict[str, int]]:
 
 def _residue(atoms: _Columns, rows: NDArray[np.int64], modified: set[str]) -> Residue:
     first = rows[0]
-    name = _standard_residue(str(atoms.residue[first]), atoms.atom[rows])
+    given = str(atoms.residue[first])
+    name, kind = RESIDUE_ALIASES.get(given, given), Kind.POLYMER
+    if given not in RESIDUE_CLASS:
+        name = _standard_residue(given, atoms.atom[rows])
+        kind = Kind.POLYMER if given in modified else _kind(name, atoms, rows)
     return Residue(
         chain=str(atoms.chain[first]),
         number=int(atoms.number[first]),
         insertion=chr(atoms.insertion[first]).strip("\0 "),
         name=name,
-        kind=Kind.POLYMER if name in modified else _kind(name, atoms, rows),
+        kind=kind,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.errors import LigandsmithError
+from ligandsmith.errors import LigandsmithError, shortened
 from ligandsmith.evaluation.molecule_table import MoleculeRow, MoleculeTable, finite_number, read_molecule_table
 from ligandsmith.evaluation.report.rendering import label, number
 from ligandsmith.evaluation.summary import SUMMARY_FORMAT
@@ -38,6 +38,47 @@ ABSENT = {  # what the report lacks without a file
     "molecules.sdf": "no 3D view and no download of molecules",
     "interactions.json": "interactions with the protein were not computed",
 }
+ANY_KEY = "*"
+LARGEST_NUMBER = 1e300
+COUNT, NUMBER, TEXT, ANY = (int,), (int, float), (str,), (object,)
+STATISTICS = {"mean": NUMBER, "median": NUMBER, "low": NUMBER, "high": NUMBER, "n": COUNT, "undecided": COUNT}
+SHAPE: dict[str, Any] = {  # of summary.json, as far as the report reads it; everything may be absent or null
+    "metrics": {ANY_KEY: {
+        **STATISTICS, "population": TEXT, "population_size": COUNT, "failures": COUNT, "unit": TEXT, "better": TEXT,
+        "meaning": TEXT, "status": TEXT,
+    }},
+    "reference": {ANY_KEY: NUMBER},
+    "pockets": {ANY_KEY: {ANY_KEY: NUMBER}},
+    "funnel": [{"stage": TEXT, "n": COUNT, "lost": {ANY_KEY: COUNT}, "status": TEXT}],
+    "failures": {ANY_KEY: COUNT},
+    "posebusters": {"status": TEXT, "suite": TEXT, "checks": {ANY_KEY: STATISTICS}},
+    "distributions": {"status": TEXT, ANY_KEY: {ANY_KEY: {"jsd": NUMBER, "n": COUNT}}},
+    "protocol": {"name": TEXT, "version": NUMBER, "about": TEXT, "columns": [TEXT], "differences": [TEXT]},
+    "published": [{"method": TEXT, "source": TEXT}],
+    "inputs": [{"pocket": TEXT}],
+    "generation": {ANY_KEY: ANY},
+    "requested": COUNT,
+    "seconds": NUMBER,
+}  # fmt: skip
+
+
+def misshapen(value: Any, shape: Any, place: str = "") -> str:
+    """Where a value of a JSON file is not of the shape that is expected; empty if it is."""
+    if value is None:
+        return ""
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return place
+        parts = ((name, part, shape.get(name, shape.get(ANY_KEY, ANY))) for name, part in value.items())
+    elif isinstance(shape, list):
+        if not isinstance(value, list):
+            return place
+        parts = ((str(k), part, shape[0]) for k, part in enumerate(value))
+    else:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        sound = isinstance(value, shape) and (shape in (ANY, TEXT) or (number and abs(value) < LARGEST_NUMBER))
+        return "" if sound else place
+    return next((found for name, v, s in parts if (found := misshapen(v, s, f"{place}.{name}".lstrip(".")))), "")
 
 
 class Choice(NamedTuple):
@@ -105,8 +146,12 @@ def read_results(folder: Path) -> Results:
     stated = summary.get("format") if isinstance(summary, dict) else None
     if stated != SUMMARY_FORMAT:
         raise LigandsmithError(
-            f"{folder / 'summary.json'} has format {stated!r}, not {SUMMARY_FORMAT}; run `ligandsmith evaluate` again"
+            f"{folder / 'summary.json'} has format {shortened(stated)}, not {SUMMARY_FORMAT}; "
+            "run `ligandsmith evaluate` again"
         )
+    if wrong := misshapen(summary, SHAPE):
+        what = f"{shortened(wrong)} has another type than `ligandsmith evaluate` writes"
+        raise LigandsmithError(f"{folder / 'summary.json'}: {what}; run it again")
     table = read_molecule_table(folder, summary.get("metrics") or {})
     missing = [f"no {name}: {lacks}" for name, lacks in ABSENT.items() if not any(folder.glob(name))]
     if not any(row.smiles and not row.reason for row in table.rows):

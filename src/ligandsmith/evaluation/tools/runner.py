@@ -142,11 +142,12 @@ class AnswerStore:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file():
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8", errors="replace")
             for line in text.splitlines():
-                with suppress(ValueError, TypeError):  # a line cut short by an interruption
+                with suppress(ValueError, TypeError, RecursionError):  # cut short by an interruption, or damaged
                     key, answer = json.loads(line)
-                    self.answers[key] = answer
+                    if "\N{REPLACEMENT CHARACTER}" not in line and isinstance(answer, dict | str):
+                        self.answers[key] = answer  # any other is computed again
             if text and not text.endswith("\n"):
                 with path.open("a", encoding="utf-8") as stream:
                     stream.write("\n")
