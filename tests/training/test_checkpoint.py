@@ -19,7 +19,7 @@ from ligandsmith.structure.vocabulary import VOCABULARY
 CONTENT = {
     "kind": "ligand_vae",
     "epoch": 3,
-    "config": {"width": 32},
+    "config": {"ligand_vae": {"width": 32}},
     "vocabulary": VOCABULARY.to_dict(),
     "vae_state": {"weight": torch.arange(600.0).view(20, 30)},
     "history": [{"epoch": 1, "train_loss": 2.5}],

@@ -58,7 +58,7 @@ POCKET_COLUMNS = {
 }
 ORIGIN = "origin"  # float32 [3] Å
 ORIGIN_BYTES = 12
-CLASSES = {  # highest value of columns that are indices of tables
+HIGHEST_CLASSES = {  # highest value of columns that are indices of tables
     "ligand_element": 118,
     "bond_type": vocab.AROMATIC,
     "pocket_element": 118,
@@ -140,7 +140,7 @@ def _wrong_value(row: dict[str, Any]) -> str:
             return f"a bond to atom {int(ends.min() if ends.min() < 0 else ends.max()) + 1} of {row['num_ligand']}"
     if row["pocket_residue_index"] and np.frombuffer(row["pocket_residue_index"], "<i2").min() < 0:
         return "a residue has a negative number"
-    for name, most in CLASSES.items():
+    for name, most in HIGHEST_CLASSES.items():
         if row[name] and (highest := max(row[name])) > most:
             return f"{name} is {highest}, at most {most} is known"
     return ""

@@ -19,7 +19,7 @@ from ligandsmith.structure.vocabulary import CALPHA
 RADIUS = 10.0  # Å, around the reference
 LINING = 6.0  # Å; a chain this close lines the site
 OVERLAP = 1.0  # Å; an atom this close to a reference atom is the same atom
-PEPTIDE = 15  # residues of a chain, at most, that --het takes for one molecule
+LONGEST_PEPTIDE = 15  # residues of a chain, at most, that --het takes for one molecule
 LISTED = 12  # names shown in a message before it is cut short
 
 
@@ -204,11 +204,11 @@ def het_residues(protein: Protein, het: str) -> list[int]:
 
 
 def _short_chains(protein: Protein) -> dict[str, list[int]]:
-    """Chains that may be a ligand, a peptide of at most PEPTIDE residues for one, with their residues, by name."""
+    """Chains that may be a ligand, a peptide for one: those of 2 to LONGEST_PEPTIDE residues, by name."""
     members: dict[str, list[int]] = {}
     for i, residue in enumerate(protein.residues):
         members.setdefault(residue.chain, []).append(i)
-    short = {chain: found for chain, found in members.items() if 2 <= len(found) <= PEPTIDE}
+    short = {chain: found for chain, found in members.items() if 2 <= len(found) <= LONGEST_PEPTIDE}
     return {chain: found for chain, found in short.items() if len(members) > 1}
 
 

@@ -48,7 +48,7 @@ COORDINATES = (30, 38, 46, 54)  # columns of x, y, z in an ATOM line
 MAX_COORDINATE = 1e5  # Å; no structure is that large
 SUGAR = frozenset({"C1'", "C3'"})  # of a nucleotide
 UNSET = frozenset({".", "?"})  # a value that an mmCIF file does not give
-OXYGEN = 8
+WATER_ATOM = 8  # oxygen
 ORGANIC = (1, 6, 7, 8, 15, 16, 34)  # elements of amino acids
 PEPTIDE_BOND = 2.0  # Å, at most
 LOST = ("atoms of unknown element", "atoms of zero occupancy")  # heavy atoms that should be there and are not used
@@ -732,7 +732,7 @@ def _waters(atoms: _Columns) -> NDArray[np.bool_]:
     new[1:] = np.any([column[1:] != column[:-1] for column in (atoms.residue_names.index, *atoms.place)], axis=0)
     residue_of = np.cumsum(new) - 1
     heavy = (atoms.element != 1) & ~atoms.atom_names.those(VIRTUAL_SITES.__contains__)
-    other = np.bincount(residue_of, weights=heavy & (atoms.element != OXYGEN)) > 0
+    other = np.bincount(residue_of, weights=heavy & (atoms.element != WATER_ATOM)) > 0
     # Alternate locations repeat the name of the oxygen.
     count = len(atoms.atom_names.names)
     oxygens = np.unique((residue_of * count + atoms.atom_names.index)[heavy]) // count

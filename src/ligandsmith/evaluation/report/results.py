@@ -40,7 +40,7 @@ ABSENT = {  # what the report lacks without a file
 }
 ANY_KEY = "*"
 LARGEST_NUMBER = 1e300
-COUNT, NUMBER, TEXT, ANY = (int,), (int, float), (str,), (object,)
+COUNT, NUMBER, TEXT, LABEL, ANY = (int,), (int, float), (str,), (int, float, str), (object,)
 STATISTICS = {"mean": NUMBER, "median": NUMBER, "low": NUMBER, "high": NUMBER, "n": COUNT, "undecided": COUNT}
 SHAPE: dict[str, Any] = {  # of summary.json, as far as the report reads it; everything may be absent or null
     "metrics": {ANY_KEY: {
@@ -52,8 +52,8 @@ SHAPE: dict[str, Any] = {  # of summary.json, as far as the report reads it; eve
     "funnel": [{"stage": TEXT, "n": COUNT, "lost": {ANY_KEY: COUNT}, "status": TEXT}],
     "failures": {ANY_KEY: COUNT},
     "posebusters": {"status": TEXT, "suite": TEXT, "checks": {ANY_KEY: STATISTICS}},
-    "distributions": {"status": TEXT, ANY_KEY: {ANY_KEY: {"jsd": NUMBER, "n": COUNT}}},
-    "protocol": {"name": TEXT, "version": NUMBER, "about": TEXT, "columns": [TEXT], "differences": [TEXT]},
+    "distributions": {"status": TEXT, ANY_KEY: {"mean": NUMBER, ANY_KEY: {"jsd": NUMBER, "n": COUNT}}},
+    "protocol": {"name": TEXT, "version": LABEL, "about": TEXT, "columns": [TEXT], "differences": [TEXT]},
     "published": [{"method": TEXT, "source": TEXT}],
     "inputs": [{"pocket": TEXT}],
     "generation": {ANY_KEY: ANY},
@@ -76,7 +76,9 @@ def misshapen(value: Any, shape: Any, place: str = "") -> str:
         parts = ((str(k), part, shape[0]) for k, part in enumerate(value))
     else:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        sound = isinstance(value, shape) and (shape in (ANY, TEXT) or (number and abs(value) < LARGEST_NUMBER))
+        sound = isinstance(value, shape) and (
+            shape is ANY or isinstance(value, str) or (number and abs(value) < LARGEST_NUMBER)
+        )
         return "" if sound else place
     return next((found for name, v, s in parts if (found := misshapen(v, s, f"{place}.{name}".lstrip(".")))), "")
 
