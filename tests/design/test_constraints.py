@@ -1,6 +1,7 @@
 """What breaks a constraint is found, with its atoms; contradictions are refused."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from rdkit.Chem import AllChem
 from ligandsmith.design.constraints import Constraints, Sphere, read_patterns, read_spheres
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
 from ligandsmith.errors import LigandsmithError
+
+POCKET, SAMPLER = cast("Any", None), cast("Any", None)  # spheres need neither
 
 
 def embedded(smiles: str) -> Chem.Mol:
@@ -46,7 +49,7 @@ def test_an_excluded_sphere_names_the_atoms_in_it_and_pushes_them_out() -> None:
     (violation,) = constraints.violations(mol)
     assert violation.atoms == (0,)
     origin = np.array([1.0, 2.0, 3.0], dtype=np.float32)
-    (potential,) = constraints.potentials(origin, torch.device("cpu"))
+    (potential,) = constraints.guide(POCKET, origin, torch.device("cpu"))(SAMPLER)
     z = torch.as_tensor(x - origin, dtype=torch.float32)[None]
     moved = potential.apply(z + 0.1, torch.ones(1, len(x), dtype=torch.bool), torch.tensor(1.0), 0.9) - 0.1 - z
     assert moved[0, 0].norm() > 0.1

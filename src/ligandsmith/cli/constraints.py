@@ -11,7 +11,7 @@ from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, SamplingConfig, Setting, se
 
 SLACK = 3  # heavy atoms more or less than the reference, where a part of it is replaced
 PARTS = ("fix", "replace", "hop", "decorate")
-CONSTRAINTS = ("exclude", "forbid", "require_smarts", "charge", "chiral_centers_max", "no_alerts", "rings")
+CONSTRAINTS = ("steer", "exclude", "forbid", "require_smarts", "charge", "chiral_centers_max", "no_alerts", "rings")
 
 
 def add_constraints(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +45,8 @@ def add_constraints(parser: argparse.ArgumentParser) -> None:
     demands.add_argument("--no-alerts", dest="no_alerts", action="store_true", help=text, **unset)
     text = "known: only ring systems of the 14,949 shipped crystal ligands"
     demands.add_argument("--rings", choices=["known"], help=text, **unset)
+    text = "vina: move atoms along the gradient of Vina's function while a ligand is sampled (default: none)"
+    demands.add_argument("--steer", choices=["none", "vina"], help=text, **unset)
     for name in ("qed", "sa", "logp"):
         limits = setting_of(SamplingConfig.__dataclass_fields__[name])
         flag = demands.add_argument(f"--{name}", type=number_or_any(limits), metavar="X", **unset)
@@ -101,6 +103,7 @@ def _sizes(heavy: int, fixed: int) -> str:
 
 def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
     from ligandsmith.design.constraints import Constraints, read_patterns, read_spheres
+    from ligandsmith.design.steering import SteeringConfig
 
     def every(name: str, read: Any) -> tuple[Any, ...]:
         return tuple(value for text in getattr(args, name, ()) for value in read(text))
@@ -110,6 +113,7 @@ def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
         require_smarts=every("require_smarts", read_patterns), charge=getattr(args, "charge", None),
         chiral_centers_max=getattr(args, "chiral_centers_max", None), alerts=not hasattr(args, "no_alerts"),
         known_rings=hasattr(args, "rings"), other_scaffold=other_scaffold,
+        steering=SteeringConfig() if getattr(args, "steer", "none") == "vina" else None,
     )  # fmt: skip
     return {} if constraints == Constraints() else {"constraints": constraints}
 

@@ -15,9 +15,13 @@ from rdkit import Chem
 
 from ligandsmith.design.parts import murcko
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
+from ligandsmith.design.steering import SteeringConfig, VinaSteering
+from ligandsmith.design.vina import receptor_of
 from ligandsmith.diffusion.guidance import Potential, StericPotential
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.alerts import alerting_atoms
+from ligandsmith.generation.sampler import Guide
+from ligandsmith.records import Pocket
 
 EXCLUSION_STRENGTH = 1.0  # share of an overlap that one step removes
 ALL_TIMES = 1.0
@@ -51,6 +55,7 @@ class Constraints:
     alerts: bool = True  # whether structural alerts (BRENK) are allowed
     known_rings: bool = False  # only ring systems of known ligands and drugs
     other_scaffold: str = ""  # SMILES of a Murcko scaffold that is not wanted again
+    steering: SteeringConfig | None = None  # by Vina's function, while a ligand is sampled
 
     def __post_init__(self) -> None:
         for flag, patterns in (("--forbid", self.forbid), ("--require_smarts", self.require_smarts)):
@@ -111,15 +116,18 @@ class Constraints:
                 inside.append(Violation(f"{len(atoms)} atoms in the excluded sphere {place}", tuple(atoms.tolist())))
         return inside
 
-    def potentials(self, origin: NDArray[np.float32], device: torch.device) -> list[Potential]:
-        """What keeps atoms out of the excluded spheres while a ligand is sampled; `origin` [3] Å of the networks'
-        frame."""
-        if not self.exclude:
-            return []
-        spheres = np.array(self.exclude)
-        x, radius = (torch.as_tensor(a, dtype=torch.float32, device=device)
-                     for a in (spheres[:, :3] - origin, spheres[:, 3]))  # fmt: skip
-        return [StericPotential(x, radius, EXCLUSION_STRENGTH, ALL_TIMES)]
+    def guide(self, pocket: Pocket, origin: NDArray[np.float32], device: torch.device) -> Guide:
+        """What keeps atoms out of the excluded spheres and steers them; `origin` [3] Å of the networks' frame."""
+        fixed: list[Potential] = []
+        if self.exclude:
+            spheres = np.array(self.exclude)
+            x, radius = (torch.as_tensor(a, dtype=torch.float32, device=device)
+                         for a in (spheres[:, :3] - origin, spheres[:, 3]))  # fmt: skip
+            fixed.append(StericPotential(x, radius, EXCLUSION_STRENGTH, ALL_TIMES))
+        if self.steering is None:
+            return lambda _: fixed
+        receptor, steering = receptor_of(pocket, origin, device), self.steering
+        return lambda sampler: [*fixed, VinaSteering(receptor, steering, sampler)]
 
 
 def read_spheres(source: str) -> tuple[Sphere, ...]:

@@ -1,36 +1,58 @@
-"""Steering: the gradient of Vina's function moves the estimated clean ligand while it is sampled."""
+"""Steering: Vina's function moves the estimated clean ligand while it is sampled (`Potential`).
+
+At each step, atoms move along the negative gradient of the interaction energy, smoothed over the atoms around each one,
+so that neighbours move together and bonds and angles stay; the move of an atom is capped. From half of the time on, the
+atom types are those that the decoder makes likely; before, where elements are not yet decided, all atoms are carbon.
+"""
 
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ligandsmith.design.vina import HALOGENS, OTHER_RADIUS, RADII, VinaReceptor, VinaTypes, interaction_energy
+from ligandsmith.design.vina import (
+    CARBON,
+    HALOGENS,
+    OTHER_RADIUS,
+    RADII,
+    VinaReceptor,
+    VinaTypes,
+    interaction_energy,
+)
 from ligandsmith.generation.sampler import LigandSampler
+from ligandsmith.predictions import LigandPrediction
+from ligandsmith.structure.vocabulary import Vocabulary
+
+HYDROPHOBIC_SHARE = 0.6  # of a carbon whose neighbours are not known
+NITROGEN, OXYGEN_ATOM = 7, 8
+NITROGEN_VALENCE = 3
 
 
 @dataclass(frozen=True)
 class SteeringConfig:
-    step: float = 1.0  # Å² mol/kcal
-    cap: float = 0.3  # Å per step of the sampler
+    """How strongly and when. The defaults were chosen on validation pockets (docs/experiments/steering.md)."""
+
+    step: float = 2.0  # Å² mol/kcal, of the gradient
+    cap: float = 0.5  # Å, largest move of an atom in a step of the sampler
     first_time: float = 0.9
-    last_time: float = 0.03
-    smooth: float = 0.0  # Å, width over which neighbours move together; 0: each atom alone
-    typed_time: float = 0.5  # from this time on the ligand's types are decoded; before it is carbon
-    every: int = 4  # steps between decodings
+    last_time: float = 0.01
+    smooth: float = 1.5  # Å, s.d. of the Gaussian over which the gradient is smoothed; 0: not at all
+    typed_time: float = 0.5  # from this time on, atom types are decoded
+    every: int = 4  # steps between two decodings
 
 
 @dataclass
 class VinaSteering:
-    """Moves coordinates along the negative gradient of Vina's function. One per trajectory."""
+    """Moves coordinates along the negative gradient of Vina's function. One for each trajectory."""
 
     receptor: VinaReceptor  # in the networks' frame
     config: SteeringConfig
     sampler: LigandSampler
     types: VinaTypes | None = field(default=None, init=False)
-    count: int = field(default=0, init=False)
+    count: int = field(default=0, init=False)  # of steps with decoded types
 
     def apply(self, z: Tensor, mask: Tensor, scale_x: Tensor, t: float) -> Tensor:
+        """z [B, N, D], the estimate at time `t`, with corrected coordinates."""
         c = self.config
         if not c.last_time <= t <= c.first_time:
             return z
@@ -38,42 +60,41 @@ class VinaSteering:
         _, gradient = interaction_energy(x, self._types(z, mask, t), self.receptor)
         move = -c.step * gradient * mask.unsqueeze(-1)
         if c.smooth > 0:
-            d2 = (x.unsqueeze(1) - x.unsqueeze(2)).square().sum(-1)
-            k = (-d2 / (2 * c.smooth**2)).exp() * mask.unsqueeze(1)
-            move = k @ move / k.sum(-1, keepdim=True).clamp(min=1e-6) * mask.unsqueeze(-1)
+            move = smoothed(move, x, mask, c.smooth)
         move = move * c.cap / (c.cap + move.norm(dim=-1, keepdim=True))
         return torch.cat([z[..., :3] + move / scale_x, z[..., 3:]], -1)
 
     def _types(self, z: Tensor, mask: Tensor, t: float) -> VinaTypes:
         if t > self.config.typed_time:
             one = torch.ones_like(z[..., 0])
-            return VinaTypes(OTHER_RADIUS * one, 0.6 * one, 0 * one, 0 * one)
+            return VinaTypes(OTHER_RADIUS * one, HYDROPHOBIC_SHARE * one, 0 * one, 0 * one)
         if self.types is None or self.count % self.config.every == 0:
-            self.types = soft_types(self.sampler, z, mask)
+            latents = self.sampler.model.stats.restore(z)
+            self.types = likely_types(self.sampler.ligand_vae.decode(*latents, mask), self.sampler.vocabulary)
         self.count += 1
         return self.types
 
 
-def soft_types(sampler: LigandSampler, z: Tensor, mask: Tensor) -> VinaTypes:
-    """Types that the decoder makes likely for latents z [B, N, D]."""
-    vae = sampler.ligand_vae
-    out = vae.decode(*sampler.model.stats.restore(z), mask)
-    p = out.element.softmax(-1)
-    elements = list(sampler.vocabulary.ligand_elements)
-    table = torch.tensor(
-        [[RADII.get(e, OTHER_RADIUS), e == 6, e in HALOGENS, e == 7, e == 8] for e in elements],
-        dtype=p.dtype,
-        device=p.device,
-    )
-    radius, carbon, halogen, nitrogen, oxygen = (p @ table).unbind(-1)
-    h = 1 - out.num_h.softmax(-1)[..., 0]
-    orders = out.bonds.softmax(-1)
-    bonded = (1 - orders[..., 0]) * mask.unsqueeze(1) * (1 - torch.eye(mask.shape[1], device=p.device))
-    hetero = 1 - carbon
-    plain = torch.prod(1 - bonded * hetero.unsqueeze(1), -1)
-    degree = bonded.sum(-1)
-    charge = out.charge.softmax(-1) @ torch.tensor(sampler.vocabulary.charges, dtype=p.dtype, device=p.device)
-    # a nitrogen accepts where it has at most two neighbours, hydrogens included, and no positive charge
-    total = degree + (out.num_h.softmax(-1) * torch.arange(out.num_h.shape[-1], device=p.device)).sum(-1)
-    lone = (3 - total).clamp(0, 1) * (1 - charge.clamp(0, 1))
-    return VinaTypes(radius, carbon * plain + halogen, (nitrogen + oxygen) * h, oxygen + nitrogen * lone)
+def smoothed(values: Tensor, x: Tensor, mask: Tensor, width: float) -> Tensor:
+    """Values [B, N, 3] averaged over the atoms around each one, with Gaussian weights of s.d. `width` Å."""
+    squared = (x.unsqueeze(1) - x.unsqueeze(2)).square().sum(-1)
+    weight = (-squared / (2 * width**2)).exp() * mask.unsqueeze(1)
+    return weight @ values / weight.sum(-1, keepdim=True).clamp(min=1e-6) * mask.unsqueeze(-1)
+
+
+def likely_types(decoded: LigandPrediction, vocabulary: Vocabulary) -> VinaTypes:
+    """Expected types [B, N] of atoms whose elements, hydrogens, charges and bonds are distributions."""
+    element = decoded.element.softmax(-1)
+    device, elements = element.device, vocabulary.ligand_elements
+    rows = [[RADII.get(z, OTHER_RADIUS), z == CARBON, z in HALOGENS, z == NITROGEN, z == OXYGEN_ATOM] for z in elements]
+    table = torch.tensor(rows, dtype=torch.float32, device=device)
+    radius, carbon, halogen, nitrogen, oxygen = (element @ table).unbind(-1)
+    hydrogens, charges = decoded.num_h.softmax(-1), torch.tensor(vocabulary.charges, dtype=torch.float32, device=device)
+    charge = decoded.charge.softmax(-1) @ charges
+    own = torch.eye(decoded.mask.shape[1], device=device)
+    bonded = (1 - decoded.bonds.softmax(-1)[..., 0]) * decoded.mask.unsqueeze(1) * (1 - own)
+    plain = torch.prod(1 - bonded * (1 - carbon).unsqueeze(1), -1)  # no bond to a heteroatom
+    neighbours = bonded.sum(-1) + hydrogens @ torch.arange(hydrogens.shape[-1], dtype=torch.float32, device=device)
+    lone_pair = (NITROGEN_VALENCE - neighbours).clamp(0, 1) * (1 - charge.clamp(0, 1))
+    donor = (nitrogen + oxygen) * (1 - hydrogens[..., 0])
+    return VinaTypes(radius, carbon * plain + halogen, donor, oxygen + nitrogen * lone_pair)

@@ -9,11 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rdkit import Chem
 from torch import Tensor
 
 from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.receptor import atom_types
+from ligandsmith.evaluation.tools.receptor import METALS, atom_types, bonded_atoms
+from ligandsmith.records import Pocket
+from ligandsmith.structure.protein import Residue
+from ligandsmith.structure.vocabulary import ATOM_NAMES, OTHER_ATOM, OTHER_RESIDUE, RESIDUES, Kind
 
 GAUSS1, GAUSS2, REPULSION, HYDROPHOBIC, HYDROGEN_BOND = -0.035579, -0.005156, 0.840245, -0.035069, -0.587439
 TORSION = 0.05846  # of the divisor, for each rotatable bond
@@ -24,6 +28,7 @@ RADII = {  # Å, of Vina's atom types
 METAL_RADIUS = 1.2  # Å
 OTHER_RADIUS = 1.9  # Å, of elements that Vina does not know
 HALOGENS = (9, 17, 35, 53)
+CARBON = 6
 # Nitrogens of a ligand that accept no hydrogen bond, as meeko types them.
 NO_ACCEPTOR = Chem.MolFromSmarts("[$([#7X3v3][a]),$([#7X3v3][#6X3v4]),$([#7X3v3][NX2]=[*]),$([#7+1])]")
 # Single bonds that do not turn: secondary amides, amidines, and what leads to a triple bond.
@@ -47,39 +52,35 @@ class VinaReceptor(NamedTuple):
     types: VinaTypes  # [M]
 
 
-def receptor_of(protein: ProteinView, around: np.ndarray, reach: float) -> VinaReceptor:
-    """The atoms of a protein within `reach` Å of any of the points `around` [P, 3] Å."""
-    kinds, donor = atom_types(protein)
-    element = protein.element
-    radius = [METAL_RADIUS if kind in _METALS else RADII.get(int(z), OTHER_RADIUS)
-              for kind, z in zip(kinds, element, strict=True)]  # fmt: skip
-    carbon = np.isin(kinds, ("C", "A"))
-    polar = _next_to_hetero(protein, carbon)
-    hydrophobic = (carbon & ~polar) | np.isin(kinds, ("F", "Cl", "Br", "I"))
-    metal = np.isin(kinds, _METALS)
-    acceptor = np.isin(kinds, ("OA", "NA"))
-    near = np.array([bool(p) for p in protein.tree.query_ball_point(protein.x, 0)])  # all
-    distance = np.full(len(protein.x), np.inf)
-    for point in around:
-        np.minimum(distance, np.linalg.norm(protein.x - point, axis=1), out=distance)
-    near = distance <= reach
-    types = VinaTypes(*(torch.as_tensor(np.asarray(a)[near], dtype=torch.float32)
-                        for a in (radius, hydrophobic, np.asarray(donor) | metal, acceptor)))  # fmt: skip
-    return VinaReceptor(torch.as_tensor(protein.x[near], dtype=torch.float32), types)
+def receptor_of(pocket: Pocket, origin: NDArray[np.float32], device: torch.device) -> VinaReceptor:
+    """The atoms of a pocket and what surrounds it, in the frame with this origin [3] Å."""
+    protein = _view(pocket)
+    bonded = bonded_atoms(protein)
+    kinds, donor = (np.array(values) for values in atom_types(protein, bonded))
+    carbon, metal = np.isin(kinds, ("C", "A")), np.isin(kinds, tuple(METALS.values()))
+    plain = np.array([all(protein.element[j] == CARBON for j in near) for near in bonded])
+    radius = np.array([RADII.get(int(z), OTHER_RADIUS) for z in protein.element])
+    values = (
+        np.where(metal, METAL_RADIUS, radius), (carbon & plain) | np.isin(protein.element, HALOGENS), donor | metal,
+        np.isin(kinds, ("OA", "NA")),
+    )  # fmt: skip
+    types = VinaTypes(*(torch.as_tensor(value, dtype=torch.float32, device=device) for value in values))
+    return VinaReceptor(torch.as_tensor(pocket.x - origin, dtype=torch.float32, device=device), types)
 
 
-_METALS = ("Mg", "Ca", "Mn", "Fe", "Zn")
-
-
-def _next_to_hetero(protein: ProteinView, carbon: np.ndarray) -> np.ndarray:
-    """Carbons with a bonded atom that is neither carbon nor hydrogen."""
-    polar = np.zeros(len(protein.x), dtype=bool)
-    pairs = protein.tree.query_pairs(2.0, output_type="ndarray")
-    hetero = ~np.isin(protein.element, (1, 6))
-    for i, j in ((0, 1), (1, 0)):
-        rows = hetero[pairs[:, j]]
-        polar[pairs[rows, i]] = True
-    return polar & carbon
+def _view(pocket: Pocket) -> ProteinView:
+    """The atoms as the tools of evaluation read them; an atom without a name of the twenty amino acids has a number."""
+    standard = pocket.residue < OTHER_RESIDUE
+    names = tuple(ATOM_NAMES[name] if known and name < OTHER_ATOM else f"{number}"
+                  for number, (name, known) in enumerate(zip(pocket.atom_name, standard, strict=True)))  # fmt: skip
+    of_residue = np.zeros(int(pocket.residue_index.max()) + 1, dtype=np.int64)
+    of_residue[pocket.residue_index] = pocket.residue
+    residues = tuple(Residue("A", number, "", RESIDUES[kind] if kind < OTHER_RESIDUE else "UNK", Kind.POLYMER)
+                     for number, kind in enumerate(of_residue.tolist(), 1))  # fmt: skip
+    return ProteinView(
+        pocket.name, residues, pocket.residue_index.astype(np.int64), names, pocket.element.astype(np.int64),
+        pocket.x.astype(np.float64),
+    )  # fmt: skip
 
 
 def ligand_types(mol: Chem.Mol) -> VinaTypes:

@@ -124,7 +124,6 @@ class LigandGenerator:
         for module in (self.model, self.vaes):
             module.eval().requires_grad_(False).to(self.device)
         self.model.denoiser.basis.use_table = self.device.type == "cpu"
-        self.steering = None
         self.sampler = LigandSampler(self.model, self.vaes["ligand"], self.vocabulary, self.device)  # type: ignore[arg-type]
 
     def fingerprints(self) -> dict[str, str]:
@@ -156,7 +155,7 @@ class LigandGenerator:
         task = SamplingTask(
             self.model.denoiser.project_pocket(latents), origin, PocketAtoms.of(pocket.x, pocket.element),
             request.sampling, lambda: None, request.fragment, keeping, options.constraints,
-            None if self.steering is None else self.steering(origin),
+            None if options.constraints is None else options.constraints.guide(pocket, origin, self.device),
         )  # fmt: skip
         pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
         for begin in range(start, options.num, options.batch_size):

@@ -33,7 +33,7 @@ from ligandsmith.models.latent_diffusion import DiffusionModel
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.parallel.threads import Check, side_by_side
 from ligandsmith.predictions import LigandPrediction
-from ligandsmith.records import PROPERTIES, BuildFailure, DecodedLigand, GeneratedLigand
+from ligandsmith.records import PROPERTIES, BuildFailure, DecodedLigand, GeneratedLigand, Pocket
 from ligandsmith.structure.vocabulary import Vocabulary
 
 SEEDS = 2**32 - 1
@@ -42,13 +42,16 @@ GROUP = 8  # ligands of similar size per thread: little padding, and their tenso
 
 
 class Demands(Protocol):
-    """What a built ligand must fulfil besides plausibility (`design.constraints`)."""
+    """What a ligand must fulfil besides plausibility, and what guides sampling towards it (`design.constraints`)."""
 
     def violations(self, mol: Chem.Mol) -> Sequence[tuple[str, tuple[int, ...]]]:
-        """Reason and atoms of everything that is not fulfilled."""
+        """Reason and atoms of everything that a built ligand does not fulfil."""
 
-    def potentials(self, origin: np.ndarray, device: torch.device) -> Sequence[Potential]:
-        """What guides sampling towards it; `origin` [3] Å of the networks' frame."""
+    def guide(self, pocket: Pocket, origin: np.ndarray, device: torch.device) -> "Guide":
+        """What guides sampling in a pocket; `origin` [3] Å of the networks' frame."""
+
+
+Guide = Callable[["LigandSampler"], Sequence[Potential]]  # potentials of one trajectory
 
 
 class Keeping(NamedTuple):
@@ -72,7 +75,7 @@ class SamplingTask(NamedTuple):
     fragment: Fragment | None = None  # part of all ligands
     keeping: Keeping = NOTHING_KEPT
     constraints: Demands | None = None
-    steering: Callable[["LigandSampler"], Potential] | None = None  # a further potential, bound to the networks
+    guide: Guide | None = None
 
 
 class Candidate(NamedTuple):
@@ -238,14 +241,12 @@ class LigandSampler:
         return values.expand(count, -1)
 
     def _potentials(self, task: SamplingTask) -> list[Potential]:
-        steering = [] if task.steering is None else [task.steering(self)]
-        if task.constraints is not None:
-            steering += task.constraints.potentials(task.origin, self.device)
+        guides = [] if task.guide is None else list(task.guide(self))
         if task.config.repulsion <= 0:
-            return steering
+            return guides
         x, nearest = (torch.as_tensor(a, dtype=torch.float32, device=self.device)
                       for a in (task.pocket.tree.data - task.origin, task.pocket.nearest))  # fmt: skip
-        return [StericPotential(x, nearest, task.config.repulsion, task.config.repulsion_time), *steering]
+        return [StericPotential(x, nearest, task.config.repulsion, task.config.repulsion_time), *guides]
 
     def _fixed_atoms(
         self, fragments: Sequence[Fragment | None], origin: np.ndarray, mask: Tensor

@@ -62,7 +62,7 @@ PLAIN = {5: "C", 6: "C", 9: "F", 14: "Si", 15: "P", 16: "SA", 17: "Cl", 33: "P",
 
 def receptor_pdbqt(protein: ProteinView) -> str:
     """The receptor as rigid PDBQT text with charges of zero, which Vina's function does not use."""
-    bonded = _neighbours(protein)
+    bonded = bonded_atoms(protein)
     types, donor = atom_types(protein, bonded)
     atoms = []  # name, residue, place, type
     for i, (kind, place) in enumerate(zip(types, protein.x, strict=True)):
@@ -89,11 +89,11 @@ def _outward(place: Places, neighbours: Places) -> Places:
 
 
 def atom_types(protein: ProteinView, bonded: Sequence[Sequence[int]] | None = None) -> tuple[list[str], list[bool]]:
-    """AutoDock type of each heavy atom, and whether a polar hydrogen is bonded to it; `bonded`: of `_neighbours`.
+    """AutoDock type of each heavy atom, and whether a polar hydrogen is bonded to it; `bonded`: of `bonded_atoms`.
 
     A modified residue has the types of the amino acid that it is made from, as far as their atoms are the same.
     """
-    bonded = _neighbours(protein) if bonded is None else bonded
+    bonded = bonded_atoms(protein) if bonded is None else bonded
     types, donor = [""] * len(protein.x), [False] * len(protein.x)
     histidines: list[dict[str, int]] = []
     residues: dict[int, dict[str, int]] = defaultdict(dict)  # atoms by name
@@ -129,7 +129,7 @@ def _is_amino_element(protein: ProteinView, i: int, label: str) -> bool:
     return gemmi.Element(int(protein.element[i])).name == label[:1]
 
 
-def _neighbours(protein: ProteinView) -> list[list[int]]:
+def bonded_atoms(protein: ProteinView) -> list[list[int]]:
     """Atoms bonded to each atom by distance; a metal has none, its ligands do not count as bonds."""
     radius = np.array([COVALENT.get(int(z), 0.0) for z in protein.element])
     bonded: list[list[int]] = [[] for _ in radius]
