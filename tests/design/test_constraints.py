@@ -9,6 +9,7 @@ import torch
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from ligandsmith.chem.fragment import read_fragment
 from ligandsmith.design.constraints import Constraints, Sphere, read_patterns, read_spheres
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
 from ligandsmith.errors import LigandsmithError
@@ -54,6 +55,16 @@ def test_an_excluded_sphere_names_the_atoms_in_it_and_pushes_them_out() -> None:
     moved = potential.apply(z + 0.1, torch.ones(1, len(x), dtype=torch.bool), torch.tensor(1.0), 0.9) - 0.1 - z
     assert moved[0, 0].norm() > 0.1
     assert torch.equal(moved[0, 1:].abs().amax(-1) < 1e-5, torch.ones(len(x) - 1, dtype=torch.bool))
+
+
+def test_a_fragment_that_contradicts_is_refused_before_sampling() -> None:
+    fragment = read_fragment(embedded("Clc1ccccc1"))
+    x = fragment.ligand.x[0]
+    Constraints(exclude=(Sphere(99, 0, 0, 3),), forbid=("Br", "c[cH]c")).require_possible(fragment)
+    with pytest.raises(LigandsmithError, match="--exclude: the fragment lies in it"):
+        Constraints(exclude=(Sphere(*x.tolist(), 0.5),)).require_possible(fragment)
+    with pytest.raises(LigandsmithError, match="--forbid cCl: the fragment has it"):
+        Constraints(forbid=("cCl",)).require_possible(fragment)
 
 
 def test_spheres_and_patterns_come_from_files_too(tmp_path: Path) -> None:

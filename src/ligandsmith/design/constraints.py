@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from ligandsmith.chem.fragment import Fragment
 from ligandsmith.design.parts import murcko
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
 from ligandsmith.design.steering import SteeringConfig, VinaSteering
@@ -22,6 +23,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.alerts import alerting_atoms
 from ligandsmith.generation.sampler import Guide
 from ligandsmith.records import Pocket
+from ligandsmith.structure.ligands import mol_from_ligand
 
 EXCLUSION_STRENGTH = 1.0  # share of an overlap that one step removes
 ALL_TIMES = 1.0
@@ -115,6 +117,16 @@ class Constraints:
                 place = ",".join(f"{v:g}" for v in sphere)
                 inside.append(Violation(f"{len(atoms)} atoms in the excluded sphere {place}", tuple(atoms.tolist())))
         return inside
+
+    def require_possible(self, fragment: Fragment) -> None:
+        """Raise LigandsmithError for a fragment that no ligand could contain and keep to the constraints."""
+        mol = mol_from_ligand(fragment.ligand)
+        for violation in self._inside(mol):
+            raise LigandsmithError(f"--exclude: the fragment lies in it ({violation.reason})")
+        final = (fragment.ligand.num_h == 0) | fragment.closed  # what is bonded to other atoms does not change there
+        for text, pattern in zip(self.forbid, self._patterns[0], strict=True):
+            if any(final[list(match)].all() for match in mol.GetSubstructMatches(pattern)):
+                raise LigandsmithError(f"--forbid {text}: the fragment has it")
 
     def guide(self, pocket: Pocket, origin: NDArray[np.float32], device: torch.device) -> Guide:
         """What keeps atoms out of the excluded spheres and steers them; `origin` [3] Å of the networks' frame."""

@@ -183,6 +183,8 @@ class LigandGenerator:
             raise LigandsmithError("--fix: these weights were not trained to complete fragments")
         fragment = read_fragment(options.fix, options.grow_from)
         fragment.require_place(pocket.x)
+        if options.constraints is not None:
+            options.constraints.require_possible(fragment)
         unknown = ~np.isin(fragment.ligand.element, self.vocabulary.ligand_elements)
         if unknown.any():
             raise LigandsmithError(f"--fix: atom {unknown.argmax() + 1} has an element that these weights do not know")

@@ -47,6 +47,9 @@ class Demands(Protocol):
     def violations(self, mol: Chem.Mol) -> Sequence[tuple[str, tuple[int, ...]]]:
         """Reason and atoms of everything that a built ligand does not fulfil."""
 
+    def require_possible(self, fragment: Fragment) -> None:
+        """Raise LigandsmithError for a fragment that contradicts them."""
+
     def guide(self, pocket: Pocket, origin: np.ndarray, device: torch.device) -> "Guide":
         """What guides sampling in a pocket; `origin` [3] Å of the networks' frame."""
 
