@@ -57,6 +57,18 @@ def test_an_excluded_sphere_names_the_atoms_in_it_and_pushes_them_out() -> None:
     assert torch.equal(moved[0, 1:].abs().amax(-1) < 1e-5, torch.ones(len(x) - 1, dtype=torch.bool))
 
 
+def test_a_ligand_is_drawn_towards_a_place_by_its_nearest_atom() -> None:
+    x = torch.tensor([[[0.0, 0, 0], [3, 0, 0], [0, 0, 0]]])
+    mask = torch.tensor([[True, True, False]])
+    (potential,) = Constraints(toward=(8.0, 0, 0)).guide(POCKET, np.zeros(3, np.float32), torch.device("cpu"))(SAMPLER)
+    move = potential.apply(x, mask, torch.tensor(1.0), 0.5) - x
+    assert 0.4 < move[0, 1, 0] < 0.5
+    assert 0 < move[0, 0, 0] < 0.1
+    assert not move[0, 2].any()
+    (reached,) = Constraints(toward=(3.5, 0, 0)).guide(POCKET, np.zeros(3, np.float32), torch.device("cpu"))(SAMPLER)
+    assert torch.equal(reached.apply(x, mask, torch.tensor(1.0), 0.5), x)
+
+
 def test_a_fragment_that_contradicts_is_refused_before_sampling() -> None:
     fragment = read_fragment(embedded("Clc1ccccc1"))
     x = fragment.ligand.x[0]

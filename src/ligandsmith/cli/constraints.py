@@ -6,12 +6,22 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ligandsmith.cli.arguments import add_path, atom_numbers, checked, non_negative, number_or_any
+from ligandsmith.cli.arguments import add_path, atom_numbers, checked, non_negative, number_or_any, numbers
 from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, SamplingConfig, Setting, setting_of
 
 SLACK = 3  # heavy atoms more or less than the reference, where a part of it is replaced
 PARTS = ("fix", "replace", "hop", "decorate")
-CONSTRAINTS = ("steer", "exclude", "forbid", "require_smarts", "charge", "chiral_centers_max", "no_alerts", "rings")
+CONSTRAINTS = (
+    "steer",
+    "toward",
+    "exclude",
+    "forbid",
+    "require_smarts",
+    "charge",
+    "chiral_centers_max",
+    "no_alerts",
+    "rings",
+)
 
 
 def add_constraints(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +43,8 @@ def add_constraints(parser: argparse.ArgumentParser) -> None:
     demands = parser.add_argument_group("constraints", "A ligand that breaks one is a failure.")
     text = "no heavy atom in this sphere (Å), or in those of a CSV file (x, y, z, radius); repeatable"
     demands.add_argument("--exclude", action="append", metavar="X,Y,Z,R|CSV", help=text, **unset)
+    text = "draw the ligand to this place (Å), as far as it reaches"
+    demands.add_argument("--toward", type=numbers, metavar="X,Y,Z", help=text, **unset)
     text = "no match of this pattern, or of those of a file, one a line; repeatable"
     demands.add_argument("--forbid", action="append", metavar="SMARTS|FILE", help=text, **unset)
     text = "a match of this pattern, or of each of those of a file; repeatable"
@@ -113,6 +125,7 @@ def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
         require_smarts=every("require_smarts", read_patterns), charge=getattr(args, "charge", None),
         chiral_centers_max=getattr(args, "chiral_centers_max", None), alerts=not hasattr(args, "no_alerts"),
         known_rings=hasattr(args, "rings"), other_scaffold=other_scaffold,
+        toward=getattr(args, "toward", None),
         steering=SteeringConfig() if getattr(args, "steer", "none") == "vina" else None,
     )  # fmt: skip
     return {} if constraints == Constraints() else {"constraints": constraints}

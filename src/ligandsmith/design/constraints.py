@@ -16,7 +16,7 @@ from rdkit import Chem
 from ligandsmith.chem.fragment import Fragment
 from ligandsmith.design.parts import murcko
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
-from ligandsmith.design.steering import SteeringConfig, VinaSteering
+from ligandsmith.design.steering import AttractionPotential, SteeringConfig, VinaSteering
 from ligandsmith.design.vina import receptor_of
 from ligandsmith.diffusion.guidance import Potential, StericPotential
 from ligandsmith.errors import LigandsmithError
@@ -57,6 +57,7 @@ class Constraints:
     alerts: bool = True  # whether structural alerts (BRENK) are allowed
     known_rings: bool = False  # only ring systems of known ligands and drugs
     other_scaffold: str = ""  # SMILES of a Murcko scaffold that is not wanted again
+    toward: tuple[float, float, float] | None = None  # Å, in the protein's coordinates: where a ligand is to reach
     steering: SteeringConfig | None = None  # by Vina's function, while a ligand is sampled
 
     def __post_init__(self) -> None:
@@ -136,6 +137,9 @@ class Constraints:
             x, radius = (torch.as_tensor(a, dtype=torch.float32, device=device)
                          for a in (spheres[:, :3] - origin, spheres[:, 3]))  # fmt: skip
             fixed.append(StericPotential(x, radius, EXCLUSION_STRENGTH, ALL_TIMES))
+        if self.toward is not None:
+            place = torch.as_tensor(np.array(self.toward) - origin, dtype=torch.float32, device=device)
+            fixed.append(AttractionPotential(place))
         if self.steering is None:
             return lambda _: fixed
         receptor, steering = receptor_of(pocket, origin, device), self.steering

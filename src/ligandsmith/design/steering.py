@@ -6,6 +6,7 @@ atom types are those that the decoder makes likely; before, where elements are n
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +27,10 @@ from ligandsmith.structure.vocabulary import Vocabulary
 HYDROPHOBIC_SHARE = 0.6  # of a carbon whose neighbours are not known
 NITROGEN, OXYGEN_ATOM = 7, 8
 NITROGEN_VALENCE = 3
+ATTRACTION = 0.5  # Å, in a step of the sampler
+ATTRACTION_WIDTH = 1.0  # Å; atoms so much farther than the nearest one are drawn e times less
+ATTRACTION_TIMES = (0.1, 0.95)
+REACHED = 1.0  # Å
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,23 @@ class VinaSteering:
             self.types = likely_types(self.sampler.ligand_vae.decode(*latents, mask), self.sampler.vocabulary)
         self.count += 1
         return self.types
+
+
+class AttractionPotential(NamedTuple):
+    """Draws the atoms nearest to a place towards it, until one is there."""
+
+    place: Tensor  # [3] Å, in the networks' frame
+
+    def apply(self, z: Tensor, mask: Tensor, scale_x: Tensor, t: float) -> Tensor:
+        """z [B, N, D], the estimate at time `t`, with corrected coordinates."""
+        if not ATTRACTION_TIMES[0] <= t <= ATTRACTION_TIMES[1]:
+            return z
+        away = self.place - scale_x * z[..., :3]
+        distance = away.norm(dim=-1).masked_fill(~mask, torch.inf)
+        share = (-distance / ATTRACTION_WIDTH).softmax(-1)
+        gap = (distance.amin(-1, keepdim=True) - REACHED).clamp(min=0, max=ATTRACTION)
+        pull = away / distance.clamp(min=1e-3).unsqueeze(-1) * (share * gap).unsqueeze(-1)
+        return torch.cat([z[..., :3] + pull.nan_to_num(0.0) / scale_x, z[..., 3:]], -1)
 
 
 def smoothed(values: Tensor, x: Tensor, mask: Tensor, width: float) -> Tensor:
