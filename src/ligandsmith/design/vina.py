@@ -21,7 +21,7 @@ from ligandsmith.structure.vocabulary import ATOM_NAMES, OTHER_ATOM, OTHER_RESID
 
 GAUSS1, GAUSS2, REPULSION, HYDROPHOBIC, HYDROGEN_BOND = -0.035579, -0.005156, 0.840245, -0.035069, -0.587439
 TORSION = 0.05846  # of the divisor, for each rotatable bond
-CUTOFF = 8.0  # Å between centres
+INTERACTION_CUTOFF = 8.0  # Å between centres
 RADII = {  # Å, of Vina's atom types
     6: 1.9, 7: 1.8, 8: 1.7, 9: 1.5, 14: 2.2, 15: 2.1, 16: 2.0, 17: 1.8, 34: 2.0, 35: 2.0, 53: 2.2,
 }  # fmt: skip
@@ -116,7 +116,7 @@ def interaction_energy(x: Tensor, types: VinaTypes, receptor: VinaReceptor) -> t
         -8 * s * first - (s - 3) / 2 * second + 2 * REPULSION * inside
         - HYDROPHOBIC * both * ((s > 0.5) & (s < 1.5)) - HYDROGEN_BOND / 0.7 * bond * ((s > -0.7) & (s < 0))
     )  # fmt: skip
-    near = distance < CUTOFF
+    near = distance < INTERACTION_CUTOFF
     pull = (slope * near / distance).unsqueeze(-1) * away
     return (energy * near).sum(-1), pull.sum(-2)
 
