@@ -1,7 +1,7 @@
 """Steering: Vina's function moves the estimated clean ligand while it is sampled (`Potential`).
 
 At each step, atoms move along the negative gradient of the interaction energy, smoothed over the atoms around each one,
-so that neighbours move together and bonds and angles stay; the move of an atom is capped. From half of the time on, the
+so that neighbours move together; the move of an atom is capped. From half of the time on, the
 atom types are those that the decoder makes likely; before, where elements are not yet decided, all atoms are carbon.
 """
 
