@@ -292,8 +292,8 @@ def remove_all(paths: Sequence[Path]) -> None:
 def earlier_record(path: Path) -> dict[str, Any] | None:
     """What a JSON file says of the results beside it; None if it is missing, or no JSON object."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = json_content(path)
+    except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
 

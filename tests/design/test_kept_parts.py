@@ -72,6 +72,24 @@ def test_fragments_apart_are_linked() -> None:
     assert smiles(parts.joined([first, second])) == "CC(N)=O.Cc1ccccc1"
 
 
+def placed(smiles: str, x: np.ndarray) -> Chem.Mol:
+    mol = Chem.MolFromSmiles(smiles)
+    conformer = Chem.Conformer(len(x))
+    conformer.Set3D(True)
+    conformer.SetPositions(x)
+    mol.AddConformer(conformer)
+    return mol
+
+
+def test_a_merger_that_is_no_molecule_is_refused() -> None:
+    indole = Chem.RemoveHs(embedded("c1ccc2[nH]ccc2c1"))
+    x = indole.GetConformer().GetPositions()
+    benzene = placed("c1ccccc1", x[[0, 1, 2, 3, 7, 8]])
+    pyrrole = placed("c1cc[nH]c1", x[[4, 5, 6, 7, 3]])  # its nitrogen lies on a carbon: nine aromatic carbons
+    with pytest.raises(LigandsmithError, match="--fix: the merged fragments are no molecule"):
+        parts.joined([benzene, pyrrole])
+
+
 @pytest.mark.parametrize(
     ("work", "message"),
     [

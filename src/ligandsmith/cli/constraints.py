@@ -51,7 +51,7 @@ def add_constraints(parser: argparse.ArgumentParser) -> None:
     demands.add_argument("--require_smarts", action="append", metavar="SMARTS|FILE", help=text, **unset)
     text = "formal charge: a number or a range like -1,0"
     demands.add_argument("--charge", type=_charges, metavar="N|N,N", help=text, **unset)
-    text = "at most so many chiral centres"
+    text = "largest number of chiral centres"
     demands.add_argument("--chiral_centers_max", type=non_negative, metavar="N", help=text, **unset)
     text = "no structural alert (BRENK: reactive, unstable, toxic groups)"
     demands.add_argument("--no-alerts", dest="no_alerts", action="store_true", help=text, **unset)

@@ -15,7 +15,7 @@ from rdkit import Chem
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from ligandsmith.chem.fragment import Fragment, part_of, read_fragment
-from ligandsmith.errors import LigandsmithError
+from ligandsmith.errors import LigandsmithError, one_line
 from ligandsmith.records import Ligand, Rejection
 from ligandsmith.structure.ligands import ligand_from_mol, mol_from_ligand
 from ligandsmith.structure.vocabulary import AROMATIC, SINGLE
@@ -71,8 +71,10 @@ def joined(sources: Sequence[Path | Chem.Mol]) -> Fragment:
     whole = fragments[0]
     for number, fragment in enumerate(fragments[1:], 2):
         whole = _merged(whole, fragment, number)
-    if Chem.DetectChemistryProblems(mol_from_ligand(whole.ligand)):
-        raise LigandsmithError("--fix: the merged fragments are no molecule")
+    try:
+        mol_from_ligand(whole.ligand)
+    except Chem.MolSanitizeException as error:
+        raise LigandsmithError(f"--fix: the merged fragments are no molecule ({one_line(error)})") from None
     return whole
 
 
