@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HIGH_GUIDANCE = 3.0
 SAMPLING = (
     "steps", "sampler", "candidates", "cfg_scale", "cfg_scale_x", "autoguidance", "churn", "noise_scale",
-    "noise_scale_h", "repulsion",
+    "noise_scale_h", "repulsion", "relax",
 )  # fmt: skip
 # Of the shipped weights `small`, for the help; a test compares them with the checkpoint.
 SMALL_SAMPLING = SamplingConfig(

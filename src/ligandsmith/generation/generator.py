@@ -32,6 +32,7 @@ from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, Config, SamplingConfig, fro
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_hash
+from ligandsmith.generation.relaxation import PoseRelaxation
 from ligandsmith.generation.sampler import NOTHING_KEPT, Keeping, LigandSampler, SamplingTask
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketLatents, cropped_latents
@@ -156,6 +157,7 @@ class LigandGenerator:
             self.model.denoiser.project_pocket(latents), origin, PocketAtoms.of(pocket.x, pocket.element),
             request.sampling, lambda: None, request.fragment, keeping, options.constraints,
             None if options.constraints is None else options.constraints.guide(pocket, origin, self.device),
+            PoseRelaxation.in_pocket(pocket) if request.sampling.relax else None,
         )  # fmt: skip
         pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
         for begin in range(start, options.num, options.batch_size):

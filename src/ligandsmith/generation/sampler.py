@@ -27,6 +27,7 @@ from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.guidance import GuidedDenoiser, Potential, StericPotential
 from ligandsmith.diffusion.process import Conditioning, NoisyLigand, add_noise, coefficients
 from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
+from ligandsmith.generation.relaxation import PoseRelaxation
 from ligandsmith.models.cudagraph import CapturedNetwork, Network
 from ligandsmith.models.denoiser import PocketKV
 from ligandsmith.models.latent_diffusion import DiffusionModel
@@ -79,6 +80,7 @@ class SamplingTask(NamedTuple):
     keeping: Keeping = NOTHING_KEPT
     constraints: Demands | None = None
     guide: Guide | None = None
+    relaxation: PoseRelaxation | None = None  # of every candidate
 
 
 class Candidate(NamedTuple):
@@ -211,7 +213,22 @@ class LigandSampler:
         prediction = self.ligand_vae.decode(*model.stats.restore(z), mask)
         ligands = [self._built(prediction, row, size, task.origin, start.fragment)
                    for row, (size, start) in enumerate(zip(sizes.tolist(), starts, strict=True))]  # fmt: skip
-        return [_judged(a, layout.single(z[a.index], a.num_atoms), task) for a in ligands]
+        candidates = [_judged(a, layout.single(z[a.index], a.num_atoms), task) for a in ligands]
+        return [self._relaxed(candidate, task) for candidate in candidates]
+
+    def _relaxed(self, candidate: Candidate, task: SamplingTask) -> Candidate:
+        """The candidate relaxed in its pocket, the fragment left where it is; as it was if that has more defects."""
+        ligand = candidate.ligand
+        if task.relaxation is None or ligand.mol is None or not ligand.connected:
+            return candidate
+        mol = task.relaxation.relaxed(ligand.mol, 0 if task.fragment is None else task.fragment.num_atoms)
+        if mol is None:
+            return candidate
+        x = mol.GetConformer().GetPositions() - task.origin
+        z = candidate.z.clone()
+        z[:, :3] = torch.as_tensor(x, dtype=z.dtype, device=self.device) / self.model.stats.scale_x
+        eased = _judged(replace(ligand, mol=mol), z, task)
+        return eased if eased.defects.score <= max(candidate.defects.score, PLAUSIBLE) else candidate
 
     def _denoiser(self, task: SamplingTask, mask: Tensor, fragments: Sequence[Fragment | None]) -> GuidedDenoiser:
         """The guided network with its pocket, the requested properties, and the fragment of each ligand."""

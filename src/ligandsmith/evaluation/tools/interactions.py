@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from rdkit import Chem
 
-from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.residues import residue_label, residue_molecule
+from ligandsmith.chem.protein import ProteinView
+from ligandsmith.chem.residues import residue_label, residue_molecule
 from ligandsmith.evaluation.tools.runner import Site, ToolFailure, failing_as, import_optional, not_installed
 
 INTERACTION_REACH = 6.5  # Å; as far as the longest interaction, edge-to-face stacking
