@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ligandsmith.chem.fragment import Fragment
+from ligandsmith.chem.vina import receptor_of
 from ligandsmith.design.parts import murcko
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
 from ligandsmith.design.steering import AttractionPotential, SteeringConfig, VinaSteering
-from ligandsmith.design.vina import receptor_of
 from ligandsmith.diffusion.guidance import Potential, StericPotential
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.alerts import alerting_atoms

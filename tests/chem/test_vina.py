@@ -9,8 +9,8 @@ import pytest
 import torch
 from rdkit import Chem
 
+from ligandsmith.chem import vina
 from ligandsmith.chem.protein import load_protein
-from ligandsmith.design import vina
 from ligandsmith.design.constraints import Constraints
 from ligandsmith.design.steering import SteeringConfig, VinaSteering
 from ligandsmith.evaluation.tools.runner import Site

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from torch import Tensor
 
+from ligandsmith.chem.receptor import METALS, atom_types, bonded_atoms
 from ligandsmith.chem.surroundings import protein_of
-from ligandsmith.evaluation.tools.receptor import METALS, atom_types, bonded_atoms
 from ligandsmith.records import Pocket
 
 GAUSS1, GAUSS2, REPULSION, HYDROPHOBIC, HYDROGEN_BOND = -0.035579, -0.005156, 0.840245, -0.035069, -0.587439
@@ -48,6 +48,12 @@ class VinaReceptor(NamedTuple):
 
     x: Tensor  # [M, 3] Å
     types: VinaTypes  # [M]
+
+    def near(self, x: NDArray[np.float64]) -> "VinaReceptor":
+        """The atoms that a ligand at x [N, 3] Å feels, also where its atoms move by 2 Å."""
+        distance = torch.cdist(torch.as_tensor(x, dtype=self.x.dtype, device=self.x.device), self.x).amin(0)
+        kept = distance < INTERACTION_CUTOFF + 2.0
+        return VinaReceptor(self.x[kept], VinaTypes(*(values[kept] for values in self.types)))
 
 
 def receptor_of(pocket: Pocket, origin: NDArray[np.float32], device: torch.device) -> VinaReceptor:
