@@ -49,7 +49,7 @@ def starts(task: SamplingTask, sampler: LigandSampler) -> list[Start]:
     ring.SetPositions(task.origin.astype(float) + 1.39 * np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1))
     benzene.AddConformer(ring)
     parts = [None, read_fragment(benzene), None]
-    return [Start(candidate.z, part) for candidate, part in zip(first, parts, strict=True)]
+    return [Start(candidate.z, part, 0.5) for candidate, part in zip(first, parts, strict=True)]
 
 
 def same(a: Candidate, b: Candidate) -> bool:
@@ -59,14 +59,14 @@ def same(a: Candidate, b: Candidate) -> bool:
 def test_a_part_is_held_and_its_batch_mates_do_not_notice(
     sampler: LigandSampler, task: SamplingTask, starts: list[Start]
 ) -> None:
-    together = sampler.sample(task, SIZES, SEEDS, starts, 0.5)
-    apart = [sampler.sample(task, SIZES[[i]], SEEDS[[i]], [start], 0.5)[0] for i, start in enumerate(starts)]
+    together = sampler.sample(task, SIZES, SEEDS, starts)
+    apart = [sampler.sample(task, SIZES[[i]], SEEDS[[i]], [start])[0] for i, start in enumerate(starts)]
     assert all(same(a, b) for a, b in zip(together, apart, strict=True))
     part = starts[1].fragment
     assert part is not None
     x, _ = sampler.model.stats.restore(together[1].z[None])
     assert np.allclose(x[0, :6].numpy() + task.origin, part.ligand.x, atol=1e-3)
     free, _ = sampler.model.stats.restore(
-        sampler.sample(task, SIZES, SEEDS, [Start(s.z) for s in starts], 0.5)[1].z[None]
+        sampler.sample(task, SIZES, SEEDS, [Start(s.z, time=0.5) for s in starts])[1].z[None]
     )
     assert not np.allclose(free[0, :6].numpy() + task.origin, part.ligand.x, atol=0.5)

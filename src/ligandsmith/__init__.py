@@ -12,6 +12,7 @@ _PUBLIC = {
     "Pocket": "records",
     "Ligand": "records",
     "evaluate": "evaluation.evaluate",
+    "optimise": "design.setup",
     "write_sdf": "chem.sdf",
 }
 __all__ = list(_PUBLIC)

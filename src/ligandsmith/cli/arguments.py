@@ -22,7 +22,7 @@ METAVARS = {int: "N", float: "X", Path: "PATH"}
 class Parser(argparse.ArgumentParser):
     """Reports a wrong command in one line; the flags in `signed` take values that start with a minus sign."""
 
-    signed: tuple[str, ...] = ("--center", "--by", "--exclude", "--toward", "--charge")
+    signed: tuple[str, ...] = ("--center", "--by", "--exclude", "--toward", "--charge", "--objective")
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""

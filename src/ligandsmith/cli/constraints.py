@@ -1,4 +1,4 @@
-"""Flags of `generate` for what every ligand contains, must be and must not be."""
+"""Flags for what every ligand contains, must be and must not be."""
 
 # ruff: noqa: PLC0415 - imports inside the command
 
@@ -24,44 +24,50 @@ CONSTRAINTS = (
 )
 
 
-def add_constraints(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
-    unset: dict[str, Any] = {"default": argparse.SUPPRESS}
+UNSET: dict[str, Any] = {"default": argparse.SUPPRESS}
+
+
+def add_parts(parser: argparse.ArgumentParser) -> None:
+    """The flags of what every ligand contains."""
     parts = parser.add_argument_group(
         "fragments", "What every ligand contains, exactly as given; in the protein's coordinates."
     )
     text = "fragment; with dummy atoms, it grows there only; several files are linked, or merged where they overlap"
-    parts.add_argument("--fix", type=Path, nargs="+", metavar="SDF", help=text, **unset)
+    parts.add_argument("--fix", type=Path, nargs="+", metavar="SDF", help=text, **UNSET)
     text = "atoms of the fragment that get new bonds, by number in the file, e.g. 3,7-9 (default: all with hydrogens)"
-    parts.add_argument("--grow_from", type=atom_numbers, metavar="N,N", help=text, **unset)
-    add_path(parts, "--replace", "ligand of which --atoms or --smarts are replaced; the rest stays", "SDF", **unset)
+    parts.add_argument("--grow_from", type=atom_numbers, metavar="N,N", help=text, **UNSET)
+    add_path(parts, "--replace", "ligand of which --atoms or --smarts are replaced; the rest stays", "SDF", **UNSET)
     text = "with --replace: numbers of the atoms in the file, e.g. 5-12"
-    parts.add_argument("--atoms", type=atom_numbers, metavar="N-N", help=text, **unset)
-    parts.add_argument("--smarts", metavar="SMARTS", help="with --replace: the atoms of its first match", **unset)
-    add_path(parts, "--hop", "ligand whose substituents stay and whose scaffold (Murcko) is replaced", "SDF", **unset)
-    add_path(parts, "--decorate", "ligand whose scaffold stays and gets other substituents", "SDF", **unset)
+    parts.add_argument("--atoms", type=atom_numbers, metavar="N-N", help=text, **UNSET)
+    parts.add_argument("--smarts", metavar="SMARTS", help="with --replace: the atoms of its first match", **UNSET)
+    add_path(parts, "--hop", "ligand whose substituents stay and whose scaffold (Murcko) is replaced", "SDF", **UNSET)
+    add_path(parts, "--decorate", "ligand whose scaffold stays and gets other substituents", "SDF", **UNSET)
+
+
+def add_demands(parser: argparse.ArgumentParser) -> None:
+    """The flags of what every ligand must be and must not be."""
     demands = parser.add_argument_group("constraints", "A ligand that breaks one is a failure.")
     text = "no heavy atom in this sphere (Å), or in those of a CSV file (x, y, z, radius); repeatable"
-    demands.add_argument("--exclude", action="append", metavar="X,Y,Z,R|CSV", help=text, **unset)
+    demands.add_argument("--exclude", action="append", metavar="X,Y,Z,R|CSV", help=text, **UNSET)
     text = "draw the ligand to this place (Å), as far as it reaches"
-    demands.add_argument("--toward", type=numbers, metavar="X,Y,Z", help=text, **unset)
+    demands.add_argument("--toward", type=numbers, metavar="X,Y,Z", help=text, **UNSET)
     text = "no match of this pattern, or of those of a file, one a line; repeatable"
-    demands.add_argument("--forbid", action="append", metavar="SMARTS|FILE", help=text, **unset)
+    demands.add_argument("--forbid", action="append", metavar="SMARTS|FILE", help=text, **UNSET)
     text = "a match of this pattern, or of each of those of a file; repeatable"
-    demands.add_argument("--require_smarts", action="append", metavar="SMARTS|FILE", help=text, **unset)
+    demands.add_argument("--require_smarts", action="append", metavar="SMARTS|FILE", help=text, **UNSET)
     text = "formal charge: a number or a range like -1,0"
-    demands.add_argument("--charge", type=_charges, metavar="N|N,N", help=text, **unset)
+    demands.add_argument("--charge", type=_charges, metavar="N|N,N", help=text, **UNSET)
     text = "largest number of chiral centres"
-    demands.add_argument("--chiral_centers_max", type=non_negative, metavar="N", help=text, **unset)
+    demands.add_argument("--chiral_centers_max", type=non_negative, metavar="N", help=text, **UNSET)
     text = "no structural alert (BRENK: reactive, unstable, toxic groups)"
-    demands.add_argument("--no-alerts", dest="no_alerts", action="store_true", help=text, **unset)
+    demands.add_argument("--no-alerts", dest="no_alerts", action="store_true", help=text, **UNSET)
     text = "known: only ring systems of the 14,949 shipped crystal ligands"
-    demands.add_argument("--rings", choices=["known"], help=text, **unset)
+    demands.add_argument("--rings", choices=["known"], help=text, **UNSET)
     text = "vina: move atoms along the gradient of Vina's function while a ligand is sampled (default: none)"
-    demands.add_argument("--steer", choices=["none", "vina"], help=text, **unset)
+    demands.add_argument("--steer", choices=["none", "vina"], help=text, **UNSET)
     for name in ("qed", "sa", "logp"):
         limits = setting_of(SamplingConfig.__dataclass_fields__[name])
-        flag = demands.add_argument(f"--{name}", type=number_or_any(limits), metavar="X", **unset)
+        flag = demands.add_argument(f"--{name}", type=number_or_any(limits), metavar="X", **UNSET)
         flag.help = f"{limits.help} ({limits.allowed()}, or any; default: any)"
 
 

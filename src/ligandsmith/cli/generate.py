@@ -22,7 +22,7 @@ from ligandsmith.cli.arguments import (
     say,
     with_flags,
 )
-from ligandsmith.cli.constraints import add_constraints, constrained, require_fitting_parts
+from ligandsmith.cli.constraints import add_demands, add_parts, constrained, require_fitting_parts
 from ligandsmith.config import MAX_SITE_RADIUS, SITE_RADIUS, SamplingConfig, Setting
 from ligandsmith.options import GenerationOptions, Hardware
 
@@ -51,26 +51,15 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     add_path(
         first, "--out", "folder of ligands.sdf and samples.json; an interrupted run continues there", required=True
     )
-    site = parser.add_argument_group("site", "Instead of --ligand; give exactly one.")
-    add = site.add_argument
-    add("--residues", nargs="+", metavar="CHAIN:NUMBER", help="residues of the site")
-    add("--center", type=numbers, metavar="X,Y,Z", help="centre of the site, Å; see --radius")
-    add("--het", metavar="NAME", help="ligand in the protein file: NAME or CHAIN:NAME:NUMBER")
-    limits = Setting("", 0, MAX_SITE_RADIUS, open_low=True)
-    text = f"radius around --center, Å ({limits.allowed()}; default: %(default)g)"
-    add("--radius", type=checked(float, limits), default=SITE_RADIUS, metavar="X", help=text)
-    add_smiles(parser)
-    add_allow_dropped(site)
+    add_site(parser, "Instead of --ligand; give exactly one.")
     what = parser.add_argument_group("what to make")
     add_options(what, GenerationOptions, ["num_atoms"])
     add_overwrite(first, "the ligands of another request in the folder")
     hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
     hydrogens.help = "write hydrogens, with plausible, not optimised positions"
-    add_constraints(parser)
-    sampling = parser.add_argument_group("sampling", "Defaults are those of the checkpoint; in brackets: of `small`.")
-    text = "shipped weights (small, tiny), a .pt file, or an exported folder (default: %(default)s)"
-    sampling.add_argument("--checkpoint", default="small", metavar="NAME|PATH", help=text)
-    add_options(sampling, SamplingConfig, SAMPLING, SMALL_SAMPLING, "the checkpoint's [{}]".format)
+    add_parts(parser)
+    add_demands(parser)
+    sampling = add_sampling(parser)
     for name in ("ligand", "protein"):
         add_path(
             sampling, f"--{name}_vae_path", f"check that this is the {name} VAE of the checkpoint, and refuse another"
@@ -85,6 +74,29 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     many.add_argument("--unique", action="store_true", help="leave out molecules that the pocket has already")
     text = "stop a pocket if a smaller share of a chunk is new, 0 to 1 (default: %(default)g: never)"
     many.add_argument("--stop_below", type=probability, default=0.0, metavar="SHARE", help=text)
+
+
+def add_site(parser: argparse.ArgumentParser, note: str) -> None:
+    """The flags that name a site without a ligand, and what goes with the protein file."""
+    site = parser.add_argument_group("site", note)
+    add = site.add_argument
+    add("--residues", nargs="+", metavar="CHAIN:NUMBER", help="residues of the site")
+    add("--center", type=numbers, metavar="X,Y,Z", help="centre of the site, Å; see --radius")
+    add("--het", metavar="NAME", help="ligand in the protein file: NAME or CHAIN:NAME:NUMBER")
+    limits = Setting("", 0, MAX_SITE_RADIUS, open_low=True)
+    text = f"radius around --center, Å ({limits.allowed()}; default: %(default)g)"
+    add("--radius", type=checked(float, limits), default=SITE_RADIUS, metavar="X", help=text)
+    add_smiles(parser)
+    add_allow_dropped(site)
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> Any:
+    """The flags of the checkpoint and of sampling; returns their group."""
+    sampling = parser.add_argument_group("sampling", "Defaults are those of the checkpoint; in brackets: of `small`.")
+    text = "shipped weights (small, tiny), a .pt file, or an exported folder (default: %(default)s)"
+    sampling.add_argument("--checkpoint", default="small", metavar="NAME|PATH", help=text)
+    add_options(sampling, SamplingConfig, SAMPLING, SMALL_SAMPLING, "the checkpoint's [{}]".format)
+    return sampling
 
 
 def run_generate(args: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, NamedTuple, TextIO
 
-from ligandsmith.cli import data, doctor, evaluate, generate, select, train
+from ligandsmith.cli import data, design, doctor, evaluate, generate, select, train
 from ligandsmith.cli.arguments import Parser, positive
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import LARGEST_FILE, clear_temporary_folders, file_limit
@@ -48,6 +48,7 @@ COMMANDS: dict[str, Command] = {
     "train-denoiser": Command("train the diffusion model", train.train_denoiser_flags, train.run_train_denoiser),
     "train-all": Command("train everything together, on one or many GPUs", train.train_all_flags, train.run_train_all),
     "generate": Command("generate ligands for a pocket", generate.generate_flags, generate.run_generate),
+    "optimise": Command("improve ligands in rounds, by objectives", design.optimise_flags, design.run_optimise),
     "export": Command("write a checkpoint as safetensors and model card", evaluate.export_flags, evaluate.run_export),
     "evaluate": Command("score molecules of any method", evaluate.evaluate_flags, evaluate.run_evaluate),
     "report": Command(

@@ -64,7 +64,15 @@ def murcko(mol: Chem.Mol) -> str:
     return str(Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(mol), isomericSmiles=False))
 
 
-def joined(sources: Sequence[Path | Chem.Mol]) -> Fragment:
+def scaffold_atoms(mol: Chem.Mol) -> NDArray[np.bool_]:
+    """Which heavy atoms [N] are in the Murcko scaffold; none without rings."""
+    heavy = _numbered(mol)
+    core = MurckoScaffold.GetScaffoldForMol(heavy)
+    numbers = {atom.GetIntProp("_number") for atom in core.GetAtoms() if atom.HasProp("_number")}
+    return np.array([atom.GetIntProp("_number") in numbers for atom in heavy.GetAtoms()], dtype=np.bool_)
+
+
+def joined(sources: Sequence[Path | Chem.Mol | Fragment]) -> Fragment:
     """Fragments of several files as one, to be linked; atoms that lie within 0.75 Å of an earlier fragment's are merged
     with them. Raises LigandsmithError where a merged atom would get too many bonds."""
     fragments = [read_fragment(source) for source in sources]
@@ -126,12 +134,10 @@ def _numbered(mol: Chem.Mol) -> Chem.Mol:
 
 def _with_scaffold(mol: Chem.Mol) -> tuple[Chem.Mol, NDArray[np.bool_]]:
     """The heavy atoms, and which of them are in the Murcko scaffold."""
-    heavy = _numbered(mol)
-    core = MurckoScaffold.GetScaffoldForMol(heavy)
-    if not core.GetNumAtoms():
+    inside = scaffold_atoms(mol)
+    if not inside.any():
         raise LigandsmithError("the reference has no ring, so it has no scaffold; use --replace with --atoms")
-    numbers = {atom.GetIntProp("_number") for atom in core.GetAtoms() if atom.HasProp("_number")}
-    return heavy, np.array([atom.GetIntProp("_number") in numbers for atom in heavy.GetAtoms()])
+    return _numbered(mol), inside
 
 
 def _ligand(heavy: Chem.Mol) -> Ligand:

@@ -6,7 +6,7 @@ on disk at any time, so an interrupted run continues with the same command.
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_hash
 from ligandsmith.generation.relaxation import PoseRelaxation
-from ligandsmith.generation.sampler import NOTHING_KEPT, Keeping, LigandSampler, SamplingTask
+from ligandsmith.generation.sampler import NOTHING_KEPT, Keeping, LigandSampler, SamplingTask, Start
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketLatents, cropped_latents
 from ligandsmith.options import GenerationOptions
@@ -107,6 +107,14 @@ class SamplingRequest(NamedTuple):
     min_atoms: int = MIN_ATOMS  # heavy atoms
 
 
+class Site(NamedTuple):
+    """A pocket that ligands are sampled in."""
+
+    task: SamplingTask
+    latents: PocketLatents
+    key: int  # of the pocket, for random seeds
+
+
 class LigandGenerator:
     """Trained networks, ready to sample. Use `load`."""
 
@@ -151,6 +159,17 @@ class LigandGenerator:
     ) -> Iterator[list[GeneratedLigand]]:
         """Ligands number `start` and following, a batch at a time. `keeping` gets to know them within a batch: its
         ligands are numbered from the start of their batch."""
+        request, site = self.sampling_request(options, pocket), self.site(pocket, options, keeping)
+        for begin in range(start, options.num, options.batch_size):
+            index = range(begin, min(begin + options.batch_size, options.num))
+            molecule_seeds = self.seeds(site, options.seed, index)
+            sizes = self._sizes(site.latents, molecule_seeds, request, pocket.cut)
+            ligands = self.sampler.best_of_n(site.task, sizes, molecule_seeds)
+            yield [replace(ligand, index=begin + row) for row, ligand in enumerate(ligands)]
+
+    @torch.inference_mode()
+    def site(self, pocket: Pocket, options: GenerationOptions, keeping: Keeping = NOTHING_KEPT) -> Site:
+        """A pocket, encoded, and how its ligands are sampled. Raises LigandsmithError."""
         request = self.sampling_request(options, pocket)
         latents, origin = self.encode(pocket)
         task = SamplingTask(
@@ -159,13 +178,20 @@ class LigandGenerator:
             None if options.constraints is None else options.constraints.guide(pocket, origin, self.device),
             PoseRelaxation.in_pocket(pocket) if request.sampling.relax else None,
         )  # fmt: skip
-        pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
-        for begin in range(start, options.num, options.batch_size):
-            index = torch.arange(begin, min(begin + options.batch_size, options.num), device=self.device)
-            molecule_seeds = rng.make_seeds(options.seed, pocket_key, index, device=self.device)
-            sizes = self._sizes(latents, molecule_seeds, request, pocket.cut)
-            ligands = self.sampler.best_of_n(task, sizes, molecule_seeds)
-            yield [replace(ligand, index=begin + row) for row, ligand in enumerate(ligands)]
+        return Site(task, latents, int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little"))
+
+    def seeds(self, site: Site, seed: int, index: Sequence[int]) -> Tensor:
+        """Seeds [B] of the ligands with these numbers."""
+        return rng.make_seeds(seed, site.key, torch.tensor(index, device=self.device), device=self.device)
+
+    def from_starts(
+        self, site: Site, seed: int, index: Sequence[int], sizes: Sequence[int], starts: Sequence[Start]
+    ) -> list[GeneratedLigand]:
+        """The ligands with these numbers and numbers of heavy atoms, each sampled from a start of its own."""
+        ligands = self.sampler.best_of_n(
+            site.task, torch.tensor(sizes, device=self.device), self.seeds(site, seed, index), starts
+        )
+        return [replace(ligand, index=number) for ligand, number in zip(ligands, index, strict=True)]
 
     def sampling_request(self, options: GenerationOptions, pocket: Pocket) -> SamplingRequest:
         """What `options` ask for, once it is clear that these weights can give it. Raises LigandsmithError."""

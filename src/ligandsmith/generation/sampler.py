@@ -18,7 +18,7 @@ import torch
 from rdkit import Chem
 from torch import Tensor
 
-from ligandsmith.batches import collate_ligands
+from ligandsmith.batches import LigandBatch, collate_ligands
 from ligandsmith.chem.builder import build_molecule
 from ligandsmith.chem.fragment import Fragment, kept_part
 from ligandsmith.chem.plausibility import CLOSE, PLAUSIBLE, Defects, PocketAtoms, find_defects, property_distance
@@ -34,7 +34,7 @@ from ligandsmith.models.latent_diffusion import DiffusionModel
 from ligandsmith.models.ligand_vae import LigandVAE
 from ligandsmith.parallel.threads import Check, side_by_side
 from ligandsmith.predictions import LigandPrediction
-from ligandsmith.records import PROPERTIES, BuildFailure, DecodedLigand, GeneratedLigand, Pocket
+from ligandsmith.records import PROPERTIES, BuildFailure, DecodedLigand, GeneratedLigand, Ligand, Pocket
 from ligandsmith.structure.vocabulary import Vocabulary
 
 SEEDS = 2**32 - 1
@@ -106,6 +106,7 @@ class Start(NamedTuple):
 
     z: Tensor | None = None  # [n, D] latents to be noised; None: pure noise
     fragment: Fragment | None = None  # its first atoms, which are fixed
+    time: float = 1.0  # up to which latents are noised
 
 
 class LigandSampler:
@@ -114,12 +115,14 @@ class LigandSampler:
     def __init__(self, model: DiffusionModel, ligand_vae: LigandVAE, vocabulary: Vocabulary, device: torch.device):
         self.model, self.ligand_vae, self.vocabulary, self.device = model, ligand_vae, vocabulary, device
 
-    def best_of_n(self, task: SamplingTask, sizes: Tensor, seeds: Tensor) -> list[GeneratedLigand]:
+    def best_of_n(
+        self, task: SamplingTask, sizes: Tensor, seeds: Tensor, starts: Sequence[Start] | None = None
+    ) -> list[GeneratedLigand]:
         """The best of up to `candidates` candidates for each ligand: the most plausible, and of plausible ones that
         which is closest to the requested properties. Sampling stops at one that is plausible and close.
 
         `sizes` and `seeds` [B] are those of the ligands. All candidates of a ligand have its size, so that the choice
-        does not favour small ones.
+        does not favour small ones. The first candidates come from `starts`, by default from noise.
         """
         config = task.config
         every = list(range(len(sizes)))
@@ -132,8 +135,8 @@ class LigandSampler:
             rows = [row for row in rows if final or best[row].accepted]
             task.keeping.finished([replace(_checked(best[row]), index=row) for row in rows])
 
-        starts = [Start(fragment=task.fragment)] * len(sizes)
-        self._sample_groups(task, (sizes, seeds), starts, 1.0, lambda r, found: update(r, found, 0))
+        first = starts or [Start(fragment=task.fragment)] * len(sizes)
+        self._sample_groups(task, (sizes, seeds), first, lambda r, found: update(r, found, 0))
         moves = [(self._partial_noising, config.refine_time), (self._inpainting, config.regrow_time)]
         for number in range(1, config.candidates):
             rows = [row for row in every if not best[row].accepted]
@@ -141,11 +144,12 @@ class LigandSampler:
                 break
             start_from, time = moves[(number - 1) % len(moves)]
             own = rng.fold_in(seeds[rows], number)
-            starts = [Start(fragment=task.fragment)] * len(rows)
+            again = [Start(fragment=task.fragment)] * len(rows)
             if time > 0:
-                starts = [start_from(task, best[row], seed) for row, seed in zip(rows, own.tolist(), strict=True)]
+                made = (start_from(task, best[row], seed) for row, seed in zip(rows, own.tolist(), strict=True))
+                again = [start._replace(time=time) for start in made]
             take = partial(_of_rows, rows, partial(update, number=number))
-            self._sample_groups(task, (sizes[rows], own), starts, time or 1.0, take)
+            self._sample_groups(task, (sizes[rows], own), again, take)
         return [_checked(best[row]) for row in every]
 
     def _partial_noising(self, task: SamplingTask, candidate: Candidate, _: int) -> Start:
@@ -168,29 +172,32 @@ class LigandSampler:
         return Start(self.model.denoiser.layout.reordered(candidate.z, order), part)
 
     def _sample_groups(
-        self, task: SamplingTask, ligands: tuple[Tensor, Tensor], starts: Sequence[Start], time: float, take: Take
+        self, task: SamplingTask, ligands: tuple[Tensor, Tensor], starts: Sequence[Start], take: Take
     ) -> None:
         """`sample` for any number of ligands, of these sizes and seeds. On a CPU in groups of similar size, one thread
         each. `take` gets the places of a group and its candidates as soon as they are made."""
         sizes, seeds = ligands
         order = torch.argsort(sizes, descending=True, stable=True)
-        groups = order.split(GROUP) if self.device.type == "cpu" else (order,)
+        alike = _alike(order, starts)
+        groups = [part for rows in alike for part in rows.split(GROUP)] if self.device.type == "cpu" else alike
 
         one_at_a_time = threading.Lock()
 
         def sampled(rows: Tensor, check: Check) -> None:
+            def both() -> None:
+                task.check()
+                check()
+
             chosen = [starts[row] for row in rows.tolist()]
-            candidates = self.sample(task._replace(check=check), sizes[rows], seeds[rows], chosen, time)
+            candidates = self.sample(task._replace(check=both), sizes[rows], seeds[rows], chosen)
             with one_at_a_time:
                 take(rows.tolist(), candidates)
 
         side_by_side(sampled, groups)
 
     @torch.inference_mode()  # of this thread
-    def sample(
-        self, task: SamplingTask, sizes: Tensor, seeds: Tensor, starts: Sequence[Start], time: float = 1.0
-    ) -> list[Candidate]:
-        """One candidate from each start, noised up to `time`. Either all starts have latents or none has."""
+    def sample(self, task: SamplingTask, sizes: Tensor, seeds: Tensor, starts: Sequence[Start]) -> list[Candidate]:
+        """One candidate from each start. Either all starts have latents, which are noised up to one time, or none."""
         n = int(sizes.max())
         mask = torch.arange(n, device=self.device) < sizes.unsqueeze(-1)
         model, layout, config = self.model, self.model.denoiser.layout, task.config
@@ -205,7 +212,7 @@ class LigandSampler:
         times = time_grid(config.steps, config.min_time, config.power)
         earlier = [start.z for start in starts if start.z is not None]
         if earlier:
-            times = [t for t in times if t <= time] or times[-1:]
+            times = [t for t in times if t <= starts[0].time] or times[-1:]
             t = torch.full((len(seeds),), times[0], device=self.device)
             z = add_noise(layout.stacked(earlier, n), z, coefficients(model.schedule, t, model.denoiser.prediction))
         sampler = partial(SAMPLERS[config.sampler], denoise, z, times, model.schedule, fresh, config.churn)
@@ -273,21 +280,34 @@ class LigandSampler:
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
         """Mask [B, N] of the atoms of the fragments, which are a molecule's first, of those that get no further bonds,
         their latents [B, N, Z] and their coordinates and bonds as latents [B, N, D]."""
-        layout, stats = self.model.denoiser.layout, self.model.stats
+        layout = self.model.denoiser.layout
         any_fragment = next(fragment for fragment in fragments if fragment)  # fills rows without one; masked
         present = torch.tensor([fragment is not None for fragment in fragments], device=self.device)
         placed = [(fragment or any_fragment).placed(origin) for fragment in fragments]
-        batch = collate_ligands(placed, self.vocabulary, mask.shape[1]).to(self.device)
+        batch, z = self._encoded(placed, mask.shape[1])
         fixed = batch.mask & present.unsqueeze(-1)
         shut = [np.zeros(0, np.bool_) if fragment is None else fragment.closed for fragment in fragments]
         closed = None
         if any(row.any() for row in shut):
             padded = np.stack([np.pad(row, (0, mask.shape[1] - len(row))) for row in shut])
             closed = torch.as_tensor(padded, device=self.device)
-        z = stats.normalise(batch.x, self.ligand_vae.encode(batch).mean_h, batch.mask)
         # Of all pairs of atoms: where an atom gets no further bond, the class of its pairs with new atoms is `none`.
         reference = layout.with_bonds(z, batch.bonds, mask if closed is not None else batch.mask)
         return fixed, closed, z[..., 3:] * fixed.unsqueeze(-1), reference
+
+    @torch.inference_mode()
+    def latents_of(self, ligands: Sequence[Ligand], origin: np.ndarray) -> list[Tensor]:
+        """Normalised latents [n, D] of whole ligands in the coordinates of their protein, to start from."""
+        placed = [replace(ligand, x=(ligand.x - origin).astype(np.float32)) for ligand in ligands]
+        layout, width = self.model.denoiser.layout, max(ligand.num_atoms for ligand in ligands)
+        batch, z = self._encoded(placed, width)
+        z = layout.with_bonds(z, batch.bonds, batch.mask)
+        return [layout.single(z[row], ligand.num_atoms) for row, ligand in enumerate(ligands)]
+
+    def _encoded(self, placed: Sequence[Ligand], width: int) -> tuple[LigandBatch, Tensor]:
+        """Ligands in the networks' frame as a batch, and their normalised coordinates and mean features."""
+        batch = collate_ligands(placed, self.vocabulary, width).to(self.device)
+        return batch, self.model.stats.normalise(batch.x, self.ligand_vae.encode(batch).mean_h, batch.mask)
 
     def _built(
         self, prediction: LigandPrediction, row: int, size: int, origin: np.ndarray, fragment: Fragment | None
@@ -326,6 +346,15 @@ def _checked(candidate: Candidate) -> GeneratedLigand:
         candidate.ligand, mol=None, raw_valid=False, repaired=False, connected=False, changed=(),
         reason="constraint", detail="; ".join(candidate.violations),
     )  # fmt: skip
+
+
+def _alike(order: Tensor, starts: Sequence[Start]) -> list[Tensor]:
+    """The rows, in this order, apart where one `sample` cannot take them together."""
+    kinds: dict[tuple[bool, float], list[int]] = {}
+    for row in order.tolist():
+        start = starts[row]
+        kinds.setdefault((start.z is None, 1.0 if start.z is None else start.time), []).append(row)
+    return [torch.tensor(rows, device=order.device) for rows in kinds.values()]
 
 
 def _of_rows(rows: list[int], take: Take, places: list[int], candidates: list[Candidate]) -> None:
