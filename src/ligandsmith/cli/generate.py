@@ -104,7 +104,7 @@ def run_generate(args: argparse.Namespace) -> None:
     from ligandsmith.parallel.devices import use_threads
 
     _require_fitting_flags(args)
-    options = replace(with_flags(GenerationOptions(), args), **constrained(args))
+    options = _wanted(replace(with_flags(GenerationOptions(), args), **constrained(args)), args.objective)
     hardware = with_flags(Hardware(), args)
     if max(options.cfg_scale or 0, options.cfg_scale_x or 0) > HIGH_GUIDANCE:
         say(f"note: a guidance scale above {HIGH_GUIDANCE:g} reduces diversity and distorts geometry")
@@ -113,6 +113,17 @@ def run_generate(args: argparse.Namespace) -> None:
         return
     use_threads(hardware.threads)
     _generate_one(args, options, hardware.device)
+
+
+def _wanted(options: GenerationOptions, objective: str | None) -> GenerationOptions:
+    """The options with the objectives that decide between candidates."""
+    if objective is None:
+        return options
+    from ligandsmith.design.constraints import Constraints
+    from ligandsmith.design.objectives import parse_objectives
+
+    constraints = options.constraints or Constraints()
+    return replace(options, constraints=replace(constraints, objectives=parse_objectives(objective)))
 
 
 def _require_fitting_flags(args: argparse.Namespace) -> None:

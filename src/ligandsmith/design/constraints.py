@@ -1,7 +1,7 @@
 """What every ligand must be and must not be. A ligand that does not fit is a failure with its reason."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,9 @@ from rdkit import Chem
 
 from ligandsmith.chem.fragment import Fragment
 from ligandsmith.chem.vina import receptor_of
+from ligandsmith.design.objectives import Objective
 from ligandsmith.design.parts import murcko
+from ligandsmith.design.preference import Preference, require_quick
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
 from ligandsmith.design.steering import AttractionPotential, SteeringConfig, VinaSteering
 from ligandsmith.diffusion.guidance import Potential, StericPotential
@@ -59,6 +61,7 @@ class Constraints:
     other_scaffold: str = ""  # SMILES of a Murcko scaffold that is not wanted again
     toward: tuple[float, float, float] | None = None  # Å, in the protein's coordinates: where a ligand is to reach
     steering: SteeringConfig | None = None  # by Vina's function, while a ligand is sampled
+    objectives: tuple[Objective, ...] = ()  # what the choice among candidates prefers
 
     def __post_init__(self) -> None:
         for flag, patterns in (("--forbid", self.forbid), ("--require_smarts", self.require_smarts)):
@@ -71,6 +74,8 @@ class Constraints:
         for sphere in self.exclude:
             if not (np.isfinite(sphere).all() and sphere.radius > 0):
                 raise LigandsmithError(f"--exclude {','.join(f'{v:g}' for v in sphere)}: the radius must be above 0 Å")
+
+        require_quick(self.objectives)
 
     @property
     def digest(self) -> str:
@@ -128,6 +133,10 @@ class Constraints:
         for text, pattern in zip(self.forbid, self._patterns[0], strict=True):
             if any(final[list(match)].all() for match in mol.GetSubstructMatches(pattern)):
                 raise LigandsmithError(f"--forbid {text}: the fragment has it")
+
+    def preference(self, pocket: Pocket) -> Callable[[Chem.Mol], float] | None:
+        """How much a ligand in a pocket is wanted, more is better; None without objectives."""
+        return Preference.at(pocket, self.objectives).of if self.objectives else None
 
     def guide(self, pocket: Pocket, origin: NDArray[np.float32], device: torch.device) -> Guide:
         """What keeps atoms out of the excluded spheres and steers them; `origin` [3] Å of the networks' frame."""

@@ -14,9 +14,10 @@ import torch
 from rdkit import Chem, DataStructs, rdBase
 
 from ligandsmith.chem.plausibility import PocketAtoms, find_defects
-from ligandsmith.chem.vina import receptor_of, vina_score
+from ligandsmith.chem.vina import receptor_of
 from ligandsmith.design.history import DIGITS, Row, fingerprint
-from ligandsmith.design.objectives import PER_ATOM, SIMILARITY, Objective, metric_values, tools_for, weighted_sum
+from ligandsmith.design.objectives import SIMILARITY, Objective, metric_values, tools_for, weighted_sum
+from ligandsmith.design.preference import estimate
 from ligandsmith.design.scorers import Scorer
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.columns import pose_checks
@@ -30,7 +31,6 @@ from ligandsmith.records import GeneratedLigand, Pocket
 
 IMPLAUSIBLE = 4.0  # defects; a ligand with more is not worth a slow score
 SURVIVORS = 0.75  # of the ligands of a round
-VINA = ("vina_score", "vina_min", "vina_dock")
 ANSWERS = "answers"  # folder of what the slow tools said
 
 
@@ -126,7 +126,7 @@ class Scoring:
                 row.values[SIMILARITY] = round(self._similarity(row), DIGITS)
         self._metrics(rows, {})
         for row in rows:
-            row.estimate = self._estimate(row)
+            row.estimate = round(estimate(row.pose, self.objectives, row.values, self._receptor), DIGITS)
 
     def _refuse(self, row: Row) -> None:
         value = row.values.get(SIMILARITY)
@@ -149,17 +149,6 @@ class Scoring:
 
     def _similarity(self, row: Row) -> float:
         return max(DataStructs.BulkTanimotoSimilarity(row.fingerprint, self._prints))
-
-    def _estimate(self, row: Row) -> float:
-        """The score by cheap values, with our own Vina score in place of Vina's; what is not known adds nothing."""
-        total, own = 0.0, None
-        for objective in self.objectives:
-            value = row.values.get(objective.name)
-            if value is None and objective.metric in VINA:
-                own = vina_score(row.pose, self._receptor) if own is None else own
-                value = own / row.pose.GetNumAtoms() if objective.name.endswith(PER_ATOM) else own
-            total += 0.0 if value is None else objective.utility(value)
-        return round(total, DIGITS)
 
     def _survivors(self, rows: Sequence[Row]) -> list[Row]:
         """The rows that promise most; the others get the reason."""

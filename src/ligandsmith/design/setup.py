@@ -15,10 +15,11 @@ from ligandsmith.design.hits import usable_hits
 from ligandsmith.design.objectives import SIMILARITY, Objective, parse_objectives
 from ligandsmith.design.optimise import Optimiser
 from ligandsmith.design.plan import Plan, parse_budget
+from ligandsmith.design.preference import VINA
 from ligandsmith.design.results import Result
 from ligandsmith.design.rounds import generator_of
 from ligandsmith.design.scorers import Scorer
-from ligandsmith.design.scoring import VINA, Scoring
+from ligandsmith.design.scoring import Scoring
 from ligandsmith.design.steering import SteeringConfig
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.tools.runner import Site

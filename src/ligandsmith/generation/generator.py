@@ -177,6 +177,7 @@ class LigandGenerator:
             request.sampling, lambda: None, request.fragment, keeping, options.constraints,
             None if options.constraints is None else options.constraints.guide(pocket, origin, self.device),
             PoseRelaxation.in_pocket(pocket) if request.sampling.relax else None,
+            None if options.constraints is None else options.constraints.preference(pocket),
         )  # fmt: skip
         return Site(task, latents, int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little"))
 

@@ -54,7 +54,11 @@ class Demands(Protocol):
     def guide(self, pocket: Pocket, origin: np.ndarray, device: torch.device) -> "Guide":
         """What guides sampling in a pocket; `origin` [3] Å of the networks' frame."""
 
+    def preference(self, pocket: Pocket) -> "Preference | None":
+        """How much a ligand in a pocket is wanted, more is better; None if all are wanted alike."""
 
+
+Preference = Callable[[Chem.Mol], float]
 Guide = Callable[["LigandSampler"], Sequence[Potential]]  # potentials of one trajectory
 
 
@@ -81,6 +85,7 @@ class SamplingTask(NamedTuple):
     constraints: Demands | None = None
     guide: Guide | None = None
     relaxation: PoseRelaxation | None = None  # of every candidate
+    preference: Preference | None = None  # decides between plausible candidates
 
 
 class Candidate(NamedTuple):
@@ -91,11 +96,12 @@ class Candidate(NamedTuple):
     defects: Defects
     distance: float  # standard deviations; 0 if nothing is requested
     violations: tuple[str, ...] = ()  # of constraints
+    wanted: float | None = None  # how much, more is better; None if all are wanted alike
 
     @property
     def accepted(self) -> bool:
         """Whether no further candidate is needed."""
-        return self.defects.score <= PLAUSIBLE and self.distance <= CLOSE
+        return self.wanted is None and self.defects.score <= PLAUSIBLE and self.distance <= CLOSE
 
 
 Take = Callable[[list[int], list[Candidate]], None]
@@ -119,7 +125,8 @@ class LigandSampler:
         self, task: SamplingTask, sizes: Tensor, seeds: Tensor, starts: Sequence[Start] | None = None
     ) -> list[GeneratedLigand]:
         """The best of up to `candidates` candidates for each ligand: the most plausible, and of plausible ones that
-        which is closest to the requested properties. Sampling stops at one that is plausible and close.
+        which is closest to the requested properties, or, of close ones, the one that is wanted most. Sampling stops at
+        one that is plausible and close, unless some are wanted more than others.
 
         `sizes` and `seeds` [B] are those of the ligands. All candidates of a ligand have its size, so that the choice
         does not favour small ones. The first candidates come from `starts`, by default from noise.
@@ -328,14 +335,17 @@ class LigandSampler:
 def _judged(ligand: GeneratedLigand, z: Tensor, task: SamplingTask) -> Candidate:
     """A sampled ligand with its defects, to which the constraints count that it breaks."""
     defects, distance = find_defects(ligand, task.pocket), property_distance(ligand.mol, _requested(task.config))
+    wanted = None
+    if task.preference is not None:
+        wanted = -np.inf if ligand.mol is None else task.preference(ligand.mol)
     if task.constraints is None or ligand.mol is None:
-        return Candidate(ligand, z, defects, distance)
+        return Candidate(ligand, z, defects, distance, wanted=wanted)
     broken = task.constraints.violations(ligand.mol)
     atoms = defects.atoms.copy()
     for _, blamed in broken:
         atoms[list(blamed)] = True
     defects = Defects(defects.score + VIOLATION * len(broken), atoms)
-    return Candidate(ligand, z, defects, distance, tuple(reason for reason, _ in broken))
+    return Candidate(ligand, z, defects, distance, tuple(reason for reason, _ in broken), wanted)
 
 
 def _checked(candidate: Candidate) -> GeneratedLigand:
@@ -367,8 +377,9 @@ def _key(sizes: Tensor, seeds: Tensor) -> str:
 
 
 def _better(a: Candidate, b: Candidate) -> Candidate:
-    """The more plausible of two, or of two plausible ones the closer to the request, with the counts of both."""
-    best = min(a, b, key=lambda candidate: (max(candidate.defects.score, PLAUSIBLE), candidate.distance))
+    """The more plausible of two, or of two plausible ones the closer to the request and then the more wanted, with the
+    counts of both."""
+    best = min(a, b, key=lambda c: (max(c.defects.score, PLAUSIBLE), max(c.distance, CLOSE), -(c.wanted or 0.0)))
     counts = {name: getattr(a.ligand, name) + getattr(b.ligand, name) for name in ("candidates", "candidates_valid")}
     return best._replace(ligand=replace(best.ligand, **counts))
 
