@@ -66,6 +66,10 @@ def test_other_constraints_are_another_request(tmp_path: Path, capsys: pytest.Ca
         (["--exclude", "1,2"], "--exclude 1,2: give X,Y,Z,R in Å"),
         (["--forbid", "C(("], "--forbid C((: RDKit cannot read this pattern"),
         (["--replace", str(SITE / "ligand.sdf"), "--smarts", "[Xe]"], "the reference has no such part"),
+        (["--objective", "vina_mim"], "no metric or scorer 'vina_mim'; near it: vina_min"),
+        (["--objective", "logp"], "write -logp (lower is better) or +logp (higher)"),
+        (["--objective", "qed, -strain_uff"], "strain_uff: needs the tool strain, which is too slow"),
+        (["--objective", "similarity"], "generate starts from no ligand"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

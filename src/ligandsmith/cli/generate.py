@@ -104,7 +104,9 @@ def run_generate(args: argparse.Namespace) -> None:
     from ligandsmith.parallel.devices import use_threads
 
     _require_fitting_flags(args)
-    options = _wanted(replace(with_flags(GenerationOptions(), args), **constrained(args)), args.objective)
+    options = _wanted(
+        replace(with_flags(GenerationOptions(), args), **constrained(args)), getattr(args, "objective", None)
+    )
     hardware = with_flags(Hardware(), args)
     if max(options.cfg_scale or 0, options.cfg_scale_x or 0) > HIGH_GUIDANCE:
         say(f"note: a guidance scale above {HIGH_GUIDANCE:g} reduces diversity and distorts geometry")

@@ -60,7 +60,6 @@ class Optimiser:
             "starts": hashlib.sha256("".join(map(Chem.MolToMolBlock, plan.starts)).encode()).hexdigest()[:16],
             "site": scoring.site.key()[:16],
             "pareto": plan.pareto,
-            "relax": scoring.relax,
         }
 
     def _limits(self) -> Limits:

@@ -22,7 +22,6 @@ from ligandsmith.design.scorers import Scorer
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.columns import pose_checks
 from ligandsmith.evaluation.input import EvaluationInput, Sample
-from ligandsmith.evaluation.relaxation import RelaxTool
 from ligandsmith.evaluation.statistics import Value
 from ligandsmith.evaluation.tools.posebusters import PoseBustersTool
 from ligandsmith.evaluation.tools.runner import Answer, Site, Tool, run_tool
@@ -86,7 +85,6 @@ class Scoring:
     scorers: tuple[Scorer, ...] = ()
     starts: tuple[Chem.Mol, ...] = ()
     similarity: tuple[float, float] | None = None  # to the nearest of the starts
-    relax: bool = True  # poses, in the pocket
     folder: Path | None = None  # of the answers of tools
     workers: int = 1
 
@@ -113,8 +111,6 @@ class Scoring:
         for row in made:
             self._refuse(row)
         survivors = self._survivors([row for row in made if not row.reason])
-        if self.relax:
-            self._relaxed(survivors)
         self._slow(survivors)
 
     def _cheap(self, rows: Sequence[Row]) -> None:
@@ -159,13 +155,6 @@ class Scoring:
         for row in order[count:]:
             row.failed("not scored", f"estimate {row.estimate:.2f}, not among the best of its round")
         return sorted(order[:count], key=lambda row: row.index)
-
-    def _relaxed(self, rows: Sequence[Row]) -> None:
-        """Poses relaxed in the pocket; one that cannot be relaxed stays as it is."""
-        for row, answer in zip(rows, self._answers(OpenedTool(RelaxTool()), rows), strict=True):
-            if isinstance(answer, dict):
-                mol = Chem.RemoveAllHs(Chem.MolFromMolBlock(answer["pose"], removeHs=False))
-                row.placed(mol)
 
     def _answers(self, tool: Tool, rows: Sequence[Row]) -> Sequence[Answer | None]:
         mols = [row.mol for row in rows]

@@ -46,7 +46,6 @@ class Request:
     protein: ProteinView | None = None  # None: the atoms of the pocket
     options: GenerationOptions = field(default_factory=GenerationOptions)
     steer: str = ""  # vina, none; empty: by what the objectives are
-    relax: bool = True
     checkpoint: str = "small"
     device: str = "cpu"
     workers: int = 1
@@ -67,7 +66,7 @@ def plan_of(request: Request, out: Path) -> Plan:
     site = Site(request.pocket.name, request.protein or protein_of(request.pocket), starts[0] if starts else None)
     scoring = Scoring(
         objectives, site, request.pocket, request.scorers, starts, request.similarity,
-        request.relax and options.fix is None, out, request.workers if request.workers > 1 else _threads(),
+        out, request.workers if request.workers > 1 else _threads(),
     )  # fmt: skip
     scoring.require_tools()
     return Plan(
