@@ -235,9 +235,10 @@ from pathlib import Path
 from ligandsmith.files import held_alone
 with held_alone(Path(sys.argv[1])):
     if os.fork() == 0:
+        os.kill(os.getppid(), 9)  # not before the worker runs: until then, it still has what it inherited
         time.sleep(20)
         os._exit(0)
-    os.kill(os.getpid(), 9)
+    time.sleep(20)
 """
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     process.wait()
