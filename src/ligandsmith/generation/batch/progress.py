@@ -10,7 +10,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import clear_leftovers, json_content, remove_all, write_json
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.batch.merge import Counts, MergedTask, MergeOptions, first_seen, merge_pocket, merged_tasks
-from ligandsmith.generation.batch.tasks import CHUNKS, Task, read_chunk
+from ligandsmith.generation.batch.tasks import CHUNKS, Task, clear_unfinished, read_chunk
 from ligandsmith.generation.output import LIGANDS_FILE, SAMPLES_FILE, refuse_other_samples
 
 log = logging.getLogger("ligandsmith")
@@ -69,7 +69,9 @@ class PocketProgress:
 
     def tasks(self) -> Iterator[Task]:
         """The tasks that are left to do; merges the pocket if none are."""
-        if self.counts is None:
+        if self.counts is not None:
+            clear_unfinished(self.folder)  # of workers that outlived their run
+        else:
             self._write_state()
             for folder in (self.folder, self.folder / CHUNKS):
                 clear_leftovers(folder)
@@ -113,6 +115,7 @@ class PocketProgress:
         self.counts = merge_pocket(self.folder, self.identity, self._merged, self.options, self.notes)
         if not self.missing():  # what could not be made is tried again by the next run
             self._write_state()
+            clear_unfinished(self.folder)
         log.info("%s: %s", self.row.pocket, self.counts.line())
 
     def _all_tasks(self) -> Iterator[Task]:

@@ -1,4 +1,7 @@
-"""A task: some molecules of one pocket, written whole or not at all, so that a task whose files are there is done."""
+"""A task: some molecules of one pocket, written whole or not at all, so that a task whose files are there is done.
+
+Of a task that is cut off, the latents that it made stay, and the next worker goes on from them.
+"""
 
 import hashlib
 import json
@@ -18,7 +21,9 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write, json_content
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.output import identity_of, records_of, require_rows, sample_rows
+from ligandsmith.generation.output import UNFINISHED, identity_of, records_of, require_rows, sample_rows
+from ligandsmith.generation.sampler import NOTHING_KEPT
+from ligandsmith.generation.unfinished import KeptLatents
 from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.devices import usable_device
 from ligandsmith.records import GeneratedLigand, Pocket
@@ -45,6 +50,11 @@ class Task:
     def ligands(self) -> Path:
         """The molecules."""
         return self.record.with_suffix(".sdf")
+
+    @property
+    def unfinished(self) -> Path:
+        """Folder of the latents that are made already, while the task is not done."""
+        return self.record.with_suffix(f".{UNFINISHED}")
 
     def done(self) -> bool:
         """Whether both files are there."""
@@ -97,6 +107,12 @@ def read_records(task: Task, count: int) -> list[str]:
     return records
 
 
+def clear_unfinished(folder: Path) -> None:
+    """Remove what is left of unfinished tasks of a pocket that needs none of them."""
+    for path in (folder / CHUNKS).glob(f"*.{UNFINISHED}"):
+        KeptLatents(path).clear()
+
+
 def molecule_key(mol: Chem.Mol) -> str:
     """Hash of the canonical SMILES without stereo, 16 hex digits: what the metric `unique` of evaluation compares."""
     return hashlib.sha256(Chem.MolToSmiles(mol, isomericSmiles=False).encode()).hexdigest()[:16]
@@ -124,8 +140,12 @@ class TaskRunner:
         if task.pocket and identity["pocket"] != task.pocket:
             raise LigandsmithError(f"{task.row.pocket}: the files of the pocket changed since the run began")
         began = time.perf_counter()
-        made = [ligand for batch in generator.batches(pocket, options, start=task.begin) for ligand in batch]
+        kept = KeptLatents(task.unfinished)
+        keeping = NOTHING_KEPT._replace(latents=kept.latents)
+        batches = generator.batches(pocket, options, start=task.begin, keeping=keeping)
+        made = [ligand for batch in batches for ligand in batch]
         write_chunk(task, made, identity, time.perf_counter() - began)
+        kept.clear()
 
 
 @lru_cache(maxsize=1)
