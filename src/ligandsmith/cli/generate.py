@@ -4,7 +4,6 @@
 
 import argparse
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ligandsmith.cli.arguments import (
@@ -22,7 +21,8 @@ from ligandsmith.cli.arguments import (
     say,
     with_flags,
 )
-from ligandsmith.cli.constraints import add_constraints, constrained, require_fitting_parts
+from ligandsmith.cli.columns import option_columns
+from ligandsmith.cli.constraints import add_constraints, requested, require_fitting_parts
 from ligandsmith.config import MAX_SITE_RADIUS, SITE_RADIUS, SamplingConfig, Setting
 from ligandsmith.options import GenerationOptions, Hardware
 
@@ -92,7 +92,7 @@ def run_generate(args: argparse.Namespace) -> None:
     from ligandsmith.parallel.devices import use_threads
 
     _require_fitting_flags(args)
-    options = replace(with_flags(GenerationOptions(), args), **constrained(args))
+    options = requested(args)
     hardware = with_flags(Hardware(), args)
     if max(options.cfg_scale or 0, options.cfg_scale_x or 0) > HIGH_GUIDANCE:
         say(f"note: a guidance scale above {HIGH_GUIDANCE:g} reduces diversity and distorts geometry")
@@ -154,7 +154,7 @@ def _generate_batch(args: argparse.Namespace, options: GenerationOptions, hardwa
     request = BatchRequest(
         options, args.checkpoint, device, hardware.threads or 1, args.workers, args.engine, args.chunk,
         MergeOptions(args.unique, args.stop_below), args.radius, " ".join(sys.argv), args.allow_dropped,
-        args.overwrite,
+        args.overwrite, option_columns(args),
     )  # fmt: skip
     generator = load(args.checkpoint)
     _require_vaes(generator, args)

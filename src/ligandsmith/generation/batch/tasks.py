@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from rdkit import Chem
 from ligandsmith.chem.sdf import complete_records, write_sdf
 from ligandsmith.config import SITE_RADIUS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write, json_content
+from ligandsmith.files import atomic_write, changes, json_content
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.generator import LigandGenerator, load
 from ligandsmith.generation.output import UNFINISHED, identity_of, records_of, require_rows, sample_rows
@@ -39,7 +39,8 @@ class Task:
     folder: Path
     begin: int
     end: int
-    pocket: str = ""  # hash of the coordinates that the row stood for when the run began
+    options: GenerationOptions = field(compare=False)
+    identity: dict[str, Any] = field(compare=False)  # see `identity_of`, when the run began
 
     @property
     def record(self) -> Path:
@@ -123,7 +124,6 @@ class TaskRunner:
     """Does tasks. Sent to workers, each of which loads the checkpoint once and keeps the last pocket."""
 
     checkpoint: str
-    options: GenerationOptions
     device: str = "cpu"
     threads: int = 1  # the same in every worker: the number of threads may change the last digit of a coordinate
     radius: float = SITE_RADIUS  # Å around a centre, where the row has none
@@ -135,10 +135,10 @@ class TaskRunner:
             return
         torch.set_num_threads(self.threads)
         generator, pocket = _generator(self.checkpoint, self.device), _pocket(task.row, self.radius, self.allow_dropped)
-        options = replace(self.options, num=task.end)
+        options = replace(task.options, num=task.end)
         identity = identity_of(generator, options, pocket)
-        if task.pocket and identity["pocket"] != task.pocket:
-            raise LigandsmithError(f"{task.row.pocket}: the files of the pocket changed since the run began")
+        if changed := changes(task.identity, identity):
+            raise LigandsmithError(f"{task.row.pocket}: its files changed since the run began ({', '.join(changed)})")
         began = time.perf_counter()
         kept = KeptLatents(task.unfinished)
         keeping = NOTHING_KEPT._replace(latents=kept.latents)
