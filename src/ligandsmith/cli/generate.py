@@ -4,6 +4,8 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ligandsmith.cli.arguments import (
@@ -139,6 +141,7 @@ def _generate_one(args: argparse.Namespace, options: GenerationOptions, device: 
     _require_vaes(generator, args)
     notes = {"command": " ".join(sys.argv), **report.notes()}
     say(*funnel(generate_to_folder(generator, pocket, options, args.out, notes, args.overwrite)))
+    _tell_of_older_results(args.out, [args.out / "ligands.sdf"])
     print(f"written: {args.out / 'ligands.sdf'}, {args.out / 'samples.json'}")
 
 
@@ -159,7 +162,24 @@ def _generate_batch(args: argparse.Namespace, options: GenerationOptions, hardwa
     generator = load(args.checkpoint)
     _require_vaes(generator, args)
     say(*summary_lines(generate_batch(args.manifest, args.out, request, generator)))
+    _tell_of_older_results(args.out, list(args.out.glob("*/ligands.sdf")))
     print(f"written: {args.out}; next: ligandsmith evaluate {args.out}")
+
+
+def _tell_of_older_results(out: Path, ligands: Sequence[Path]) -> None:
+    """Name the scores, choices and pages in a folder that were made before its ligands."""
+    made = max((path.stat().st_mtime for path in ligands if path.exists()), default=0.0)
+    folder = out if out / "ligands.sdf" in ligands else out / "evaluation"
+    older = {path.name for path in folder.glob("*") if path.is_file() and path.stat().st_mtime < made}
+    if not older:
+        return
+    from ligandsmith.evaluation import ranking, relaxation
+    from ligandsmith.evaluation.output import SCORES
+    from ligandsmith.evaluation.report.page import PAGES
+
+    of_ours = (*SCORES, *ranking.FILES, relaxation.POSES_FILE, relaxation.SUMMARY_FILE, *PAGES)
+    if named := [name for name in of_ours if name in older]:
+        say(f"note: {', '.join(named)} in {folder}: older than these ligands")
 
 
 def _require_vaes(generator: "LigandGenerator", args: Any) -> None:
