@@ -1,7 +1,7 @@
 """What every ligand must be and must not be. A ligand that does not fit is a failure with its reason."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from ligandsmith.design.steering import AttractionPotential, SteeringConfig, Vin
 from ligandsmith.diffusion.guidance import Potential, StericPotential
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.alerts import alerting_atoms
+from ligandsmith.files import file_text
 from ligandsmith.generation.sampler import Guide
 from ligandsmith.records import Pocket
 from ligandsmith.structure.ligands import mol_from_ligand
@@ -175,5 +176,5 @@ def read_patterns(source: str) -> tuple[str, ...]:
     path = Path(source)
     if not path.is_file():
         return (source,)
-    lines: Sequence[str] = path.read_text(encoding="utf-8").splitlines()
+    lines = file_text(path, errors="replace").splitlines()
     return tuple(line.split()[0] for line in lines if line.strip() and not line.startswith("#"))

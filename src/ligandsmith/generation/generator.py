@@ -194,9 +194,9 @@ class LigandGenerator:
         )
         return [replace(ligand, index=number) for ligand, number in zip(ligands, index, strict=True)]
 
-    def sampling_request(self, options: GenerationOptions, pocket: Pocket) -> SamplingRequest:
-        """What `options` ask for, once it is clear that these weights can give it. Raises LigandsmithError."""
-        sampling, sizes = sampling_config(options, self.config.sampling), size_range(options)
+    def sampling_config(self, options: GenerationOptions) -> SamplingConfig:
+        """The checkpoint's settings with `options`. Raises LigandsmithError for what these weights cannot do."""
+        sampling = sampling_config(options, self.config.sampling)
         wanted = [name for name in PROPERTIES if getattr(sampling, name) is not None]
         if wanted and not self.config.denoiser.properties:
             raise LigandsmithError(f"--{wanted[0]}: these weights were not trained to be asked for properties")
@@ -204,6 +204,11 @@ class LigandGenerator:
             raise LigandsmithError(
                 f"--autoguidance {sampling.autoguidance:g}: this network has no triangle updates to skip; give 1"
             )
+        return sampling
+
+    def sampling_request(self, options: GenerationOptions, pocket: Pocket) -> SamplingRequest:
+        """What `options` ask for, once it is clear that these weights can give it. Raises LigandsmithError."""
+        sampling, sizes = self.sampling_config(options), size_range(options)
         if options.fix is None:
             if options.grow_from is not None:
                 raise LigandsmithError("--grow_from: it names atoms of the fragment; give --fix, too")
