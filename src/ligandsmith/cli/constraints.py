@@ -12,6 +12,8 @@ from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, SamplingConfig, Setting, se
 SLACK = 3  # heavy atoms more or less than the reference, where a part of it is replaced
 PARTS = ("fix", "replace", "hop", "decorate")
 CONSTRAINTS = (
+    "require",
+    "like",
     "steer",
     "toward",
     "exclude",
@@ -41,6 +43,12 @@ def add_constraints(parser: argparse.ArgumentParser) -> None:
     add_path(parts, "--hop", "ligand whose substituents stay and whose scaffold (Murcko) is replaced", "SDF", **unset)
     add_path(parts, "--decorate", "ligand whose scaffold stays and gets other substituents", "SDF", **unset)
     demands = parser.add_argument_group("constraints", "A ligand that breaks one is a failure.")
+    text = (
+        "interaction with a residue or one of its atoms: hbond, pi, salt, contact or metal, as in 'hbond A:SER508' or "
+        "'hbond A:GLU81:O'; repeatable"
+    )
+    demands.add_argument("--require", action="append", metavar="'KIND RESIDUE'", help=text, **unset)
+    add_path(demands, "--like", "reference ligand, all interactions of which are required", "SDF", **unset)
     text = "no heavy atom in this sphere (Å), or in those of a CSV file (x, y, z, radius); repeatable"
     demands.add_argument("--exclude", action="append", metavar="X,Y,Z,R|CSV", help=text, **unset)
     text = "draw the ligand to this place (Å), as far as it reaches"
@@ -72,6 +80,8 @@ def require_fitting_parts(args: argparse.Namespace) -> None:
         raise argparse.ArgumentTypeError(f"argument --{given[1]}: not allowed with argument --{given[0]}")
     if given and args.manifest is not None:
         raise argparse.ArgumentTypeError(f"--{given[0]} goes with --protein: a fragment lies in one pocket")
+    if hasattr(args, "like") and args.manifest is not None:
+        raise argparse.ArgumentTypeError("--like goes with --protein: a reference ligand lies in one pocket")
     if hasattr(args, "grow_from") and (not hasattr(args, "fix") or len(args.fix) > 1):
         raise argparse.ArgumentTypeError("--grow_from names atoms of the fragment; give one file with --fix")
     chosen = [name for name in ("atoms", "smarts") if hasattr(args, name)]
@@ -114,8 +124,11 @@ def _sizes(heavy: int, fixed: int) -> str:
 
 
 def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
+    from rdkit import Chem
+
     from ligandsmith.design.constraints import Constraints, read_patterns, read_spheres
     from ligandsmith.design.steering import SteeringConfig
+    from ligandsmith.structure.ligands import read_ligand
 
     def every(name: str, read: Any) -> tuple[Any, ...]:
         return tuple(value for text in getattr(args, name, ()) for value in read(text))
@@ -127,6 +140,8 @@ def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
         known_rings=hasattr(args, "rings"), other_scaffold=other_scaffold,
         toward=getattr(args, "toward", None),
         steering=SteeringConfig() if getattr(args, "steer", "none") == "vina" else None,
+        require=tuple(getattr(args, "require", ())),
+        like=Chem.MolToMolBlock(read_ligand(args.like)) if hasattr(args, "like") else "",
     )  # fmt: skip
     return {} if constraints == Constraints() else {"constraints": constraints}
 

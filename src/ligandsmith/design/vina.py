@@ -54,7 +54,7 @@ class VinaReceptor(NamedTuple):
 
 def receptor_of(pocket: Pocket, origin: NDArray[np.float32], device: torch.device) -> VinaReceptor:
     """The atoms of a pocket and what surrounds it, in the frame with this origin [3] Å."""
-    protein = _view(pocket)
+    protein = protein_view(pocket)
     bonded = bonded_atoms(protein)
     kinds, donor = (np.array(values) for values in atom_types(protein, bonded))
     carbon, metal = np.isin(kinds, ("C", "A")), np.isin(kinds, tuple(METALS.values()))
@@ -68,7 +68,7 @@ def receptor_of(pocket: Pocket, origin: NDArray[np.float32], device: torch.devic
     return VinaReceptor(torch.as_tensor(pocket.x - origin, dtype=torch.float32, device=device), types)
 
 
-def _view(pocket: Pocket) -> ProteinView:
+def protein_view(pocket: Pocket) -> ProteinView:
     """The atoms as the tools of evaluation read them; an atom without a name of the twenty amino acids has a number."""
     standard = pocket.residue < OTHER_RESIDUE
     names = tuple(ATOM_NAMES[name] if known and name < OTHER_ATOM else f"{number}"

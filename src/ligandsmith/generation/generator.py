@@ -32,7 +32,7 @@ from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, Config, SamplingConfig, fro
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_hash
-from ligandsmith.generation.sampler import NOTHING_KEPT, Keeping, LigandSampler, SamplingTask
+from ligandsmith.generation.sampler import NOTHING_KEPT, Demands, Keeping, LigandSampler, SamplingTask
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketLatents, cropped_latents
 from ligandsmith.options import GenerationOptions
@@ -104,6 +104,7 @@ class SamplingRequest(NamedTuple):
     sizes: tuple[int, int] | None  # range of heavy atoms; None: the size model
     fragment: Fragment | None = None
     min_atoms: int = MIN_ATOMS  # heavy atoms
+    constraints: Demands | None = None
 
 
 class LigandGenerator:
@@ -154,8 +155,8 @@ class LigandGenerator:
         latents, origin = self.encode(pocket)
         task = SamplingTask(
             self.model.denoiser.project_pocket(latents), origin, PocketAtoms.of(pocket.x, pocket.element),
-            request.sampling, lambda: None, request.fragment, keeping, options.constraints,
-            None if options.constraints is None else options.constraints.guide(pocket, origin, self.device),
+            request.sampling, lambda: None, request.fragment, keeping, request.constraints,
+            None if request.constraints is None else request.constraints.guide(pocket, origin, self.device),
         )  # fmt: skip
         pocket_key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
         for begin in range(start, options.num, options.batch_size):
@@ -175,16 +176,17 @@ class LigandGenerator:
             raise LigandsmithError(
                 f"--autoguidance {sampling.autoguidance:g}: this network has no triangle updates to skip; give 1"
             )
+        constraints = None if options.constraints is None else options.constraints.at(pocket)
         if options.fix is None:
             if options.grow_from is not None:
                 raise LigandsmithError("--grow_from: it names atoms of the fragment; give --fix, too")
-            return SamplingRequest(sampling, sizes)
+            return SamplingRequest(sampling, sizes, constraints=constraints)
         if not self.config.denoiser.fragments:
             raise LigandsmithError("--fix: these weights were not trained to complete fragments")
         fragment = read_fragment(options.fix, options.grow_from)
         fragment.require_place(pocket.x)
-        if options.constraints is not None:
-            options.constraints.require_possible(fragment)
+        if constraints is not None:
+            constraints.require_possible(fragment)
         unknown = ~np.isin(fragment.ligand.element, self.vocabulary.ligand_elements)
         if unknown.any():
             raise LigandsmithError(f"--fix: atom {unknown.argmax() + 1} has an element that these weights do not know")
@@ -194,7 +196,7 @@ class LigandGenerator:
                 f"--num_atoms {options.num_atoms}: it counts the whole ligand, and the fragment alone has "
                 f"{fragment.num_atoms} heavy atoms; give {least} or more"
             )
-        return SamplingRequest(sampling, sizes, fragment, least)
+        return SamplingRequest(sampling, sizes, fragment, least, constraints)
 
     def encode(self, pocket: Pocket) -> tuple[PocketLatents, np.ndarray]:
         """The pocket in its own frame, encoded once with its surroundings, cut to what the denoiser takes."""

@@ -41,11 +41,25 @@ VIOLATION = 5.0  # in units of a defect: of each constraint that a candidate bre
 GROUP = 8  # ligands of similar size per thread: little padding, and their tensors stay in the cache
 
 
+class Violation(NamedTuple):
+    """A constraint that a ligand breaks, and the atoms to blame; all if none."""
+
+    reason: str
+    atoms: tuple[int, ...] = ()
+    restart: bool = False  # whether another start may avoid it
+
+
 class Demands(Protocol):
     """What a ligand must fulfil besides plausibility, and what guides sampling towards it (`design.constraints`)."""
 
-    def violations(self, mol: Chem.Mol) -> Sequence[tuple[str, tuple[int, ...]]]:
-        """Reason and atoms of everything that a built ligand does not fulfil."""
+    def violations(self, mol: Chem.Mol) -> Sequence[Violation]:
+        """Everything that a built ligand does not fulfil."""
+
+    def at(self, pocket: Pocket) -> "Demands":
+        """As they are judged in a pocket. Raises LigandsmithError for what cannot be there."""
+
+    def start(self, size: int, seed: int, fixed: Fragment | None) -> Fragment | None:
+        """The fragment that a ligand of this size is grown from; `fixed` is what all contain."""
 
     def require_possible(self, fragment: Fragment) -> None:
         """Raise LigandsmithError for a fragment that contradicts them."""
@@ -89,6 +103,7 @@ class Candidate(NamedTuple):
     defects: Defects
     distance: float  # standard deviations; 0 if nothing is requested
     violations: tuple[str, ...] = ()  # of constraints
+    restart: bool = False  # whether another start may avoid them
 
     @property
     def accepted(self) -> bool:
@@ -130,7 +145,7 @@ class LigandSampler:
             rows = [row for row in rows if final or best[row].accepted]
             task.keeping.finished([replace(_checked(best[row]), index=row) for row in rows])
 
-        starts = [Start(fragment=task.fragment)] * len(sizes)
+        starts = _fresh_starts(task, sizes, seeds)
         self._sample_groups(task, (sizes, seeds), starts, 1.0, lambda r, found: update(r, found, 0))
         moves = [(self._partial_noising, config.refine_time), (self._inpainting, config.regrow_time)]
         for number in range(1, config.candidates):
@@ -138,12 +153,17 @@ class LigandSampler:
             if not rows:
                 break
             start_from, time = moves[(number - 1) % len(moves)]
-            own = rng.fold_in(seeds[rows], number)
-            starts = [Start(fragment=task.fragment)] * len(rows)
-            if time > 0:
-                starts = [start_from(task, best[row], seed) for row, seed in zip(rows, own.tolist(), strict=True)]
-            take = partial(_of_rows, rows, partial(update, number=number))
-            self._sample_groups(task, (sizes[rows], own), starts, time or 1.0, take)
+            anew = [row for row in rows if time <= 0 or best[row].restart]
+            if anew:
+                own = rng.fold_in(seeds[anew], number)
+                take = partial(_of_rows, anew, partial(update, number=number))
+                self._sample_groups(task, (sizes[anew], own), _fresh_starts(task, sizes[anew], own), 1.0, take)
+            mended = [row for row in rows if row not in anew]
+            if mended:
+                own = rng.fold_in(seeds[mended], number)
+                starts = [start_from(task, best[row], seed) for row, seed in zip(mended, own.tolist(), strict=True)]
+                take = partial(_of_rows, mended, partial(update, number=number))
+                self._sample_groups(task, (sizes[mended], own), starts, time, take)
         return [_checked(best[row]) for row in every]
 
     def _partial_noising(self, task: SamplingTask, candidate: Candidate, _: int) -> Start:
@@ -295,10 +315,10 @@ def _judged(ligand: GeneratedLigand, z: Tensor, task: SamplingTask) -> Candidate
         return Candidate(ligand, z, defects, distance)
     broken = task.constraints.violations(ligand.mol)
     atoms = defects.atoms.copy()
-    for _, blamed in broken:
-        atoms[list(blamed)] = True
+    for violation in broken:
+        atoms[list(violation.atoms)] = True
     defects = Defects(defects.score + VIOLATION * len(broken), atoms)
-    return Candidate(ligand, z, defects, distance, tuple(reason for reason, _ in broken))
+    return Candidate(ligand, z, defects, distance, tuple(v.reason for v in broken), any(v.restart for v in broken))
 
 
 def _checked(candidate: Candidate) -> GeneratedLigand:
@@ -309,6 +329,13 @@ def _checked(candidate: Candidate) -> GeneratedLigand:
         candidate.ligand, mol=None, raw_valid=False, repaired=False, connected=False, changed=(),
         reason="constraint", detail="; ".join(candidate.violations),
     )  # fmt: skip
+
+
+def _fresh_starts(task: SamplingTask, sizes: Tensor, seeds: Tensor) -> list[Start]:
+    if task.constraints is None:
+        return [Start(fragment=task.fragment)] * len(sizes)
+    return [Start(fragment=task.constraints.start(size, seed & SEEDS, task.fragment))
+            for size, seed in zip(sizes.tolist(), seeds.tolist(), strict=True)]  # fmt: skip
 
 
 def _of_rows(rows: list[int], take: Take, places: list[int], candidates: list[Candidate]) -> None:
