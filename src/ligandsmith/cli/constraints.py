@@ -16,6 +16,8 @@ PARTS = ("fix", "replace", "hop", "decorate")
 ATOMS_OF_PARTS = ("grow_from", "atoms", "smarts")
 CONSTRAINTS = (
     "wanted",
+    "require",
+    "like",
     "steer",
     "toward",
     "exclude",
@@ -60,6 +62,12 @@ def add_constraints(parser: argparse.ArgumentParser) -> None:
 def add_demands(parser: argparse.ArgumentParser) -> None:
     """The flags of what every ligand must be and must not be."""
     demands = parser.add_argument_group("constraints", "A ligand that breaks one is a failure.")
+    text = (
+        "interaction with a residue or one of its atoms: hbond, pi, salt, contact or metal, as in 'hbond A:SER508' or "
+        "'hbond A:GLU81:O'; repeatable"
+    )
+    demands.add_argument("--require", action="append", metavar="'KIND RESIDUE'", help=text, **UNSET)
+    add_path(demands, "--like", "reference ligand, all interactions of which are required", "SDF", **UNSET)
     text = "no heavy atom in this sphere (Å), or in those of a CSV file (x, y, z, radius); repeatable"
     demands.add_argument("--exclude", action="append", metavar="X,Y,Z,R|CSV", help=text, **UNSET)
     text = "draw the ligand to this place (Å), as far as it reaches"
@@ -94,6 +102,10 @@ def require_fitting_parts(args: argparse.Namespace) -> None:
         )
     if len(given) > 1:
         raise argparse.ArgumentTypeError(f"argument --{given[1]}: not allowed with argument --{given[0]}")
+    if hasattr(args, "like") and args.manifest is not None:
+        raise argparse.ArgumentTypeError(
+            "--like: a reference ligand lies in one pocket; with --manifest, give it in the column like"
+        )
     if hasattr(args, "grow_from") and (not hasattr(args, "fix") or len(args.fix) > 1):
         raise argparse.ArgumentTypeError("--grow_from names atoms of the fragment; give one file with --fix")
     chosen = [name for name in ("atoms", "smarts") if hasattr(args, name)]
@@ -141,9 +153,12 @@ def _sizes(heavy: int, fixed: int) -> str:
 
 
 def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
+    from rdkit import Chem
+
     from ligandsmith.design.constraints import Constraints, read_patterns, read_spheres
     from ligandsmith.design.objectives import parse_objectives
     from ligandsmith.design.steering import SteeringConfig
+    from ligandsmith.structure.ligands import read_ligand
 
     def every(name: str, read: Any) -> tuple[Any, ...]:
         return tuple(value for text in getattr(args, name, ()) for value in read(text))
@@ -157,6 +172,8 @@ def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
         toward=getattr(args, "toward", None),
         steering=SteeringConfig() if getattr(args, "steer", "none") == "vina" else None,
         objectives=() if wanted is None else parse_objectives(wanted),
+        require=tuple(getattr(args, "require", ())),
+        like=Chem.MolToMolBlock(read_ligand(args.like)) if hasattr(args, "like") else "",
     )  # fmt: skip
     return {} if constraints == Constraints() else {"constraints": constraints}
 

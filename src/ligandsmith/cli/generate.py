@@ -24,7 +24,7 @@ from ligandsmith.cli.arguments import (
     with_flags,
 )
 from ligandsmith.cli.columns import option_columns
-from ligandsmith.cli.constraints import requested, require_fitting_parts
+from ligandsmith.cli.constraints import add_constraints, requested, require_fitting_parts
 from ligandsmith.config import MAX_SITE_RADIUS, SITE_RADIUS, SamplingConfig, Setting
 from ligandsmith.options import GenerationOptions, Hardware
 

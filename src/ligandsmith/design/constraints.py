@@ -15,28 +15,23 @@ from rdkit import Chem
 
 from ligandsmith.chem.fragment import Fragment
 from ligandsmith.chem.vina import receptor_of
+from ligandsmith.design.interactions import read_requirement
 from ligandsmith.design.objectives import Objective
 from ligandsmith.design.parts import murcko
 from ligandsmith.design.preference import Preference, require_quick
+from ligandsmith.design.required import PlacedConstraints
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
 from ligandsmith.design.steering import AttractionPotential, SteeringConfig, VinaSteering
 from ligandsmith.diffusion.guidance import Potential, StericPotential
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.alerts import alerting_atoms
 from ligandsmith.files import file_text
-from ligandsmith.generation.sampler import Guide
+from ligandsmith.generation.sampler import Demands, Guide, Violation
 from ligandsmith.records import Pocket
 from ligandsmith.structure.ligands import mol_from_ligand
 
 EXCLUSION_STRENGTH = 1.0  # share of an overlap that one step removes
 ALL_TIMES = 1.0
-
-
-class Violation(NamedTuple):
-    """A constraint that a ligand breaks, and the atoms to blame; all if none."""
-
-    reason: str
-    atoms: tuple[int, ...] = ()
 
 
 class Sphere(NamedTuple):
@@ -63,12 +58,16 @@ class Constraints:
     toward: tuple[float, float, float] | None = None  # Å, in the protein's coordinates: where a ligand is to reach
     steering: SteeringConfig | None = None  # by Vina's function, while a ligand is sampled
     objectives: tuple[Objective, ...] = ()  # what the choice among candidates prefers
+    require: tuple[str, ...] = ()  # interactions with residues, as "hbond A:SER508" or "hbond A:GLU81:O"
+    like: str = ""  # MDL block of a reference ligand, all interactions of which are required
 
     def __post_init__(self) -> None:
         for flag, patterns in (("--forbid", self.forbid), ("--require_smarts", self.require_smarts)):
             for pattern in patterns:
                 if Chem.MolFromSmarts(pattern) is None:
                     raise LigandsmithError(f"{flag} {pattern}: RDKit cannot read this pattern")
+        for text in self.require:
+            read_requirement(text)
         both = sorted(set(self.forbid) & set(self.require_smarts))
         if both:
             raise LigandsmithError(f"--forbid and --require_smarts: {both[0]} is both forbidden and required")
@@ -113,6 +112,10 @@ class Constraints:
                       for smiles, atoms in ring_systems(mol) if smiles not in known]  # fmt: skip
         return found
 
+    def excluded(self, x: NDArray[np.float32]) -> bool:
+        """Whether any of x [N, 3] Å is in an excluded sphere."""
+        return any((np.linalg.norm(x - np.array(s[:3]), axis=1) < s.radius).any() for s in self.exclude)
+
     def _inside(self, mol: Chem.Mol) -> list[Violation]:
         if not self.exclude:
             return []
@@ -138,6 +141,17 @@ class Constraints:
     def preference(self, pocket: Pocket) -> Callable[[Chem.Mol], float] | None:
         """How much a ligand in a pocket is wanted, more is better; None without objectives."""
         return Preference.at(pocket, self.objectives).of if self.objectives else None
+
+    def at(self, pocket: Pocket) -> Demands:
+        """As they are judged in a pocket. Raises LigandsmithError for what cannot be there."""
+        if not (self.require or self.like):
+            return self
+        reference = Chem.MolFromMolBlock(self.like) if self.like else None
+        return PlacedConstraints.of(self, pocket, [read_requirement(text) for text in self.require], reference)
+
+    def start(self, size: int, seed: int, fixed: Fragment | None) -> Fragment | None:
+        """The fragment that a ligand is grown from: the given one."""
+        return fixed
 
     def guide(self, pocket: Pocket, origin: NDArray[np.float32], device: torch.device) -> Guide:
         """What keeps atoms out of the excluded spheres and steers them; `origin` [3] Å of the networks' frame."""

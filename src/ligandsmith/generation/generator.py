@@ -33,7 +33,7 @@ from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_hash
 from ligandsmith.generation.relaxation import PoseRelaxation
-from ligandsmith.generation.sampler import NOTHING_KEPT, Keeping, LigandSampler, SamplingTask, Start
+from ligandsmith.generation.sampler import NOTHING_KEPT, Demands, Keeping, LigandSampler, SamplingTask, Start
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketLatents, cropped_latents
 from ligandsmith.options import GenerationOptions
@@ -105,6 +105,7 @@ class SamplingRequest(NamedTuple):
     sizes: tuple[int, int] | None  # range of heavy atoms; None: the size model
     fragment: Fragment | None = None
     min_atoms: int = MIN_ATOMS  # heavy atoms
+    constraints: Demands | None = None
 
 
 class Site(NamedTuple):
@@ -174,10 +175,10 @@ class LigandGenerator:
         latents, origin = self.encode(pocket)
         task = SamplingTask(
             self.model.denoiser.project_pocket(latents), origin, PocketAtoms.of(pocket.x, pocket.element),
-            request.sampling, lambda: None, request.fragment, keeping, options.constraints,
-            None if options.constraints is None else options.constraints.guide(pocket, origin, self.device),
+            request.sampling, lambda: None, request.fragment, keeping, request.constraints,
+            None if request.constraints is None else request.constraints.guide(pocket, origin, self.device),
             PoseRelaxation.in_pocket(pocket) if request.sampling.relax else None,
-            None if options.constraints is None else options.constraints.preference(pocket),
+            None if request.constraints is None else request.constraints.preference(pocket),
         )  # fmt: skip
         return Site(task, latents, int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little"))
 
@@ -209,16 +210,17 @@ class LigandGenerator:
     def sampling_request(self, options: GenerationOptions, pocket: Pocket) -> SamplingRequest:
         """What `options` ask for, once it is clear that these weights can give it. Raises LigandsmithError."""
         sampling, sizes = self.sampling_config(options), size_range(options)
+        constraints = None if options.constraints is None else options.constraints.at(pocket)
         if options.fix is None:
             if options.grow_from is not None:
                 raise LigandsmithError("--grow_from: it names atoms of the fragment; give --fix, too")
-            return SamplingRequest(sampling, sizes)
+            return SamplingRequest(sampling, sizes, constraints=constraints)
         if not self.config.denoiser.fragments:
             raise LigandsmithError("--fix: these weights were not trained to complete fragments")
         fragment = read_fragment(options.fix, options.grow_from)
         fragment.require_place(pocket.x)
-        if options.constraints is not None:
-            options.constraints.require_possible(fragment)
+        if constraints is not None:
+            constraints.require_possible(fragment)
         unknown = ~np.isin(fragment.ligand.element, self.vocabulary.ligand_elements)
         if unknown.any():
             raise LigandsmithError(f"--fix: atom {unknown.argmax() + 1} has an element that these weights do not know")
@@ -228,7 +230,7 @@ class LigandGenerator:
                 f"--num_atoms {options.num_atoms}: it counts the whole ligand, and the fragment alone has "
                 f"{fragment.num_atoms} heavy atoms; give {least} or more"
             )
-        return SamplingRequest(sampling, sizes, fragment, least)
+        return SamplingRequest(sampling, sizes, fragment, least, constraints)
 
     def encode(self, pocket: Pocket) -> tuple[PocketLatents, np.ndarray]:
         """The pocket in its own frame, encoded once with its surroundings, cut to what the denoiser takes."""

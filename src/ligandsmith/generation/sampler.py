@@ -42,11 +42,25 @@ VIOLATION = 5.0  # in units of a defect: of each constraint that a candidate bre
 GROUP = 8  # ligands of similar size per thread: little padding, and their tensors stay in the cache
 
 
+class Violation(NamedTuple):
+    """A constraint that a ligand breaks, and the atoms to blame; all if none."""
+
+    reason: str
+    atoms: tuple[int, ...] = ()
+    restart: bool = False  # whether another start may avoid it
+
+
 class Demands(Protocol):
     """What a ligand must fulfil besides plausibility, and what guides sampling towards it (`design.constraints`)."""
 
-    def violations(self, mol: Chem.Mol) -> Sequence[tuple[str, tuple[int, ...]]]:
-        """Reason and atoms of everything that a built ligand does not fulfil."""
+    def violations(self, mol: Chem.Mol) -> Sequence[Violation]:
+        """Everything that a built ligand does not fulfil."""
+
+    def at(self, pocket: Pocket) -> "Demands":
+        """As they are judged in a pocket. Raises LigandsmithError for what cannot be there."""
+
+    def start(self, size: int, seed: int, fixed: Fragment | None) -> Fragment | None:
+        """The fragment that a ligand of this size is grown from; `fixed` is what all contain."""
 
     def require_possible(self, fragment: Fragment) -> None:
         """Raise LigandsmithError for a fragment that contradicts them."""
@@ -97,6 +111,7 @@ class Candidate(NamedTuple):
     distance: float  # standard deviations; 0 if nothing is requested
     violations: tuple[str, ...] = ()  # of constraints
     wanted: float | None = None  # how much, more is better; None if all are wanted alike
+    restart: bool = False  # whether another start may avoid them
 
     @property
     def accepted(self) -> bool:
@@ -142,7 +157,7 @@ class LigandSampler:
             rows = [row for row in rows if final or best[row].accepted]
             task.keeping.finished([replace(_checked(best[row]), index=row) for row in rows])
 
-        first = starts or [Start(fragment=task.fragment)] * len(sizes)
+        first = starts or _fresh_starts(task, sizes, seeds)
         self._sample_groups(task, (sizes, seeds), first, lambda r, found: update(r, found, 0))
         moves = [(self._partial_noising, config.refine_time), (self._inpainting, config.regrow_time)]
         for number in range(1, config.candidates):
@@ -151,10 +166,10 @@ class LigandSampler:
                 break
             start_from, time = moves[(number - 1) % len(moves)]
             own = rng.fold_in(seeds[rows], number)
-            again = [Start(fragment=task.fragment)] * len(rows)
-            if time > 0:
-                made = (start_from(task, best[row], seed) for row, seed in zip(rows, own.tolist(), strict=True))
-                again = [start._replace(time=time) for start in made]
+            again = _fresh_starts(task, sizes[rows], own)
+            for place, (row, seed) in enumerate(zip(rows, own.tolist(), strict=True)):
+                if time > 0 and not best[row].restart:
+                    again[place] = start_from(task, best[row], seed)._replace(time=time)
             take = partial(_of_rows, rows, partial(update, number=number))
             self._sample_groups(task, (sizes[rows], own), again, take)
         return [_checked(best[row]) for row in every]
@@ -342,10 +357,11 @@ def _judged(ligand: GeneratedLigand, z: Tensor, task: SamplingTask) -> Candidate
         return Candidate(ligand, z, defects, distance, wanted=wanted)
     broken = task.constraints.violations(ligand.mol)
     atoms = defects.atoms.copy()
-    for _, blamed in broken:
-        atoms[list(blamed)] = True
+    for violation in broken:
+        atoms[list(violation.atoms)] = True
     defects = Defects(defects.score + VIOLATION * len(broken), atoms)
-    return Candidate(ligand, z, defects, distance, tuple(reason for reason, _ in broken), wanted)
+    reasons, restart = tuple(v.reason for v in broken), any(v.restart for v in broken)
+    return Candidate(ligand, z, defects, distance, reasons, wanted, restart)
 
 
 def _checked(candidate: Candidate) -> GeneratedLigand:
@@ -365,6 +381,13 @@ def _alike(order: Tensor, starts: Sequence[Start]) -> list[Tensor]:
         start = starts[row]
         kinds.setdefault((start.z is None, 1.0 if start.z is None else start.time), []).append(row)
     return [torch.tensor(rows, device=order.device) for rows in kinds.values()]
+
+
+def _fresh_starts(task: SamplingTask, sizes: Tensor, seeds: Tensor) -> list[Start]:
+    if task.constraints is None:
+        return [Start(fragment=task.fragment)] * len(sizes)
+    return [Start(fragment=task.constraints.start(size, seed & SEEDS, task.fragment))
+            for size, seed in zip(sizes.tolist(), seeds.tolist(), strict=True)]  # fmt: skip
 
 
 def _of_rows(rows: list[int], take: Take, places: list[int], candidates: list[Candidate]) -> None:
