@@ -89,10 +89,10 @@ def require_fitting_parts(args: argparse.Namespace) -> None:
 
 def requested(args: argparse.Namespace) -> GenerationOptions:
     """What the flags, or the cells of a row of a manifest beside them, ask for. Raises LigandsmithError."""
-    return replace(with_flags(GenerationOptions(), args), **_constrained(args))
+    return replace(with_flags(GenerationOptions(), args), **constrained(args))
 
 
-def _constrained(args: argparse.Namespace) -> dict[str, Any]:
+def constrained(args: argparse.Namespace) -> dict[str, Any]:
     """Fields of GenerationOptions that no flag sets by itself."""
     if not any(hasattr(args, name) for name in PARTS + CONSTRAINTS):
         return {}
