@@ -120,7 +120,8 @@ class LigandSampler:
         which is closest to the requested properties. Sampling stops at one that is plausible and close.
 
         `sizes` and `seeds` [B] are those of the ligands. All candidates of a ligand have its size, so that the choice
-        does not favour small ones. The first candidates come from `starts`, by default from noise.
+        does not favour small ones. The first candidates come from `starts`, by default from noise; the others have the
+        same fragments.
         """
         config = task.config
         every = list(range(len(sizes)))
@@ -142,9 +143,10 @@ class LigandSampler:
                 break
             start_from, time = moves[(number - 1) % len(moves)]
             own = rng.fold_in(seeds[rows], number)
-            again = [Start(fragment=task.fragment)] * len(rows)
+            again = [Start(fragment=first[row].fragment) for row in rows]
             if time > 0:
-                made = (start_from(task, best[row], seed) for row, seed in zip(rows, own.tolist(), strict=True))
+                fixed = [task._replace(fragment=first[row].fragment) for row in rows]
+                made = map(start_from, fixed, [best[row] for row in rows], own.tolist())
                 again = [start._replace(time=time) for start in made]
             take = partial(_of_rows, rows, partial(update, number=number))
             self._sample_groups(task, (sizes[rows], own), again, take)
