@@ -1,8 +1,8 @@
 """Neighbours of a ligand in latent space, in its place: the ligand is noised a little and sampled again.
 
 How far is found for each analogue: more noise where the last one was too similar, less where it was not similar enough
-or no molecule. Every second try, the first one too, noises a part of the ligand alone, and the rest stays as it is. An analogue
-that is not within the range after all tries is a failure with the last reason.
+or no molecule. Every second try, the first one too, noises a part of the ligand alone, and the rest stays as it is. An
+analogue that is not within the range after all tries is a failure with the last reason.
 """
 
 from collections.abc import Iterator

@@ -121,8 +121,9 @@ class Optimiser:
         rows = [_row(number, proposal, made[proposal.index]) for proposal in proposals]
         self.plan.scoring.score(rows)
         level = np.median([row.score for row in pool if row.score is not None] or [-np.inf])
+        known = {row.flat_smiles for row in self.rows}
         for row in rows:
-            row.won = row.score is not None and bool(row.score > level)
+            row.won = row.score is not None and bool(row.score > level) and row.flat_smiles not in known
         checked = self._checked(rows)
         self._keep(number, Round(rows, time.perf_counter() - began, checked))
         shutil.rmtree(unfinished, ignore_errors=True)
