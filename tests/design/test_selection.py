@@ -72,9 +72,8 @@ def test_better_parents_are_drawn_more_often() -> None:
 
 
 def test_what_worked_is_done_more_and_nothing_is_given_up() -> None:
-    rows = [row(i, "CCO", move="hop", won=True) for i in range(12)] + [
-        row(i, "CCO", move="grow", won=i < 5) for i in range(12)
-    ]
+    won = {"hop": 8, "grow": 4}  # of twelve
+    rows = [row(i, "CCO", move=move, won=i < count) for move, count in won.items() for i in range(12)]
     counts = move_counts(rows, ("hop", "grow"))
     drawn = [draw_move(counts, np.random.default_rng(i)) for i in range(300)]
     assert 200 < drawn.count("hop") < 300
