@@ -68,6 +68,7 @@ def test_constraints_hold(tmp_path: Path) -> None:
         ([], "one of the arguments --ligand --residues --center --het is required"),
         (["--ligand", str(SITE / "none.sdf")], "no such file"),
         (["--ligand", LIGAND, "--workers", "0"], "--workers"),
+        (["--ligand", LIGAND, "--moves", "jump"], "--moves: no move 'jump'; there are: noise, shrink, fresh"),
     ],
 )
 def test_what_cannot_be_is_one_line(

@@ -4,6 +4,8 @@ import pytest
 from rdkit import Chem
 
 from ligandsmith.design.objectives import (
+    BEYOND,
+    GOOD_ENOUGH,
     NOT_OF_ONE_LIGAND,
     SCALES,
     SIMILARITY,
@@ -68,10 +70,19 @@ def test_the_tools_are_those_that_the_metrics_ask_for() -> None:
 
 def test_the_score_is_a_weighted_sum_of_scaled_values() -> None:
     objectives = parse_objectives("vina_min:2, sa")
-    values = {"vina_min": -8.4, "sa": 1.9}
-    expected = 2 * 8.4 / SCALES["vina_min"] - 1.9 / SCALES["sa"]
+    values = {"vina_min": -8.4, "sa": 3.9}
+    expected = 2 * 8.4 / SCALES["vina_min"] - 3.9 / SCALES["sa"]
     assert weighted_sum(objectives, values) == pytest.approx(expected)
     assert weighted_sum(objectives, {"vina_min": -8.4}) is None
+
+
+def test_what_goes_beyond_a_good_value_counts_less() -> None:
+    (qed,), (less,) = parse_objectives("qed"), parse_objectives("-qed")
+    good = GOOD_ENOUGH["qed"]
+    below, above = (qed.utility(good + step) - qed.utility(good) for step in (-0.2, 0.2))
+    assert above == pytest.approx(-BEYOND * below)
+    assert less.utility(good) - less.utility(good + 0.2) == pytest.approx(-below)  # asked for otherwise: all counts
+    assert set(GOOD_ENOUGH) <= set(SCALES)
 
 
 def test_values_per_atom() -> None:

@@ -64,6 +64,8 @@ def _add_ranges(parser: argparse.ArgumentParser) -> None:
     add_path(what, "--keep", "fragment that every ligand contains, in the protein's coordinates", "SDF")
     text = "Tanimoto similarity (Morgan, radius 2) to the nearest ligand of the start, e.g. 0.4-0.8"
     what.add_argument("--similarity", type=similarity, metavar="X-X", help=text)
+    text = "only these ways to make ligands from others, e.g. noise inpaint fresh (default: all, by what works)"
+    what.add_argument("--moves", nargs="+", default=[], metavar="MOVE", help=text)
     what.add_argument("--no-relax", dest="relax", action="store_false", help="do not relax poses in the pocket")
     hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
     hydrogens.help = "write hydrogens, with plausible, not optimised positions"
@@ -134,7 +136,7 @@ def _request(args: argparse.Namespace) -> "Request":
     device = hardware.device if args.engine == "ray" else usable_device(hardware.device)
     return Request(
         pocket, starts, args.objective, scorers, args.budget, args.num, args.similarity, args.keep, protein,
-        _options(args), getattr(args, "steer", ""), args.relax, args.checkpoint, device, args.workers, args.engine,
+        _options(args), getattr(args, "steer", ""), args.relax, tuple(args.moves), args.checkpoint, device, args.workers, args.engine,
         tuple(notes.items()),
     )  # fmt: skip
 

@@ -79,6 +79,7 @@ class Limits(NamedTuple):
         return None if low > min(self.high, MAX_ATOMS) else int(np.clip(wanted, low, min(self.high, MAX_ATOMS)))
 
 
+MOVE_NAMES = tuple(dict.fromkeys(move.split()[0] for move in (*SIMPLE_MOVES, *FRAGMENT_MOVES)))
 Made = tuple[int, Fragment | None, Ligand | None, float]  # size, fragment, ligand, time
 Move = Callable[[Sequence[Parent], Limits, np.random.Generator], Made | None]
 

@@ -60,6 +60,7 @@ class Optimiser:
             "starts": hashlib.sha256("".join(map(Chem.MolToMolBlock, plan.starts)).encode()).hexdigest()[:16],
             "site": scoring.site.key()[:16],
             "pareto": plan.pareto,
+            "moves": list(self.moves),
             "relax": scoring.relax,
         }
 
@@ -75,7 +76,8 @@ class Optimiser:
     def moves(self) -> tuple[str, ...]:
         """Those that the weights, and the start, allow."""
         fragments = FRAGMENT_MOVES if self.generator.config.denoiser.fragments else ()
-        return (*SIMPLE_MOVES, *fragments)
+        every = (*SIMPLE_MOVES, *fragments)
+        return tuple(move for move in every if not self.plan.moves or move.split()[0] in self.plan.moves)
 
     def run(self, overwrite: bool = False) -> Result:
         """Go on until the budget is spent; what there is is in the folder after each round."""
