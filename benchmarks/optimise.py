@@ -1,11 +1,12 @@
 """Optimisation from crystal ligands of validation pockets, against as many ligands that are sampled plainly.
 
 `python -m benchmarks optimise --pockets 12 --num 300 --workers 2 --out /tmp/optimise`
-Pockets are spread evenly over those of the validation split whose ligand has 18 to 34 heavy atoms; ligands have the size
-of that one, three atoms more or fewer. Plain sampling is the same run with fresh ligands alone, so that steering,
-scores and choice are the same. `--data FOLDER` takes complexes of a folder instead, with `ligand.sdf` and `protein.pdb`
-each. Of both, the ten best by the objective that pass PoseBusters and differ: their mean Vina score, minimised, against
-that of the crystal ligand. Results are kept in OUT, where an interrupted run goes on.
+Pockets are spread evenly over those of the validation split whose ligand has 18 to 34 heavy atoms; ligands have the
+size of that one, three atoms more or fewer. Plain sampling is the same run with fresh ligands alone, each the best of
+eight candidates, so that steering, scores and choice are the same. `--data FOLDER` takes complexes of a folder instead,
+with `ligand.sdf` and `protein.pdb` each. Of both, the ten best by the objective that pass PoseBusters and differ: their
+mean Vina score, minimised, against that of the crystal ligand. Results are kept in OUT, where an interrupted run goes
+on.
 """
 
 import argparse

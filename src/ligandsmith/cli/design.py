@@ -136,8 +136,8 @@ def _request(args: argparse.Namespace) -> "Request":
     device = hardware.device if args.engine == "ray" else usable_device(hardware.device)
     return Request(
         pocket, starts, args.objective, scorers, args.budget, args.num, args.similarity, args.keep, protein,
-        _options(args), getattr(args, "steer", ""), args.relax, tuple(args.moves), args.checkpoint, device, args.workers, args.engine,
-        tuple(notes.items()),
+        _options(args), getattr(args, "steer", ""), args.relax, tuple(args.moves), args.checkpoint, device,
+        args.workers, args.engine, tuple(notes.items()),
     )  # fmt: skip
 
 
