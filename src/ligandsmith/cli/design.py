@@ -1,4 +1,4 @@
-"""The command that improves ligands: `optimise`."""
+"""The commands that improve and vary ligands: `optimise` and `analogues`."""
 
 # ruff: noqa: PLC0415 - imports inside the commands
 
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ligandsmith.cli.arguments import (
+    add_allow_dropped,
     add_engine,
     add_number,
     add_options,
     add_overwrite,
     add_path,
+    add_smiles,
     checked,
     positive,
     say,
@@ -62,6 +64,8 @@ def _add_ranges(parser: argparse.ArgumentParser) -> None:
     add_path(what, "--keep", "fragment that every ligand contains, in the protein's coordinates", "SDF")
     text = "Tanimoto similarity (Morgan, radius 2) to the nearest ligand of the start, e.g. 0.4-0.8"
     what.add_argument("--similarity", type=similarity, metavar="X-X", help=text)
+    text = "only these ways to make ligands from others, e.g. noise inpaint fresh (default: all, by what works)"
+    what.add_argument("--moves", nargs="+", default=[], metavar="MOVE", help=text)
     hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
     hydrogens.help = "write hydrogens, with plausible, not optimised positions"
 
@@ -131,9 +135,55 @@ def _request(args: argparse.Namespace) -> "Request":
     device = hardware.device if args.engine == "ray" else usable_device(hardware.device)
     return Request(
         pocket, starts, args.objective, scorers, args.budget, args.num, args.similarity, args.keep, protein,
-        _options(args), getattr(args, "steer", ""), args.checkpoint, device, args.workers, args.engine,
-        tuple(notes.items()),
+        _options(args), getattr(args, "steer", ""), tuple(args.moves), args.checkpoint, device,
+        args.workers, args.engine, tuple(notes.items()),
     )  # fmt: skip
+
+
+def analogues_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `analogues`."""
+    first = parser.add_argument_group("most used")
+    first.add_argument("ligand", type=Path, help="the ligand, in its place in the protein: SDF or MOL2")
+    add_path(first, "--protein", "protein: PDB or mmCIF, also .gz", required=True)
+    text = "Tanimoto similarity (Morgan, radius 2) to the ligand (default: 0.5-0.8)"
+    first.add_argument("--similarity", type=similarity, default=(0.5, 0.8), metavar="X-X", help=text)
+    add_options(first, GenerationOptions, ["num", "seed"])
+    add_path(first, "--out", "folder of ligands.sdf and samples.json; an interrupted run goes on there", required=True)
+    add_overwrite(first, "the ligands of another request in the folder")
+    add_smiles(first)
+    add_allow_dropped(first)
+    what = parser.add_argument_group("what to make")
+    add_path(what, "--keep", "fragment that every analogue contains, in the protein's coordinates", "SDF")
+    hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
+    hydrogens.help = "write hydrogens, with plausible, not optimised positions"
+    add_demands(parser)
+    add_sampling(parser)
+    scale = parser.add_argument_group("scale")
+    add_options(scale, Hardware, ["device", "threads"])
+
+
+def run_analogues(args: argparse.Namespace) -> None:
+    """Make analogues of a ligand in its pocket."""
+    from ligandsmith.chem.fragment import read_fragment
+    from ligandsmith.design.analogues import Analogues, analogues_to_folder
+    from ligandsmith.design.hits import read_hits, usable_hits
+    from ligandsmith.generation import funnel, load, read_pocket
+    from ligandsmith.parallel.devices import usable_device, use_threads
+
+    hits = read_hits([args.ligand], args.smiles)
+    pocket, report = read_pocket(args.protein, args.ligand, smiles=args.smiles, allow_dropped=args.allow_dropped)
+    say(*report.lines())
+    hardware = with_flags(Hardware(), args)
+    use_threads(hardware.threads)
+    generator = load(args.checkpoint, usable_device(hardware.device))
+    options = replace(with_flags(GenerationOptions(), args), **constrained(args))
+    if args.keep is not None:
+        options = replace(options, fix=read_fragment(args.keep))
+    (hit,) = usable_hits(hits[:1], pocket, options.fix, generator.vocabulary.ligand_elements)
+    made = Analogues(generator, hit, args.similarity, options.candidates or generator.config.sampling.candidates)
+    notes = {"command": " ".join(sys.argv), **report.notes()}
+    say(*funnel(analogues_to_folder(made, pocket, options, args.out, notes, args.overwrite)))
+    print(f"written: {args.out / 'ligands.sdf'}, {args.out / 'samples.json'}")
 
 
 def _options(args: argparse.Namespace) -> GenerationOptions:

@@ -49,6 +49,7 @@ COMMANDS: dict[str, Command] = {
     "train-all": Command("train everything together, on one or many GPUs", train.train_all_flags, train.run_train_all),
     "generate": Command("generate ligands for a pocket", generate.generate_flags, generate.run_generate),
     "optimise": Command("improve ligands in rounds, by objectives", design.optimise_flags, design.run_optimise),
+    "analogues": Command("generate neighbours of a ligand, in its place", design.analogues_flags, design.run_analogues),
     "export": Command("write a checkpoint as safetensors and model card", evaluate.export_flags, evaluate.run_export),
     "evaluate": Command("score molecules of any method", evaluate.evaluate_flags, evaluate.run_evaluate),
     "report": Command(

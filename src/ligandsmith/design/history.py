@@ -36,7 +36,7 @@ class Row:
     estimate: float | None = None  # the same by what is cheap to compute
     defects: float | None = None  # of chem.plausibility
     valid: bool | None = None  # passes PoseBusters; None: not checked
-    won: bool = False  # scores above the median of the parents of its round
+    won: bool = False  # a new molecule that scores above the median of the parents of its round
 
     @cached_property
     def mol(self) -> Chem.Mol | None:

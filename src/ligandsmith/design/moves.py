@@ -27,9 +27,9 @@ from ligandsmith.records import Ligand, Rejection
 from ligandsmith.structure.ligands import ligand_from_mol
 
 Mask = NDArray[np.bool_]
-NOISE_TIMES = (0.3, 0.45, 0.6, 0.75)
+NOISE_TIMES = (0.2, 0.25, 0.3, 0.4)  # with less noise a ligand stays as it is, with more nothing of it stays
 INPAINT_TIME = 0.55
-SHRINK_TIME = 0.5
+SHRINK_TIME = 0.25
 STEP = 3  # heavy atoms that a move adds or takes, at most
 LINK = (2.0, 6.0)  # Å, between the parts of two parents that are linked
 BOND = 1.4  # Å, along a linker
@@ -79,6 +79,7 @@ class Limits(NamedTuple):
         return None if low > min(self.high, MAX_ATOMS) else int(np.clip(wanted, low, min(self.high, MAX_ATOMS)))
 
 
+MOVE_NAMES = tuple(dict.fromkeys(move.split()[0] for move in (*SIMPLE_MOVES, *FRAGMENT_MOVES)))
 Made = tuple[int, Fragment | None, Ligand | None, float]  # size, fragment, ligand, time
 Move = Callable[[Sequence[Parent], Limits, np.random.Generator], Made | None]
 

@@ -3,7 +3,8 @@
 A word is a metric of the registry, `similarity` (to the ligands that the optimisation starts from) or the user's own
 scorer; `NAME_per_atom` divides a metric in kcal/mol by the heavy atoms. The score of a ligand is the sum over its
 objectives of weight times value over a fixed scale, positive where more is better. The scales are the spreads of
-crystal ligands, so that the score of a ligand does not depend on the other ones.
+crystal ligands, so that the score of a ligand does not depend on the other ones. Of drug-likeness, ease of synthesis,
+strain and clashes, what goes beyond a good value counts a quarter: a search would else make ever simpler molecules.
 """
 
 import difflib
@@ -32,6 +33,10 @@ SCALES = {
     "heavy_atoms_over_reference": 8.7, "rings": 1.3, "posecheck_clashes": 6.0, "hb_donors": 1.3, "hb_acceptors": 2.8,
     "hydrophobic": 2.7, "pi": 0.8, "interaction_recovery": 0.2, "shape_similarity": 0.2, SIMILARITY: 0.2,
 }  # fmt: skip
+GOOD_ENOUGH = {  # about the better third of crystal ligands
+    "qed": 0.6, "sa": 3.0, "sa_normalised": 0.78, "strain_uff": 70.0, "strain_mmff": 40.0, "posecheck_clashes": 5.0,
+}  # fmt: skip
+BEYOND = 0.25  # what counts of the rest
 TYPICAL_SIZE = 20  # heavy atoms, of the scale of a value per atom
 
 
@@ -47,7 +52,12 @@ class Objective:
 
     def utility(self, value: float) -> float:
         """What a value adds to the score."""
-        return self.weight * (value if self.higher else -value) / self.scale
+        sign = 1.0 if self.higher else -1.0
+        good = GOOD_ENOUGH.get(self.name)
+        if good is not None and self.higher == (METRICS[self.name].better == "higher"):
+            over = sign * (value - good)
+            value = good + sign * over * (BEYOND if over > 0 else 1.0)
+        return self.weight * sign * value / self.scale
 
     @property
     def metric(self) -> str:
@@ -58,7 +68,11 @@ class Objective:
     def described(self) -> dict[str, Any]:
         """For the record of a run."""
         better = "higher" if self.higher else "lower"
-        return {"name": self.name, "better": better, "weight": self.weight, "scale": self.scale, "unit": self.unit}
+        good = GOOD_ENOUGH.get(self.name)
+        return {
+            "name": self.name, "better": better, "weight": self.weight, "scale": self.scale, "unit": self.unit,
+            "good_enough": good,
+        }  # fmt: skip
 
 
 def parse_objectives(text: str, scorers: Collection[str] = ()) -> tuple[Objective, ...]:

@@ -60,6 +60,7 @@ class Optimiser:
             "starts": hashlib.sha256("".join(map(Chem.MolToMolBlock, plan.starts)).encode()).hexdigest()[:16],
             "site": scoring.site.key()[:16],
             "pareto": plan.pareto,
+            "moves": list(self.moves),
         }
 
     def _limits(self) -> Limits:
@@ -74,7 +75,8 @@ class Optimiser:
     def moves(self) -> tuple[str, ...]:
         """Those that the weights, and the start, allow."""
         fragments = FRAGMENT_MOVES if self.generator.config.denoiser.fragments else ()
-        return (*SIMPLE_MOVES, *fragments)
+        every = (*SIMPLE_MOVES, *fragments)
+        return tuple(move for move in every if not self.plan.moves or move.split()[0] in self.plan.moves)
 
     def run(self, overwrite: bool = False) -> Result:
         """Go on until the budget is spent; what there is is in the folder after each round."""
@@ -120,8 +122,9 @@ class Optimiser:
         rows = [_row(number, proposal, made[proposal.index]) for proposal in proposals]
         self.plan.scoring.score(rows)
         level = np.median([row.score for row in pool if row.score is not None] or [-np.inf])
+        known = {row.flat_smiles for row in self.rows}
         for row in rows:
-            row.won = row.score is not None and bool(row.score > level)
+            row.won = row.score is not None and bool(row.score > level) and row.flat_smiles not in known
         checked = self._checked(rows)
         self._keep(number, Round(rows, time.perf_counter() - began, checked))
         shutil.rmtree(unfinished, ignore_errors=True)

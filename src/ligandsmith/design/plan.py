@@ -13,7 +13,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.options import GenerationOptions
 from ligandsmith.records import Pocket
 
-ROUND_SIZE = 32  # proposals
+ROUND_SIZE = 24  # proposals
 BUDGET = re.compile(r"(\d+)\s*(min|h|)")
 
 
@@ -54,6 +54,7 @@ class Plan:
     options: GenerationOptions  # how ligands are sampled
     budget: Budget
     num: int = 20  # ligands of the result, at most
+    moves: tuple[str, ...] = ()  # only these, by their first words; none: all
     pareto: bool = False  # selection by Pareto front, not by the weighted sum
     checkpoint: str = "small"
     device: str = "cpu"

@@ -144,7 +144,7 @@ def _finite(value: Any, name: str) -> Score:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        return f"{name}: {shortened(value, 40)} is no number"
+        return f"{name}: {shortened(value, 40) or 'an empty text'} is no number"
     return number if math.isfinite(number) else f"{name}: {number} is no finite number"
 
 

@@ -12,6 +12,7 @@ from ligandsmith.chem.protein import ProteinView, load_protein
 from ligandsmith.chem.surroundings import protein_of
 from ligandsmith.design.constraints import Constraints
 from ligandsmith.design.hits import usable_hits
+from ligandsmith.design.moves import MOVE_NAMES
 from ligandsmith.design.objectives import SIMILARITY, Objective, parse_objectives
 from ligandsmith.design.optimise import Optimiser
 from ligandsmith.design.plan import Plan, parse_budget
@@ -46,6 +47,7 @@ class Request:
     protein: ProteinView | None = None  # None: the atoms of the pocket
     options: GenerationOptions = field(default_factory=GenerationOptions)
     steer: str = ""  # vina, none; empty: by what the objectives are
+    moves: tuple[str, ...] = ()  # only these; none: all
     checkpoint: str = "small"
     device: str = "cpu"
     workers: int = 1
@@ -63,6 +65,9 @@ def plan_of(request: Request, out: Path) -> Plan:
     wants_start = request.similarity is not None or any(o.name == SIMILARITY for o in objectives)
     if wants_start and not starts:
         raise LigandsmithError("similarity is that to the ligands at the start; give one with --ligand")
+    for move in request.moves:
+        if move not in MOVE_NAMES:
+            raise LigandsmithError(f"--moves: no move '{move}'; there are: {', '.join(MOVE_NAMES)}")
     site = Site(request.pocket.name, request.protein or protein_of(request.pocket), starts[0] if starts else None)
     scoring = Scoring(
         objectives, site, request.pocket, request.scorers, starts, request.similarity,
@@ -70,8 +75,8 @@ def plan_of(request: Request, out: Path) -> Plan:
     )  # fmt: skip
     scoring.require_tools()
     return Plan(
-        request.pocket, starts, scoring, options, budget, request.num, _pareto(request.objective), request.checkpoint,
-        request.device, request.workers, request.engine, request.notes,
+        request.pocket, starts, scoring, options, budget, request.num, request.moves, _pareto(request.objective),
+        request.checkpoint, request.device, request.workers, request.engine, request.notes,
     )  # fmt: skip
 
 

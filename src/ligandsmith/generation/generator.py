@@ -136,6 +136,11 @@ class LigandGenerator:
         self.model.denoiser.basis.use_table = self.device.type == "cpu"
         self.sampler = LigandSampler(self.model, self.vaes["ligand"], self.vocabulary, self.device)  # type: ignore[arg-type]
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the ligands besides checkpoint, pocket and options: nothing."""
+        return {}
+
     def fingerprints(self) -> dict[str, str]:
         """Fingerprints of the two VAEs inside the checkpoint."""
         return {name: fingerprint(vae.state_dict()) for name, vae in self.vaes.items()}

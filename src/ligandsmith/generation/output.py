@@ -4,10 +4,10 @@ import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rdkit import Chem
 
@@ -27,14 +27,34 @@ from ligandsmith.generation.unfinished import KeptLatents
 from ligandsmith.records import GeneratedLigand, Pocket
 
 if TYPE_CHECKING:
-    from ligandsmith.generation.generator import LigandGenerator
+    from ligandsmith.generation.generator import SamplingRequest
     from ligandsmith.options import GenerationOptions
 
 SAMPLES_FILE, LIGANDS_FILE, UNFINISHED = "samples.json", "ligands.sdf", "unfinished"
 
 
+class Maker(Protocol):
+    """What makes ligands for a pocket: a `LigandGenerator`, or something that uses one."""
+
+    @property
+    def checkpoint_hash(self) -> str:
+        """What names the checkpoint."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides the ligands besides the request, as plain values."""
+
+    def sampling_request(self, options: "GenerationOptions", pocket: Pocket) -> "SamplingRequest":
+        """What the options ask for, refused if it cannot be."""
+
+    def batches(
+        self, pocket: Pocket, options: "GenerationOptions", start: int = 0, keeping: Keeping = ...
+    ) -> Iterator[list[GeneratedLigand]]:
+        """Ligands number `start` and following, a batch at a time."""
+
+
 def generate_to_folder(
-    generator: "LigandGenerator",
+    generator: "Maker",
     pocket: Pocket,
     options: "GenerationOptions",
     out: Path,
@@ -63,7 +83,7 @@ def _new_record(identity: dict[str, Any]) -> dict[str, Any]:
 
 
 def _continued(
-    generator: "LigandGenerator", pocket: Pocket, options: "GenerationOptions", out: Path, record: dict[str, Any],
+    generator: "Maker", pocket: Pocket, options: "GenerationOptions", out: Path, record: dict[str, Any],
     notes: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     identity, unfinished = record["identity"], UnfinishedBatch(out / LIGANDS_FILE, record["identity"])
@@ -112,7 +132,7 @@ class UnfinishedBatch:
         append_sdf(self.sdf, records_of(numbered, self.identity))
 
 
-def identity_of(generator: "LigandGenerator", options: "GenerationOptions", pocket: Pocket) -> dict[str, Any]:
+def identity_of(generator: "Maker", options: "GenerationOptions", pocket: Pocket) -> dict[str, Any]:
     """What decides the molecules of a pocket, as plain values. Raises LigandsmithError for options that cannot be."""
     request = generator.sampling_request(options, pocket)  # refused before anything is written
     return {
@@ -124,6 +144,7 @@ def identity_of(generator: "LigandGenerator", options: "GenerationOptions", pock
         "fragment": request.fragment and request.fragment.digest,
         "constraints": options.constraints and options.constraints.digest,
         "sampling": asdict(request.sampling),
+        **generator.identity,
     }
 
 

@@ -144,7 +144,8 @@ class LigandSampler:
         one that is plausible and close, unless some are wanted more than others.
 
         `sizes` and `seeds` [B] are those of the ligands. All candidates of a ligand have its size, so that the choice
-        does not favour small ones. The first candidates come from `starts`, by default from noise.
+        does not favour small ones. The first candidates come from `starts`, by default from noise; the others have the
+        same fragments.
         """
         config = task.config
         every = list(range(len(sizes)))
@@ -157,7 +158,7 @@ class LigandSampler:
             rows = [row for row in rows if final or best[row].accepted]
             task.keeping.finished([replace(_checked(best[row]), index=row) for row in rows])
 
-        first = starts or _fresh_starts(task, sizes, seeds)
+        first = starts or self._anew(task, (sizes, seeds))
         self._sample_groups(task, (sizes, seeds), first, lambda r, found: update(r, found, 0))
         moves = [(self._partial_noising, config.refine_time), (self._inpainting, config.regrow_time)]
         for number in range(1, config.candidates):
@@ -166,13 +167,24 @@ class LigandSampler:
                 break
             start_from, time = moves[(number - 1) % len(moves)]
             own = rng.fold_in(seeds[rows], number)
-            again = _fresh_starts(task, sizes[rows], own)
+            again = self._anew(task, (sizes[rows], own), None if starts is None else [starts[row] for row in rows])
             for place, (row, seed) in enumerate(zip(rows, own.tolist(), strict=True)):
                 if time > 0 and not best[row].restart:
-                    again[place] = start_from(task, best[row], seed)._replace(time=time)
+                    fixed = task if starts is None else task._replace(fragment=starts[row].fragment)
+                    again[place] = start_from(fixed, best[row], seed)._replace(time=time)
             take = partial(_of_rows, rows, partial(update, number=number))
             self._sample_groups(task, (sizes[rows], own), again, take)
         return [_checked(best[row]) for row in every]
+
+    @staticmethod
+    def _anew(task: SamplingTask, ligands: tuple[Tensor, Tensor], like: Sequence[Start] | None = None) -> list[Start]:
+        """Pure noise for ligands of these sizes and seeds, with the fragments of other starts or their own."""
+        if like is not None:
+            return [Start(fragment=start.fragment) for start in like]
+        if task.constraints is None:
+            return [Start(fragment=task.fragment)] * len(ligands[0])
+        return [Start(fragment=task.constraints.start(size, seed & SEEDS, task.fragment))
+                for size, seed in zip(ligands[0].tolist(), ligands[1].tolist(), strict=True)]  # fmt: skip
 
     def _partial_noising(self, task: SamplingTask, candidate: Candidate, _: int) -> Start:
         """The whole candidate."""
@@ -381,13 +393,6 @@ def _alike(order: Tensor, starts: Sequence[Start]) -> list[Tensor]:
         start = starts[row]
         kinds.setdefault((start.z is None, 1.0 if start.z is None else start.time), []).append(row)
     return [torch.tensor(rows, device=order.device) for rows in kinds.values()]
-
-
-def _fresh_starts(task: SamplingTask, sizes: Tensor, seeds: Tensor) -> list[Start]:
-    if task.constraints is None:
-        return [Start(fragment=task.fragment)] * len(sizes)
-    return [Start(fragment=task.constraints.start(size, seed & SEEDS, task.fragment))
-            for size, seed in zip(sizes.tolist(), seeds.tolist(), strict=True)]  # fmt: skip
 
 
 def _of_rows(rows: list[int], take: Take, places: list[int], candidates: list[Candidate]) -> None:

@@ -1,0 +1,151 @@
+"""Optimisation from crystal ligands of validation pockets, against as many ligands that are sampled plainly.
+
+`python -m benchmarks optimise --pockets 12 --num 300 --workers 2 --out /tmp/optimise`
+Pockets are spread evenly over those of the validation split whose ligand has 18 to 34 heavy atoms; ligands have the
+size of that one, three atoms more or fewer. Plain sampling is the same run with fresh ligands alone, each the best of
+eight candidates, so that steering, scores and choice are the same. `--data FOLDER` takes complexes of a folder instead,
+with `ligand.sdf` and `protein.pdb` each. Of both, the ten best by the objective that pass PoseBusters and differ: their
+mean Vina score, minimised, against that of the crystal ligand. Results are kept in OUT, where an interrupted run goes
+on.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rdkit import Chem
+from scipy.stats import wilcoxon
+
+from benchmarks.measure import report
+from benchmarks.performance_page import table
+from ligandsmith.config import Config
+from ligandsmith.data.dataset import ComplexDataset
+from ligandsmith.design.history import fingerprint
+from ligandsmith.design.moves import FRESH
+from ligandsmith.design.setup import optimise
+from ligandsmith.evaluation.columns import sa_score
+from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
+from ligandsmith.evaluation.protocols import adapted
+from ligandsmith.parallel.devices import use_threads
+from ligandsmith.records import Pocket
+from ligandsmith.structure.ligands import mol_from_ligand, read_ligand, without_hydrogens
+from ligandsmith.structure.pocket import mark_pocket, read_pocket
+
+OBJECTIVE = "vina_min, qed:0.5, sa:0.5, -strain_uff"
+SIZES = (18, 34)  # heavy atoms of the crystal ligands
+SLACK = 3
+TOP = 10
+CANDIDATES = 8  # of each plain ligand, as `generate` has them
+WAYS = ("optimised", "plain")
+
+
+class Case(NamedTuple):
+    """A crystal ligand in its pocket."""
+
+    name: str
+    pocket: Pocket
+    mol: Chem.Mol
+    protein: Path | None = None
+
+
+def of_validation(count: int) -> Iterator[Case]:
+    """Complexes of the shipped data set."""
+    data = ComplexDataset(None, "validation")
+    sizes = data.sizes()[0]
+    fitting = np.flatnonzero((sizes >= SIZES[0]) & (sizes <= SIZES[1]))
+    for i in fitting[np.linspace(0, len(fitting) - 1, count).astype(int)]:
+        record = data[int(i)]
+        assert record.pocket is not None
+        yield Case(
+            record.id, mark_pocket(record.pocket, record.ligand.x, Config().pocket), mol_from_ligand(record.ligand)
+        )
+
+
+def of_folder(folder: Path, count: int) -> Iterator[Case]:
+    """Complexes of a folder."""
+    found = []
+    for place in sorted(path.parent for path in folder.glob("*/ligand.sdf")):
+        mol = without_hydrogens(read_ligand(place / "ligand.sdf"))
+        if SIZES[0] <= mol.GetNumAtoms() <= SIZES[1] and (place / "protein.pdb").is_file():
+            found.append((place, mol))
+    for i in np.linspace(0, len(found) - 1, min(count, len(found))).astype(int):
+        place, mol = found[i]
+        pocket, _ = read_pocket(place / "protein.pdb", place / "ligand.sdf", allow_dropped=True)
+        yield Case(place.name, pocket, mol, place / "protein.pdb")
+
+
+def run(case: Case, way: str, args: argparse.Namespace) -> dict[str, Any]:
+    """What one way gives in one pocket."""
+    n, out = case.mol.GetNumAtoms(), args.out / f"{case.name}_{way}"
+    own: dict[str, Any] = {"moves": (FRESH,), "candidates": CANDIDATES} if way == "plain" else {}
+    result = optimise(
+        case.pocket, case.mol, args.objective, args.num, out=out, protein=case.protein, seed=args.seed, num=TOP,
+        num_atoms=f"{n - SLACK}-{n + SLACK}", checkpoint=args.checkpoint, workers=args.workers, **own,
+    )  # fmt: skip
+    best = result.chosen
+    scored = [row for row in result.rows if row.score is not None and row.round > 0]
+    start = result.rows[0].values
+    protocol = adapted("quick", ["posebusters"])
+    checked = evaluate(out, case.protein, options=EvaluationOptions(protocol, allow_dropped=True))
+    return {
+        "pocket": case.name, "way": way, "atoms_start": n, "start": start["vina_min"], "n": len(best),
+        "scored": len(scored), "seconds": sum(result.seconds), "vina_min": mean([r.values["vina_min"] for r in best]),
+        "qed": mean([r.values["qed"] for r in best]), "atoms": mean([r.pose.GetNumAtoms() for r in best]),
+        "sa": mean([(10 - sa_score(r.pose)) / 9 for r in best]),
+        "strain": float(np.median([r.values["strain_uff"] for r in best])),
+        "pb": checked.summary["metrics"]["pb_valid"]["mean"], "diversity": diversity([r.pose for r in best]),
+    }  # fmt: skip
+
+
+def mean(values: Sequence[Any]) -> float:
+    return float(np.mean(values))
+
+
+def diversity(mols: Sequence[Chem.Mol]) -> float:
+    """One minus the mean Tanimoto similarity of pairs."""
+    prints = [fingerprint(mol) for mol in mols]
+    pairs = [Chem.DataStructs.TanimotoSimilarity(a, b) for i, a in enumerate(prints) for b in prints[:i]]
+    return 1 - mean(pairs) if pairs else 0.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", default="small")
+    parser.add_argument("--data", type=Path, help="folder of complexes (default: the validation split)")
+    parser.add_argument("--pockets", type=int, default=12)
+    parser.add_argument("--num", type=int, default=300, help="ligands of each run")
+    parser.add_argument("--objective", default=OBJECTIVE, help="must have vina_min, qed and strain_uff")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="with one worker")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    use_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    cases = of_folder(args.data, args.pockets) if args.data else of_validation(args.pockets)
+    rows = []
+    for case in cases:
+        for way in args.ways:
+            rows.append(run(case, way, args))
+            print(json.dumps(rows[-1]), flush=True)
+    columns = ("start", "vina_min", "qed", "sa", "strain", "pb", "diversity", "atoms_start", "atoms", "scored",
+               "seconds")  # fmt: skip
+    means = {way: {c: mean([r[c] for r in rows if r["way"] == way]) for c in columns} for way in args.ways}
+    cells = [[way, *(f"{means[way][c]:.2f}" for c in columns)] for way in args.ways]
+    print(table(["", *columns], cells))
+    gains = {way: [r["vina_min"] - r["start"] for r in rows if r["way"] == way] for way in args.ways}
+    differ = np.subtract(gains["optimised"], gains["plain"]) if len(args.ways) == 2 else np.zeros(0)
+    p = float(wilcoxon(differ, alternative="less").pvalue) if len(differ) > 1 and differ.any() else None
+    report(
+        benchmark="optimise", checkpoint=args.checkpoint, objective=args.objective, num=args.num, means=means,
+        pockets=len(rows) // len(args.ways), below_start={way: mean(gain) for way, gain in gains.items()},
+        below_plain=mean(differ) if len(differ) else None, p=p,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
