@@ -254,22 +254,26 @@ class LigandSampler:
         prediction = self.ligand_vae.decode(*model.stats.restore(z), mask)
         ligands = [self._built(prediction, row, size, task.origin, start.fragment)
                    for row, (size, start) in enumerate(zip(sizes.tolist(), starts, strict=True))]  # fmt: skip
-        candidates = [_judged(a, layout.single(z[a.index], a.num_atoms), task) for a in ligands]
-        return [self._relaxed(candidate, task) for candidate in candidates]
+        return [self._best_pose(a, layout.single(z[a.index], a.num_atoms), task) for a in ligands]
 
-    def _relaxed(self, candidate: Candidate, task: SamplingTask) -> Candidate:
+    def _best_pose(self, ligand: GeneratedLigand, z: Tensor, task: SamplingTask) -> Candidate:
         """The candidate relaxed in its pocket, the fragment left where it is; as it was if that has more defects."""
-        ligand = candidate.ligand
+        eased = self._relaxed(ligand, z, task)
+        if eased is not None and eased.defects.score <= PLAUSIBLE:
+            return eased
+        sampled = _judged(ligand, z, task)
+        return sampled if eased is None or sampled.defects.score < eased.defects.score else eased
+
+    def _relaxed(self, ligand: GeneratedLigand, z: Tensor, task: SamplingTask) -> Candidate | None:
         if task.relaxation is None or ligand.mol is None or not ligand.connected:
-            return candidate
+            return None
         mol = task.relaxation.relaxed(ligand.mol, 0 if task.fragment is None else task.fragment.num_atoms)
         if mol is None:
-            return candidate
+            return None
+        z = z.clone()
         x = mol.GetConformer().GetPositions() - task.origin
-        z = candidate.z.clone()
         z[:, :3] = torch.as_tensor(x, dtype=z.dtype, device=self.device) / self.model.stats.scale_x
-        eased = _judged(replace(ligand, mol=mol), z, task)
-        return eased if eased.defects.score <= max(candidate.defects.score, PLAUSIBLE) else candidate
+        return _judged(replace(ligand, mol=mol), z, task)
 
     def _denoiser(self, task: SamplingTask, mask: Tensor, fragments: Sequence[Fragment | None]) -> GuidedDenoiser:
         """The guided network with its pocket, the requested properties, and the fragment of each ligand."""
