@@ -7,9 +7,9 @@ import argparse
 from pathlib import Path
 
 from benchmarks.measure import peak_gib, repeat, report
+from ligandsmith.chem.protein import load_protein
+from ligandsmith.chem.receptor import receptor_pdbqt
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.evaluation.protein import load_protein
-from ligandsmith.evaluation.tools.receptor import receptor_pdbqt
 from ligandsmith.evaluation.tools.runner import Site
 from ligandsmith.evaluation.tools.vina import VinaTool
 

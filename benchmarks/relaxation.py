@@ -12,10 +12,10 @@ import numpy as np
 from rdkit import Chem
 
 from benchmarks.measure import report
+from ligandsmith.chem.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.chem.relax import RelaxFailure, relax
+from ligandsmith.chem.surroundings import ProteinSurroundings
 from ligandsmith.evaluation.evaluate import load_reference
-from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
-from ligandsmith.evaluation.relaxation import ProteinSurroundings
 from ligandsmith.evaluation.tools.clashes import count_posecheck_clashes
 
 NOISE = 0.1  # Å, of each coordinate

@@ -15,8 +15,8 @@ from rdkit import Chem
 from scipy.stats import wilcoxon
 
 from benchmarks.measure import report
+from ligandsmith.chem.protein import load_protein
 from ligandsmith.evaluation.evaluate import load_reference
-from ligandsmith.evaluation.protein import load_protein
 from ligandsmith.evaluation.tools.runner import Site, ToolFailure
 from ligandsmith.evaluation.tools.vina import VinaTool
 from ligandsmith.generation.generator import load

@@ -26,7 +26,9 @@ SITE = Path(__file__).resolve().parents[1] / "examples/complexes/7sza"
 ATOMS = 23
 
 
-def chains(self: LigandGenerator, pocket: Any, options: GenerationOptions, start: int = 0) -> Iterator[Any]:
+def chains(
+    self: LigandGenerator, pocket: Any, options: GenerationOptions, start: int = 0, keeping: Any = None
+) -> Iterator[Any]:
     """Chains of C, N and O at random coordinates, one in ten of which repeats an earlier one."""
     for index in range(start, options.num):
         rng = np.random.default_rng(index if index % 10 else index // 2)

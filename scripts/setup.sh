@@ -27,6 +27,7 @@ for setting in index-url find-links; do
 done
 install() { VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip install "$@" ${options[@]+"${options[@]}"}; }
 
-install ${TORCH_INDEX:+--index "$TORCH_INDEX"} --requirement requirements/torch.txt
-install --no-deps --requirement requirements/lock.txt
+# Compiled once here: where PYTHONDONTWRITEBYTECODE is set, every start of Python would compile torch again, for seconds.
+install --compile-bytecode ${TORCH_INDEX:+--index "$TORCH_INDEX"} --requirement requirements/torch.txt
+install --compile-bytecode --no-deps --requirement requirements/lock.txt
 install --no-deps --no-build-isolation --editable .

@@ -46,3 +46,9 @@ def square_slowly(number: int) -> int:
     """The later, the quicker; fails on -1."""
     time.sleep(0.1 / (1 + number))
     return number**2
+
+
+def wait_long(folder: str) -> None:
+    """Say which process this is, and then work for longer than any test."""
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(600)

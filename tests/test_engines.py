@@ -3,7 +3,10 @@
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,27 @@ def test_an_interrupted_run_leaves_no_process() -> None:
         assert multiprocessing.active_children()
         break
     assert not multiprocessing.active_children()
+
+
+def test_workers_of_a_killed_process_end(tmp_path: Path) -> None:
+    code = (
+        "from ligandsmith.parallel.processes import map_in_processes; from many_work import wait_long; "
+        f"list(map_in_processes(wait_long, [{str(tmp_path)!r}] * 2, 2))"
+    )
+    path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    main = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path})
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    main.kill()
+    main.wait()
+    for worker in tmp_path.iterdir():
+        wait_until(lambda worker=worker: not Path("/proc", worker.name).exists())
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_tasks_of_a_ray_cluster_that_die(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

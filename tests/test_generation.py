@@ -22,8 +22,9 @@ from ligandsmith.config import MIN_ATOMS
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import held_alone, remove_all
 from ligandsmith.generation.generator import LigandGenerator, load, size_range
-from ligandsmith.generation.output import UnfinishedBatch, funnel, generate_to_folder
+from ligandsmith.generation.output import funnel, generate_to_folder
 from ligandsmith.generation.sampler import Candidate, LigandSampler
+from ligandsmith.generation.unfinished import KeptLatents
 from ligandsmith.models.size import CLASSES, FittedSizeModel
 from ligandsmith.options import GenerationOptions
 from ligandsmith.records import BuildFailure, GeneratedLigand, Pocket
@@ -251,20 +252,20 @@ def test_an_interruption_within_a_batch_keeps_each_finished_ligand(
         patch.setattr(LigandSampler, "sample", interrupted)
         with pytest.raises(KeyboardInterrupt):
             generate_to_folder(generator, pocket, options, parts)
-    assert len(list((parts / "unfinished").iterdir())) == 7
+    kept = {path.name: path.stat().st_mtime_ns for path in (parts / "unfinished").glob("*/*.npy")}
+    assert len(kept) == 7
     assert json.loads((parts / "samples.json").read_text())["done"] == 0
     early = complete_records((parts / "ligands.sdf").read_text())
     assert set(early) <= set(complete_records((whole / "ligands.sdf").read_text()))
     assert early
-    kept = {path.name: path.stat().st_mtime_ns for path in (parts / "unfinished").iterdir()}
     seen: dict[str, int] = {}
 
-    def clear(self: UnfinishedBatch) -> None:
-        seen.update({path.name: path.stat().st_mtime_ns for path in self.folder.glob("*")})
+    def clear(self: KeptLatents) -> None:
+        seen.update({path.name: path.stat().st_mtime_ns for path in self.folder.glob("*/*.npy")})
         remove_all([self.folder] if self.folder.exists() else [])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(UnfinishedBatch, "clear", clear)
+        patch.setattr(KeptLatents, "clear", clear)
         generate_to_folder(generator, pocket, options, parts)
     assert kept.items() < seen.items()  # none was made again
     assert (parts / "ligands.sdf").read_bytes() == (whole / "ligands.sdf").read_bytes()

@@ -18,10 +18,12 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.cli.main import FAILED, OK, USAGE, main
+from ligandsmith.diffusion.samplers import SAMPLERS
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.evaluate import evaluate
 from ligandsmith.generation.batch.manifest import read_manifest
 from ligandsmith.generation.generator import LigandGenerator
+from ligandsmith.generation.unfinished import KeptLatents
 from ligandsmith.parallel.engines import ENGINES
 from ligandsmith.records import GeneratedLigand
 from tiny_runs import ROOT, start
@@ -165,6 +167,63 @@ def test_a_killed_worker_loses_and_repeats_nothing(inputs: Path, run: Path, tmp_
     assert same(run, out)
 
 
+CANDIDATES = ["--candidates", "3", "--num", "12", "--chunk", "12", "--batch_size", "12", "--steps", "20"]
+
+
+def latents(out: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in out.glob("*/chunks/*.unfinished/*/*.npy")}
+
+
+def test_a_killed_task_goes_on_where_it_was(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed like by the system short of memory, in the midst of a task; what it sampled is not sampled again."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    sampled: list[int] = []
+    original = SAMPLERS["euler"]
+
+    def counted(*args: Any) -> torch.Tensor:
+        sampled.append(len(args[1]))
+        return original(*args)
+
+    monkeypatch.setitem(SAMPLERS, "euler", counted)
+    assert many(inputs, whole, *CANDIDATES) == OK
+    words = [*SETTINGS, "--manifest", str(inputs / "pockets.csv"), *CANDIDATES, "--out", str(parts)]
+    process = start([sys.executable, "-m", "ligandsmith", "generate", *words], tmp_path)
+    deadline = time.monotonic() + 300
+    while len(latents(parts)) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    kept = latents(parts)
+    assert kept
+    assert not chunk_times(parts)
+    of_whole = len(sampled)
+    assert many(inputs, parts, *CANDIDATES) == OK
+    assert len(sampled) - of_whole == of_whole - len(kept)
+    assert same(whole, parts)
+    assert sorted(p.relative_to(parts) for p in parts.rglob("*")) == sorted(
+        p.relative_to(whole) for p in whole.rglob("*")
+    )
+
+
+def test_two_workers_with_one_task_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """One was taken for dead. It still works when the other has finished the task."""
+    first, second = (KeptLatents(tmp_path / "task") for _ in range(2))
+
+    def not_needed() -> torch.Tensor:
+        raise AssertionError
+
+    a = first.latents("a", lambda: torch.arange(3.0))
+    assert torch.equal(second.latents("a", not_needed), a)
+    assert second.own != first.own
+    second.latents("b", lambda: a)
+    next(first.folder.glob("*/b.npy")).write_bytes(b"damaged")
+    assert torch.equal(first.latents("b", lambda: a + 1), a + 1)
+    second.clear()
+    assert torch.equal(first.latents("c", lambda: a + 2), a + 2)
+    first.clear()
+    assert list(tmp_path.iterdir()) == []
+
+
 def children(pid: int) -> list[int]:
     """Worker processes of a run."""
     words = "".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()
@@ -195,7 +254,9 @@ SMILES = ["CCO", "OCC", "C[C@H](N)O", "C[C@@H](N)O", "CCN", "CCO", "CCO", "CCN",
 def made_of(smiles: list[str]) -> Callable[..., Iterator[list[GeneratedLigand]]]:
     """A generator of given molecules, for what is done with them afterwards; "" is one that failed."""
 
-    def batches(self: LigandGenerator, pocket: Any, options: Any, start: int = 0) -> Iterator[list[GeneratedLigand]]:
+    def batches(
+        self: LigandGenerator, pocket: Any, options: Any, start: int = 0, keeping: Any = None
+    ) -> Iterator[list[GeneratedLigand]]:
         for index in range(start, options.num):
             mol = Chem.MolFromSmiles(smiles[index]) if smiles[index] else None
             if mol is None:

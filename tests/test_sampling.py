@@ -8,10 +8,11 @@ import torch
 from rdkit import Chem
 
 from ligandsmith.chem.fragment import read_fragment
-from ligandsmith.chem.plausibility import PocketAtoms
+from ligandsmith.chem.plausibility import Defects, PocketAtoms
 from ligandsmith.diffusion import rng
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.sampler import Candidate, LigandSampler, SamplingTask, Start
+from ligandsmith.generation.sampler import Candidate, LigandSampler, SamplingTask, Start, _better
+from ligandsmith.records import GeneratedLigand
 from ligandsmith.structure.pocket import read_pocket
 from tiny_runs import ROOT
 
@@ -70,3 +71,16 @@ def test_a_part_is_held_and_its_batch_mates_do_not_notice(
         sampler.sample(task, SIZES, SEEDS, [Start(s.z, time=0.5) for s in starts])[1].z[None]
     )
     assert not np.allclose(free[0, :6].numpy() + task.origin, part.ligand.x, atol=0.5)
+
+
+def candidate(defects: float, wanted: float | None) -> Candidate:
+    ligand = GeneratedLigand(0, 1, None, False, False, False)
+    return Candidate(ligand, torch.zeros(1, 1), Defects(defects, np.zeros(0, np.bool_)), 0.0, (), wanted)
+
+
+def test_objectives_decide_between_plausible_candidates_only() -> None:
+    assert _better(candidate(0.9, 1.0), candidate(0.1, 2.0)).wanted == 2.0
+    assert _better(candidate(0.1, 1.0), candidate(0.9, 2.0)).wanted == 2.0
+    assert _better(candidate(0.9, 1.0), candidate(1.5, 9.0)).wanted == 1.0
+    assert candidate(0.1, None).accepted
+    assert not candidate(0.1, 5.0).accepted  # a later one may be wanted more

@@ -244,6 +244,7 @@ class SamplingConfig(Checked):
     )
     repulsion: float = setting(0.0, "steric guidance: share of a clash with the pocket removed at each step", 0, 1)
     repulsion_time: float = setting(0.6, "highest time of steric guidance", 0, 1)
+    relax: bool = setting(True, "relax every candidate in the pocket, with a force field, before it is judged")
     qed: float | None = setting(None, "requested QED (drug-likeness)", 0, 1)
     sa: float | None = setting(None, "requested synthetic accessibility, normalised: 1 is easiest", 0, 1)
     logp: float | None = setting(None, "requested Crippen logP", -6, 10)

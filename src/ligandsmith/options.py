@@ -81,6 +81,7 @@ class GenerationOptions(Checked):
     noise_scale_h: float | None = None
     candidates: int | None = None
     repulsion: float | None = None
+    relax: bool | None = None
     qed: float | None = None  # NaN: any value, whatever the checkpoint's setting is
     sa: float | None = None
     logp: float | None = None

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
+from ligandsmith.chem.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.chem.relax import PocketTerm, RelaxFailure, RelaxOptions, Surroundings, relax
+from ligandsmith.chem.surroundings import ProteinSurroundings
 from ligandsmith.evaluation.evaluate import load_reference
-from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
-from ligandsmith.evaluation.relaxation import ProteinSurroundings
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"
 SITES = ("3ln1", "7off", "7sza")

@@ -7,7 +7,9 @@ import pytest
 from rdkit import Chem
 
 from ligandsmith.cli.main import main
+from ligandsmith.design.interactions import InteractionSite, Requirement
 from ligandsmith.structure.ligands import read_ligand
+from ligandsmith.structure.pocket import read_pocket
 
 SITE = Path(__file__).parents[2] / "examples/complexes/7off"
 WHERE = ["--protein", str(SITE / "protein.pdb.gz"), "--ligand", str(SITE / "ligand.sdf"), "--device", "cpu"]
@@ -48,6 +50,21 @@ def test_a_ligand_that_breaks_a_constraint_is_a_failure(tmp_path: Path) -> None:
     assert all("no [Xe]" in failure["detail"] for failure in failures)
 
 
+def test_required_interactions_are_made_or_named_as_missing(tmp_path: Path) -> None:
+    mols, failures = made(tmp_path, "--require", "hbond A:SER508", "--num_atoms", "20")
+    site = InteractionSite(read_pocket(SITE / "protein.pdb.gz", SITE / "ligand.sdf")[0], [
+        Requirement("hbond", "A:SER508")])  # fmt: skip
+    assert len(mols) + len(failures) == 3
+    assert all(site.missing(mol) == [] for mol in mols)
+    assert all(f["reason"] != "constraint" or "no hbond A:SER508" in f["detail"] for f in failures)
+
+
+def test_a_reference_whose_interactions_are_required_gives_its_groups(tmp_path: Path) -> None:
+    mols, failures = made(tmp_path, "--like", str(SITE / "ligand.sdf"), "--num_atoms", "27")
+    assert len(mols) + len(failures) == 3
+    assert all("no " in failure["detail"] for failure in failures if failure["reason"] == "constraint")
+
+
 def test_other_constraints_are_another_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made(tmp_path, "--forbid", "[Br]")
     assert main(["generate", *WHERE, *QUICK, "--forbid", "[Cl]", "--out", str(tmp_path)]) == 1
@@ -62,10 +79,17 @@ def test_other_constraints_are_another_request(tmp_path: Path, capsys: pytest.Ca
         (["--replace", "a.sdf"], "--replace: give --atoms or --smarts"),
         (["--grow_from", "3"], "--grow_from names atoms of the fragment"),
         (["--fix", "a.sdf", "--grow_from", "0"], "no atom number or range like 5-12"),
+        (["--require", "pi A:ALA510"], "--require pi A:ALA510: A:ALA510 cannot make it; it can make hbond, contact"),
+        (["--require", "hbond A:SER9"], "no residue A:SER9 within reach of the site; there are"),
+        (["--like", "there/is/none.sdf"], "none.sdf"),
         (["--charge", "2,1"], "no charge or range like -1,0"),
         (["--exclude", "1,2"], "--exclude 1,2: give X,Y,Z,R in Å"),
         (["--forbid", "C(("], "--forbid C((: RDKit cannot read this pattern"),
         (["--replace", str(SITE / "ligand.sdf"), "--smarts", "[Xe]"], "the reference has no such part"),
+        (["--objective", "vina_mim"], "no metric or scorer 'vina_mim'; near it: vina_min"),
+        (["--objective", "logp"], "write -logp (lower is better) or +logp (higher)"),
+        (["--objective", "qed, -strain_uff"], "strain_uff: needs the tool strain, which is too slow"),
+        (["--objective", "similarity"], "generate starts from no ligand"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

@@ -92,6 +92,20 @@ def test_design(command: str, tmp_path: Path, refused: Refused) -> None:
     assert (out / "notes.txt").read_text() == "mine"
 
 
+def test_scores_of_earlier_ligands_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(generate(tmp_path)) == OK
+    assert main(["evaluate", str(tmp_path / "ligands.sdf"), "--protocol", "none"]) == OK
+    scores = content(tmp_path)
+    (tmp_path / "notes.csv").write_text("mine")
+    capsys.readouterr()
+    assert main(generate(tmp_path)) == OK  # nothing is made
+    assert "older" not in capsys.readouterr().out
+    assert main(generate(tmp_path, "--seed", "1", "--overwrite")) == OK
+    said = f"note: per_molecule.csv, summary.json, molecules.sdf in {tmp_path}: older than these ligands"
+    assert said in capsys.readouterr().out.splitlines()
+    assert content(tmp_path)["summary.json"] == scores["summary.json"]
+
+
 def test_generate_for_many_pockets(tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "pockets.csv").write_text(f"pocket,protein,ligand\na,{PROTEIN},{LIGAND}\n")
     words = ["generate", "--checkpoint", "tiny", "--manifest", str(tmp_path / "pockets.csv"), "--device", "cpu"]
@@ -256,9 +270,10 @@ from pathlib import Path
 from ligandsmith.files import held_alone
 with held_alone(Path(sys.argv[1])):
     if os.fork() == 0:
+        os.kill(os.getppid(), 9)  # not before the worker runs: until then, it still has what it inherited
         time.sleep(20)
         os._exit(0)
-    os.kill(os.getpid(), 9)
+    time.sleep(20)
 """
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     process.wait()

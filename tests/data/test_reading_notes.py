@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rdkit import Chem
 
+from ligandsmith.chem.protein import load_protein
 from ligandsmith.cli.main import main
 from ligandsmith.data.preparation import PrepareOptions, prepare
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.protein import load_protein
 from ligandsmith.records import Complex
 from ligandsmith.structure.files import read_complex
 from ligandsmith.structure.pocket import pocket_from_het, pocket_from_residues, read_pocket, site_sequences

@@ -15,8 +15,8 @@ from rdkit.Chem import QED, rdMolDescriptors
 from rdkit.Contrib.SA_Score import sascorer
 from scipy.spatial import cKDTree
 
+from ligandsmith.chem.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.chem.sdf import read_sdf, write_sdf
-from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"
 POCKETS = ("3ln1", "7off", "7sza")

@@ -7,8 +7,8 @@ import pytest
 from moved_poses import moved
 from rdkit import Chem
 
+from ligandsmith.chem.protein import load_protein
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.evaluation.protein import load_protein
 from ligandsmith.evaluation.tools.clashes import count_posecheck_clashes
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"

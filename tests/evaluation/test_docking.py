@@ -13,9 +13,9 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdMolAlign
 
+from ligandsmith.chem.protein import ProteinView, load_protein
+from ligandsmith.chem.receptor import atom_types, receptor_pdbqt
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.evaluation.protein import ProteinView, load_protein
-from ligandsmith.evaluation.tools.receptor import atom_types, receptor_pdbqt
 from ligandsmith.evaluation.tools.runner import Site, run_tool
 from ligandsmith.evaluation.tools.toolbox import make_tools
 from ligandsmith.evaluation.tools.vina import VinaTool, receptor_key, site_box

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ligandsmith.evaluation.protein import ProteinView, load_protein
-from ligandsmith.evaluation.tools.residues import HYDROGEN_BONDS, residue_hydrogens
+from ligandsmith.chem.protein import ProteinView, load_protein
+from ligandsmith.chem.residues import HYDROGEN_BONDS, residue_hydrogens
 
 SITE = Path(__file__).parents[2] / "examples/complexes/7sza"
 

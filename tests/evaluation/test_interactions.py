@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from ligandsmith.chem.protein import load_protein
+from ligandsmith.chem.residues import residue_molecule
 from ligandsmith.chem.sdf import read_sdf
-from ligandsmith.evaluation.protein import load_protein
 from ligandsmith.evaluation.tools.interactions import InteractionsTool
-from ligandsmith.evaluation.tools.residues import residue_molecule
 from ligandsmith.evaluation.tools.runner import Site, run_tool
 
 COMPLEXES = Path(__file__).parents[2] / "examples/complexes"

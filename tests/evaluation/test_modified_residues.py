@@ -5,9 +5,9 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.receptor import atom_types
-from ligandsmith.evaluation.tools.residues import parent_name, residue_molecule
+from ligandsmith.chem.protein import ProteinView
+from ligandsmith.chem.receptor import atom_types
+from ligandsmith.chem.residues import parent_name, residue_molecule
 from ligandsmith.structure.protein import Residue
 from ligandsmith.structure.vocabulary import Kind
 

@@ -10,9 +10,9 @@ import pytest
 from rdkit import Chem
 
 from ligandsmith.chem.plausibility import PocketAtoms, clashes_per_atom
+from ligandsmith.chem.protein import count_clashes, load_protein
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.cli.main import main
-from ligandsmith.evaluation.protein import count_clashes, load_protein
 from ligandsmith.evaluation.sources import load_reference
 from ligandsmith.evaluation.tools.interactions import InteractionsTool
 from ligandsmith.evaluation.tools.runner import Site

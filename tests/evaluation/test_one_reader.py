@@ -15,16 +15,16 @@ import pandas as pd
 import pytest
 from rdkit import Chem
 
+from ligandsmith.chem.protein import CROP_RADIUS, ProteinView, load_protein
+from ligandsmith.chem.receptor import receptor_pdbqt
 from ligandsmith.chem.relax import RelaxFailure, Surroundings
+from ligandsmith.chem.residues import residue_label, residue_molecule
 from ligandsmith.evaluation import relaxation
 from ligandsmith.evaluation.output import pocket_pdb
-from ligandsmith.evaluation.protein import CROP_RADIUS, ProteinView, load_protein
 from ligandsmith.evaluation.relaxation import RelaxTool
 from ligandsmith.evaluation.report.page import _heavy_atoms
 from ligandsmith.evaluation.tools.interactions import INTERACTION_REACH
 from ligandsmith.evaluation.tools.posebusters import PoseBustersTool
-from ligandsmith.evaluation.tools.receptor import receptor_pdbqt
-from ligandsmith.evaluation.tools.residues import residue_label, residue_molecule
 from ligandsmith.evaluation.tools.runner import Site, ToolFailure
 from ligandsmith.records import Complex, Pocket
 from ligandsmith.structure import vocabulary as vocab

@@ -11,9 +11,9 @@ from moved_poses import moved
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
+from ligandsmith.chem.protein import count_clashes, load_protein
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.protein import count_clashes, load_protein
 from ligandsmith.evaluation.tools.posebusters import PoseBustersTool
 from ligandsmith.evaluation.tools.runner import Site
 

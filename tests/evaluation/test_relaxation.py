@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from ligandsmith.chem.protein import load_protein
 from ligandsmith.chem.relax import relax
 from ligandsmith.chem.sdf import read_sdf, write_sdf
+from ligandsmith.chem.surroundings import ProteinSurroundings
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation import relaxation
-from ligandsmith.evaluation.protein import load_protein
-from ligandsmith.evaluation.relaxation import ProteinSurroundings, RelaxTool, relax_sdf, relaxation_lines
+from ligandsmith.evaluation.relaxation import RelaxTool, relax_sdf, relaxation_lines
 from ligandsmith.evaluation.sources import load_reference, load_samples
 from ligandsmith.evaluation.tools.clashes import count_posecheck_clashes
 from ligandsmith.evaluation.tools.runner import Site, run_tool

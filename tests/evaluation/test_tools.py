@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from ligandsmith.evaluation.protein import ProteinView
+from ligandsmith.chem.protein import ProteinView
 from ligandsmith.evaluation.tools.runner import Answer, AnswerStore, Site, ToolFailure, pose_key, run_tool
 from ligandsmith.structure.protein import Residue
 from ligandsmith.structure.vocabulary import Kind

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ligandsmith.chem.protein import load_protein
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.config import Config, load_config
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.protein import load_protein
 from ligandsmith.evaluation.sources import load_known, load_reference
 from ligandsmith.generation.batch.manifest import read_manifest
 from ligandsmith.structure.files import read_complex

@@ -83,6 +83,36 @@ def test_gradients_that_wait_for_their_step_are_not_lost(
     assert_same(content(last), content(tmp_path / "whole/checkpoints/ligand_vae_last.pt"))
 
 
+def test_a_run_that_is_resumed_in_another_folder_takes_its_best_weights_along(
+    tiny: Tiny, vae_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, last = tmp_path / "here", tmp_path / "ligand_vae_last.pt"
+    assert tiny.run("train-vae", here, *LIGAND, "--resume", str(vae_dir / "checkpoints" / last.name)) == 0
+    assert_same(*(content(folder / "best_ligand_vae.pt") for folder in (here, vae_dir)))
+    last.write_bytes((vae_dir / "checkpoints" / last.name).read_bytes())  # alone
+    assert tiny.run("train-vae", tmp_path / "there", *LIGAND, "--resume", str(last)) == FAILED
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "the run has ended (epoch 2 of 2), and its best_ligand_vae.pt is not in" in line
+    assert "--num_epochs" in line
+    assert tiny.run("train-vae", tmp_path / "there", *LIGAND, "--resume", str(last), "--num_epochs", "3") == 0
+    assert content(tmp_path / "there" / "best_ligand_vae.pt")["epoch"] == 3
+
+
+def test_the_best_weights_are_on_disk_before_the_position_that_follows_them(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[str] = []
+    original = Trainer._save
+
+    def noted(self: Trainer, path: Path, epoch: int) -> None:
+        saved.append(path.name)
+        original(self, path, epoch)
+
+    monkeypatch.setattr(Trainer, "_save", noted)
+    assert tiny.run("train-vae", tmp_path, *LIGAND, "--num_epochs", "1") == 0
+    assert saved[:2] == ["best_ligand_vae.pt", "ligand_vae_last.pt"]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -231,6 +231,12 @@ def _units(mol: Chem.Mol) -> NDArray[np.int64]:
     return unit
 
 
+def whole_units(mol: Chem.Mol, atoms: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """These atoms [N] with the rings and double bonds that they are in."""
+    unit = _units(mol)
+    return np.isin(unit, unit[atoms])
+
+
 def part_of(ligand: Ligand, kept: NDArray[np.bool_]) -> Ligand:
     """These atoms and the bonds between them; hydrogens where a bond was cut."""
     number = np.cumsum(kept) - 1

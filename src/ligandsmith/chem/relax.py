@@ -41,6 +41,7 @@ FIELDS = ("MMFF94s", "UFF")
 
 Mask = NDArray[np.bool_]  # of atoms
 Energy = Callable[[Array], tuple[float, Array]]
+HeavyEnergy = Callable[[Array], tuple[float, Array]]  # of the places [N, 3] of the heavy atoms; kcal/mol, and gradient
 
 
 @dataclass(frozen=True)
@@ -131,30 +132,39 @@ class Relaxed:
     new_stereo: bool
 
 
-def relax(mol: Chem.Mol, surroundings: Surroundings | None, options: RelaxOptions = DEFAULTS) -> Relaxed:
+def relax(
+    mol: Chem.Mol, surroundings: Surroundings | None, options: RelaxOptions = DEFAULTS, more: HeavyEnergy | None = None,
+    *, fixed: int = 0, keep_stereo: bool = True,
+) -> Relaxed:  # fmt: skip
     """Add hydrogens and relax; formal charges and stereo stay. Raises RelaxFailure.
 
     `mol` is sanitised and has one 3D conformer; hydrogens that it has are placed again. Without surroundings the ligand
-    is relaxed alone, under the same restraint.
+    is relaxed alone, under the same restraint. `more` is a further energy of the heavy atoms. The first `fixed` heavy
+    atoms stay where they are. Unless `keep_stereo`, stereo becomes what the relaxed pose has.
     """
     heavy = _without_hydrogens(mol)
     full = Chem.AddHs(heavy, addCoords=True)
     field, name = _force_field(full)
     start = full.GetConformer().GetPositions()
-    fixed = np.arange(len(start)) < heavy.GetNumAtoms()
-    pocket = None if surroundings is None else _pocket(full, surroundings.near(start[fixed], CUTOFF))
+    number = np.arange(len(start))
+    skeleton = number < heavy.GetNumAtoms()
+    pocket = None if surroundings is None else _pocket(full, surroundings.near(start[skeleton], CUTOFF))
     energy = _energy(field, pocket)
+    pulled = energy if more is None else _with_more(energy, more, heavy.GetNumAtoms())
     with np.errstate(all="ignore"):
-        start, _ = _descend(energy, start, ~fixed, options.steps)
+        start, _ = _descend(energy, start, ~skeleton, options.steps)
         before, _ = energy(start)
-        everything = np.ones(len(start), dtype=bool)
-        end, converged = _descend(_restrained(energy, start, fixed, options.force), start, everything, options.steps)
+        restrained = _restrained(pulled, start, skeleton, options.force)
+        end, converged = _descend(restrained, start, number >= fixed, options.steps)
         after, _ = energy(end)
     if not (np.isfinite(end).all() and np.isfinite([before, after]).all()):
         raise RelaxFailure(f"the energy is not finite: {name}")
     full.GetConformer().SetPositions(end)
-    moved = float(np.sqrt(((end - start)[fixed] ** 2).sum(1).mean()))
-    return Relaxed(full, before, after, moved, name, converged, _new_stereo(heavy, full))
+    moved = float(np.sqrt(((end - start)[skeleton] ** 2).sum(1).mean()))
+    if not keep_stereo:
+        Chem.AssignStereochemistryFrom3D(full)
+    new_stereo = keep_stereo and _new_stereo(heavy, full)
+    return Relaxed(full, before, after, moved, name, converged, new_stereo)
 
 
 def _without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
@@ -203,6 +213,15 @@ def _energy(field: Any, pocket: PocketTerm | None) -> Energy:
         return float(value), gradient
 
     return energy
+
+
+def _with_more(energy: Energy, more: HeavyEnergy, count: int) -> Energy:
+    def both(x: Array) -> tuple[float, Array]:
+        (value, gradient), (extra, slope) = energy(x), more(x[:count])
+        gradient[:count] += slope
+        return value + extra, gradient
+
+    return both
 
 
 def _restrained(energy: Energy, start: Array, heavy: Mask, force: float) -> Energy:

@@ -3,15 +3,21 @@
 # ruff: noqa: PLC0415 - imports inside the command
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ligandsmith.cli.arguments import add_path, atom_numbers, checked, non_negative, number_or_any, numbers
+from ligandsmith.cli.arguments import add_path, atom_numbers, checked, non_negative, number_or_any, numbers, with_flags
 from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, SamplingConfig, Setting, setting_of
+from ligandsmith.options import GenerationOptions
 
 SLACK = 3  # heavy atoms more or less than the reference, where a part of it is replaced
 PARTS = ("fix", "replace", "hop", "decorate")
+ATOMS_OF_PARTS = ("grow_from", "atoms", "smarts")
 CONSTRAINTS = (
+    "wanted",
+    "require",
+    "like",
     "steer",
     "toward",
     "exclude",
@@ -33,7 +39,7 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
         "fragments", "What every ligand contains, exactly as given; in the protein's coordinates."
     )
     text = "fragment; with dummy atoms, it grows there only; several files are linked, or merged where they overlap"
-    parts.add_argument("--fix", type=Path, nargs="+", metavar="SDF", help=text, **UNSET)
+    parts.add_argument("--fix", type=Path, nargs="+", action="extend", metavar="SDF", help=text, **UNSET)
     text = "atoms of the fragment that get new bonds, by number in the file, e.g. 3,7-9 (default: all with hydrogens)"
     parts.add_argument("--grow_from", type=atom_numbers, metavar="N,N", help=text, **UNSET)
     add_path(parts, "--replace", "ligand of which --atoms or --smarts are replaced; the rest stays", "SDF", **UNSET)
@@ -44,9 +50,24 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
     add_path(parts, "--decorate", "ligand whose scaffold stays and gets other substituents", "SDF", **UNSET)
 
 
+def add_constraints(parser: argparse.ArgumentParser) -> None:
+    """All flags of `generate`."""
+    add_parts(parser)
+    add_demands(parser)
+    choice = parser.add_argument_group("choice")
+    text = "what decides between plausible candidates, e.g. 'vina_min, qed:0.5, -logp'; see docs/generation.md"
+    choice.add_argument("--objective", dest="wanted", metavar="NAME[:WEIGHT],...", help=text, **UNSET)
+
+
 def add_demands(parser: argparse.ArgumentParser) -> None:
     """The flags of what every ligand must be and must not be."""
     demands = parser.add_argument_group("constraints", "A ligand that breaks one is a failure.")
+    text = (
+        "interaction with a residue or one of its atoms: hbond, pi, salt, contact or metal, as in 'hbond A:SER508' or "
+        "'hbond A:GLU81:O'; repeatable"
+    )
+    demands.add_argument("--require", action="append", metavar="'KIND RESIDUE'", help=text, **UNSET)
+    add_path(demands, "--like", "reference ligand, all interactions of which are required", "SDF", **UNSET)
     text = "no heavy atom in this sphere (Å), or in those of a CSV file (x, y, z, radius); repeatable"
     demands.add_argument("--exclude", action="append", metavar="X,Y,Z,R|CSV", help=text, **UNSET)
     text = "draw the ligand to this place (Å), as far as it reaches"
@@ -74,10 +95,17 @@ def add_demands(parser: argparse.ArgumentParser) -> None:
 def require_fitting_parts(args: argparse.Namespace) -> None:
     """Raise ArgumentTypeError for flags that contradict each other."""
     given = [name for name in PARTS if hasattr(args, name)]
+    in_rows = [name for name in PARTS + ATOMS_OF_PARTS if hasattr(args, name)]
+    if in_rows and args.manifest is not None:
+        raise argparse.ArgumentTypeError(
+            f"--{in_rows[0]}: a fragment lies in one pocket; with --manifest, give it in the column {in_rows[0]}"
+        )
     if len(given) > 1:
         raise argparse.ArgumentTypeError(f"argument --{given[1]}: not allowed with argument --{given[0]}")
-    if given and args.manifest is not None:
-        raise argparse.ArgumentTypeError(f"--{given[0]} goes with --protein: a fragment lies in one pocket")
+    if hasattr(args, "like") and args.manifest is not None:
+        raise argparse.ArgumentTypeError(
+            "--like: a reference ligand lies in one pocket; with --manifest, give it in the column like"
+        )
     if hasattr(args, "grow_from") and (not hasattr(args, "fix") or len(args.fix) > 1):
         raise argparse.ArgumentTypeError("--grow_from names atoms of the fragment; give one file with --fix")
     chosen = [name for name in ("atoms", "smarts") if hasattr(args, name)]
@@ -87,8 +115,13 @@ def require_fitting_parts(args: argparse.Namespace) -> None:
         raise argparse.ArgumentTypeError("--replace: give --atoms or --smarts, the part that is replaced")
 
 
+def requested(args: argparse.Namespace) -> GenerationOptions:
+    """What the flags, or the cells of a row of a manifest beside them, ask for. Raises LigandsmithError."""
+    return replace(with_flags(GenerationOptions(), args), **constrained(args))
+
+
 def constrained(args: argparse.Namespace) -> dict[str, Any]:
-    """Fields of GenerationOptions that the flags stand for. Raises LigandsmithError."""
+    """Fields of GenerationOptions that no flag sets by itself."""
     if not any(hasattr(args, name) for name in PARTS + CONSTRAINTS):
         return {}
     from ligandsmith.design import parts
@@ -120,19 +153,27 @@ def _sizes(heavy: int, fixed: int) -> str:
 
 
 def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
+    from rdkit import Chem
+
     from ligandsmith.design.constraints import Constraints, read_patterns, read_spheres
+    from ligandsmith.design.objectives import parse_objectives
     from ligandsmith.design.steering import SteeringConfig
+    from ligandsmith.structure.ligands import read_ligand
 
     def every(name: str, read: Any) -> tuple[Any, ...]:
         return tuple(value for text in getattr(args, name, ()) for value in read(text))
 
+    wanted = getattr(args, "wanted", None)
     constraints = Constraints(
         exclude=every("exclude", read_spheres), forbid=every("forbid", read_patterns),
         require_smarts=every("require_smarts", read_patterns), charge=getattr(args, "charge", None),
-        chiral_centers_max=getattr(args, "chiral_centers_max", None), alerts=not hasattr(args, "no_alerts"),
+        chiral_centers_max=getattr(args, "chiral_centers_max", None), alerts=not getattr(args, "no_alerts", False),
         known_rings=hasattr(args, "rings"), other_scaffold=other_scaffold,
         toward=getattr(args, "toward", None),
         steering=SteeringConfig() if getattr(args, "steer", "none") == "vina" else None,
+        objectives=() if wanted is None else parse_objectives(wanted),
+        require=tuple(getattr(args, "require", ())),
+        like=Chem.MolToMolBlock(read_ligand(args.like)) if hasattr(args, "like") else "",
     )  # fmt: skip
     return {} if constraints == Constraints() else {"constraints": constraints}
 

@@ -66,7 +66,6 @@ def _add_ranges(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--similarity", type=similarity, metavar="X-X", help=text)
     text = "only these ways to make ligands from others, e.g. noise inpaint fresh (default: all, by what works)"
     what.add_argument("--moves", nargs="+", default=[], metavar="MOVE", help=text)
-    what.add_argument("--no-relax", dest="relax", action="store_false", help="do not relax poses in the pocket")
     hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
     hydrogens.help = "write hydrogens, with plausible, not optimised positions"
 
@@ -104,12 +103,12 @@ def run_optimise(args: argparse.Namespace) -> None:
 
 def _request(args: argparse.Namespace) -> "Request":
     """What the flags ask for. Raises LigandsmithError."""
+    from ligandsmith.chem.protein import load_protein
     from ligandsmith.design.hits import read_hits
     from ligandsmith.design.objectives import parse_objectives
     from ligandsmith.design.plan import parse_budget
     from ligandsmith.design.scorers import load_scorers
     from ligandsmith.design.setup import Request
-    from ligandsmith.evaluation.protein import load_protein
     from ligandsmith.generation import read_pocket
     from ligandsmith.parallel.devices import usable_device, use_threads
 
@@ -136,7 +135,7 @@ def _request(args: argparse.Namespace) -> "Request":
     device = hardware.device if args.engine == "ray" else usable_device(hardware.device)
     return Request(
         pocket, starts, args.objective, scorers, args.budget, args.num, args.similarity, args.keep, protein,
-        _options(args), getattr(args, "steer", ""), args.relax, tuple(args.moves), args.checkpoint, device,
+        _options(args), getattr(args, "steer", ""), tuple(args.moves), args.checkpoint, device,
         args.workers, args.engine, tuple(notes.items()),
     )  # fmt: skip
 

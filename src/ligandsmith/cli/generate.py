@@ -4,7 +4,8 @@
 
 import argparse
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ligandsmith.cli.arguments import (
@@ -22,7 +23,8 @@ from ligandsmith.cli.arguments import (
     say,
     with_flags,
 )
-from ligandsmith.cli.constraints import add_demands, add_parts, constrained, require_fitting_parts
+from ligandsmith.cli.columns import option_columns
+from ligandsmith.cli.constraints import add_constraints, requested, require_fitting_parts
 from ligandsmith.config import MAX_SITE_RADIUS, SITE_RADIUS, SamplingConfig, Setting
 from ligandsmith.options import GenerationOptions, Hardware
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 HIGH_GUIDANCE = 3.0
 SAMPLING = (
     "steps", "sampler", "candidates", "cfg_scale", "cfg_scale_x", "autoguidance", "churn", "noise_scale",
-    "noise_scale_h", "repulsion",
+    "noise_scale_h", "repulsion", "relax",
 )  # fmt: skip
 # Of the shipped weights `small`, for the help; a test compares them with the checkpoint.
 SMALL_SAMPLING = SamplingConfig(
@@ -57,8 +59,7 @@ def generate_flags(parser: argparse.ArgumentParser) -> None:
     add_overwrite(first, "the ligands of another request in the folder")
     hydrogens = what.add_argument("--add-hs", dest="add_hs", action="store_true", default=argparse.SUPPRESS)
     hydrogens.help = "write hydrogens, with plausible, not optimised positions"
-    add_parts(parser)
-    add_demands(parser)
+    add_constraints(parser)
     sampling = add_sampling(parser)
     for name in ("ligand", "protein"):
         add_path(
@@ -104,7 +105,7 @@ def run_generate(args: argparse.Namespace) -> None:
     from ligandsmith.parallel.devices import use_threads
 
     _require_fitting_flags(args)
-    options = replace(with_flags(GenerationOptions(), args), **constrained(args))
+    options = requested(args)
     hardware = with_flags(Hardware(), args)
     if max(options.cfg_scale or 0, options.cfg_scale_x or 0) > HIGH_GUIDANCE:
         say(f"note: a guidance scale above {HIGH_GUIDANCE:g} reduces diversity and distorts geometry")
@@ -151,6 +152,7 @@ def _generate_one(args: argparse.Namespace, options: GenerationOptions, device: 
     _require_vaes(generator, args)
     notes = {"command": " ".join(sys.argv), **report.notes()}
     say(*funnel(generate_to_folder(generator, pocket, options, args.out, notes, args.overwrite)))
+    _tell_of_older_results(args.out, [args.out / "ligands.sdf"])
     print(f"written: {args.out / 'ligands.sdf'}, {args.out / 'samples.json'}")
 
 
@@ -166,12 +168,29 @@ def _generate_batch(args: argparse.Namespace, options: GenerationOptions, hardwa
     request = BatchRequest(
         options, args.checkpoint, device, hardware.threads or 1, args.workers, args.engine, args.chunk,
         MergeOptions(args.unique, args.stop_below), args.radius, " ".join(sys.argv), args.allow_dropped,
-        args.overwrite,
+        args.overwrite, option_columns(args),
     )  # fmt: skip
     generator = load(args.checkpoint)
     _require_vaes(generator, args)
     say(*summary_lines(generate_batch(args.manifest, args.out, request, generator)))
+    _tell_of_older_results(args.out, list(args.out.glob("*/ligands.sdf")))
     print(f"written: {args.out}; next: ligandsmith evaluate {args.out}")
+
+
+def _tell_of_older_results(out: Path, ligands: Sequence[Path]) -> None:
+    """Name the scores, choices and pages in a folder that were made before its ligands."""
+    made = max((path.stat().st_mtime for path in ligands if path.exists()), default=0.0)
+    folder = out if out / "ligands.sdf" in ligands else out / "evaluation"
+    older = {path.name for path in folder.glob("*") if path.is_file() and path.stat().st_mtime < made}
+    if not older:
+        return
+    from ligandsmith.evaluation import ranking, relaxation
+    from ligandsmith.evaluation.output import SCORES
+    from ligandsmith.evaluation.report.page import PAGES
+
+    of_ours = (*SCORES, *ranking.FILES, relaxation.POSES_FILE, relaxation.SUMMARY_FILE, *PAGES)
+    if named := [name for name in of_ours if name in older]:
+        say(f"note: {', '.join(named)} in {folder}: older than these ligands")
 
 
 def _require_vaes(generator: "LigandGenerator", args: Any) -> None:

@@ -1,7 +1,7 @@
 """What every ligand must be and must not be. A ligand that does not fit is a failure with its reason."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,26 +14,24 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ligandsmith.chem.fragment import Fragment
+from ligandsmith.chem.vina import receptor_of
+from ligandsmith.design.interactions import read_requirement
+from ligandsmith.design.objectives import Objective
 from ligandsmith.design.parts import murcko
+from ligandsmith.design.preference import Preference, require_quick
+from ligandsmith.design.required import PlacedConstraints
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
 from ligandsmith.design.steering import AttractionPotential, SteeringConfig, VinaSteering
-from ligandsmith.design.vina import receptor_of
 from ligandsmith.diffusion.guidance import Potential, StericPotential
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.alerts import alerting_atoms
-from ligandsmith.generation.sampler import Guide
+from ligandsmith.files import file_text
+from ligandsmith.generation.sampler import Demands, Guide, Violation
 from ligandsmith.records import Pocket
 from ligandsmith.structure.ligands import mol_from_ligand
 
 EXCLUSION_STRENGTH = 1.0  # share of an overlap that one step removes
 ALL_TIMES = 1.0
-
-
-class Violation(NamedTuple):
-    """A constraint that a ligand breaks, and the atoms to blame; all if none."""
-
-    reason: str
-    atoms: tuple[int, ...] = ()
 
 
 class Sphere(NamedTuple):
@@ -59,18 +57,25 @@ class Constraints:
     other_scaffold: str = ""  # SMILES of a Murcko scaffold that is not wanted again
     toward: tuple[float, float, float] | None = None  # Å, in the protein's coordinates: where a ligand is to reach
     steering: SteeringConfig | None = None  # by Vina's function, while a ligand is sampled
+    objectives: tuple[Objective, ...] = ()  # what the choice among candidates prefers
+    require: tuple[str, ...] = ()  # interactions with residues, as "hbond A:SER508" or "hbond A:GLU81:O"
+    like: str = ""  # MDL block of a reference ligand, all interactions of which are required
 
     def __post_init__(self) -> None:
         for flag, patterns in (("--forbid", self.forbid), ("--require_smarts", self.require_smarts)):
             for pattern in patterns:
                 if Chem.MolFromSmarts(pattern) is None:
                     raise LigandsmithError(f"{flag} {pattern}: RDKit cannot read this pattern")
+        for text in self.require:
+            read_requirement(text)
         both = sorted(set(self.forbid) & set(self.require_smarts))
         if both:
             raise LigandsmithError(f"--forbid and --require_smarts: {both[0]} is both forbidden and required")
         for sphere in self.exclude:
             if not (np.isfinite(sphere).all() and sphere.radius > 0):
                 raise LigandsmithError(f"--exclude {','.join(f'{v:g}' for v in sphere)}: the radius must be above 0 Å")
+
+        require_quick(self.objectives)
 
     @property
     def digest(self) -> str:
@@ -107,6 +112,10 @@ class Constraints:
                       for smiles, atoms in ring_systems(mol) if smiles not in known]  # fmt: skip
         return found
 
+    def excluded(self, x: NDArray[np.float32]) -> bool:
+        """Whether any of x [N, 3] Å is in an excluded sphere."""
+        return any((np.linalg.norm(x - np.array(s[:3]), axis=1) < s.radius).any() for s in self.exclude)
+
     def _inside(self, mol: Chem.Mol) -> list[Violation]:
         if not self.exclude:
             return []
@@ -128,6 +137,21 @@ class Constraints:
         for text, pattern in zip(self.forbid, self._patterns[0], strict=True):
             if any(final[list(match)].all() for match in mol.GetSubstructMatches(pattern)):
                 raise LigandsmithError(f"--forbid {text}: the fragment has it")
+
+    def preference(self, pocket: Pocket) -> Callable[[Chem.Mol], float] | None:
+        """How much a ligand in a pocket is wanted, more is better; None without objectives."""
+        return Preference.at(pocket, self.objectives).of if self.objectives else None
+
+    def at(self, pocket: Pocket) -> Demands:
+        """As they are judged in a pocket. Raises LigandsmithError for what cannot be there."""
+        if not (self.require or self.like):
+            return self
+        reference = Chem.MolFromMolBlock(self.like) if self.like else None
+        return PlacedConstraints.of(self, pocket, [read_requirement(text) for text in self.require], reference)
+
+    def start(self, size: int, seed: int, fixed: Fragment | None) -> Fragment | None:
+        """The fragment that a ligand is grown from: the given one."""
+        return fixed
 
     def guide(self, pocket: Pocket, origin: NDArray[np.float32], device: torch.device) -> Guide:
         """What keeps atoms out of the excluded spheres and steers them; `origin` [3] Å of the networks' frame."""
@@ -166,5 +190,5 @@ def read_patterns(source: str) -> tuple[str, ...]:
     path = Path(source)
     if not path.is_file():
         return (source,)
-    lines: Sequence[str] = path.read_text(encoding="utf-8").splitlines()
+    lines = file_text(path, errors="replace").splitlines()
     return tuple(line.split()[0] for line in lines if line.strip() and not line.startswith("#"))

@@ -61,7 +61,6 @@ class Optimiser:
             "site": scoring.site.key()[:16],
             "pareto": plan.pareto,
             "moves": list(self.moves),
-            "relax": scoring.relax,
         }
 
     def _limits(self) -> Limits:

@@ -86,6 +86,11 @@ def joined(sources: Sequence[Path | Chem.Mol | Fragment]) -> Fragment:
     return whole
 
 
+def beside(a: Fragment, b: Fragment) -> Fragment:
+    """Two fragments that lie apart, as one, to be linked."""
+    return _merged(a, b, 2)
+
+
 def _merged(a: Fragment, b: Fragment, number: int) -> Fragment:
     first, second = a.ligand, b.ligand
     distance = np.linalg.norm(second.x[:, None] - first.x[None], axis=-1)

@@ -14,14 +14,14 @@ import torch
 from rdkit import Chem, DataStructs, rdBase
 
 from ligandsmith.chem.plausibility import PocketAtoms, find_defects
+from ligandsmith.chem.vina import receptor_of
 from ligandsmith.design.history import DIGITS, Row, fingerprint
-from ligandsmith.design.objectives import PER_ATOM, SIMILARITY, Objective, metric_values, tools_for, weighted_sum
+from ligandsmith.design.objectives import SIMILARITY, Objective, metric_values, tools_for, weighted_sum
+from ligandsmith.design.preference import estimate
 from ligandsmith.design.scorers import Scorer
-from ligandsmith.design.vina import receptor_of, vina_score
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.columns import pose_checks
 from ligandsmith.evaluation.input import EvaluationInput, Sample
-from ligandsmith.evaluation.relaxation import RelaxTool
 from ligandsmith.evaluation.statistics import Value
 from ligandsmith.evaluation.tools.posebusters import PoseBustersTool
 from ligandsmith.evaluation.tools.runner import Answer, Site, Tool, run_tool
@@ -30,7 +30,6 @@ from ligandsmith.records import GeneratedLigand, Pocket
 
 IMPLAUSIBLE = 4.0  # defects; a ligand with more is not worth a slow score
 SURVIVORS = 0.75  # of the ligands of a round
-VINA = ("vina_score", "vina_min", "vina_dock")
 ANSWERS = "answers"  # folder of what the slow tools said
 
 
@@ -86,7 +85,6 @@ class Scoring:
     scorers: tuple[Scorer, ...] = ()
     starts: tuple[Chem.Mol, ...] = ()
     similarity: tuple[float, float] | None = None  # to the nearest of the starts
-    relax: bool = True  # poses, in the pocket
     folder: Path | None = None  # of the answers of tools
     workers: int = 1
 
@@ -113,8 +111,6 @@ class Scoring:
         for row in made:
             self._refuse(row)
         survivors = self._survivors([row for row in made if not row.reason])
-        if self.relax:
-            self._relaxed(survivors)
         self._slow(survivors)
 
     def _cheap(self, rows: Sequence[Row]) -> None:
@@ -126,7 +122,7 @@ class Scoring:
                 row.values[SIMILARITY] = round(self._similarity(row), DIGITS)
         self._metrics(rows, {})
         for row in rows:
-            row.estimate = self._estimate(row)
+            row.estimate = round(estimate(row.pose, self.objectives, row.values, self._receptor), DIGITS)
 
     def _refuse(self, row: Row) -> None:
         value = row.values.get(SIMILARITY)
@@ -150,17 +146,6 @@ class Scoring:
     def _similarity(self, row: Row) -> float:
         return max(DataStructs.BulkTanimotoSimilarity(row.fingerprint, self._prints))
 
-    def _estimate(self, row: Row) -> float:
-        """The score by cheap values, with our own Vina score in place of Vina's; what is not known adds nothing."""
-        total, own = 0.0, None
-        for objective in self.objectives:
-            value = row.values.get(objective.name)
-            if value is None and objective.metric in VINA:
-                own = vina_score(row.pose, self._receptor) if own is None else own
-                value = own / row.pose.GetNumAtoms() if objective.name.endswith(PER_ATOM) else own
-            total += 0.0 if value is None else objective.utility(value)
-        return round(total, DIGITS)
-
     def _survivors(self, rows: Sequence[Row]) -> list[Row]:
         """The rows that promise most; the others get the reason."""
         if not self.tools and not self.scorers:
@@ -170,13 +155,6 @@ class Scoring:
         for row in order[count:]:
             row.failed("not scored", f"estimate {row.estimate:.2f}, not among the best of its round")
         return sorted(order[:count], key=lambda row: row.index)
-
-    def _relaxed(self, rows: Sequence[Row]) -> None:
-        """Poses relaxed in the pocket; one that cannot be relaxed stays as it is."""
-        for row, answer in zip(rows, self._answers(OpenedTool(RelaxTool()), rows), strict=True):
-            if isinstance(answer, dict):
-                mol = Chem.RemoveAllHs(Chem.MolFromMolBlock(answer["pose"], removeHs=False))
-                row.placed(mol)
 
     def _answers(self, tool: Tool, rows: Sequence[Row]) -> Sequence[Answer | None]:
         mols = [row.mol for row in rows]

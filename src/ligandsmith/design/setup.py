@@ -8,20 +8,21 @@ from typing import Any
 from rdkit import Chem
 
 from ligandsmith.chem.fragment import read_fragment
+from ligandsmith.chem.protein import ProteinView, load_protein
+from ligandsmith.chem.surroundings import protein_of
 from ligandsmith.design.constraints import Constraints
 from ligandsmith.design.hits import usable_hits
 from ligandsmith.design.moves import MOVE_NAMES
 from ligandsmith.design.objectives import SIMILARITY, Objective, parse_objectives
 from ligandsmith.design.optimise import Optimiser
 from ligandsmith.design.plan import Plan, parse_budget
+from ligandsmith.design.preference import VINA
 from ligandsmith.design.results import Result
 from ligandsmith.design.rounds import generator_of
 from ligandsmith.design.scorers import Scorer
-from ligandsmith.design.scoring import VINA, Scoring
+from ligandsmith.design.scoring import Scoring
 from ligandsmith.design.steering import SteeringConfig
-from ligandsmith.design.vina import protein_view
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.protein import ProteinView, load_protein
 from ligandsmith.evaluation.tools.runner import Site
 from ligandsmith.files import temporary_folder
 from ligandsmith.generation.generator import LigandGenerator
@@ -46,7 +47,6 @@ class Request:
     protein: ProteinView | None = None  # None: the atoms of the pocket
     options: GenerationOptions = field(default_factory=GenerationOptions)
     steer: str = ""  # vina, none; empty: by what the objectives are
-    relax: bool = True
     moves: tuple[str, ...] = ()  # only these; none: all
     checkpoint: str = "small"
     device: str = "cpu"
@@ -68,10 +68,10 @@ def plan_of(request: Request, out: Path) -> Plan:
     for move in request.moves:
         if move not in MOVE_NAMES:
             raise LigandsmithError(f"--moves: no move '{move}'; there are: {', '.join(MOVE_NAMES)}")
-    site = Site(request.pocket.name, request.protein or protein_view(request.pocket), starts[0] if starts else None)
+    site = Site(request.pocket.name, request.protein or protein_of(request.pocket), starts[0] if starts else None)
     scoring = Scoring(
         objectives, site, request.pocket, request.scorers, starts, request.similarity,
-        request.relax and options.fix is None, out, request.workers if request.workers > 1 else _threads(),
+        out, request.workers if request.workers > 1 else _threads(),
     )  # fmt: skip
     scoring.require_tools()
     return Plan(

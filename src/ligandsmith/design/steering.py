@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ligandsmith.design.vina import (
+from ligandsmith.chem.vina import (
     CARBON,
     HALOGENS,
     OTHER_RADIUS,

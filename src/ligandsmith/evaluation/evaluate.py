@@ -13,10 +13,10 @@ from pathlib import Path
 
 from rdkit import rdBase
 
+from ligandsmith.chem.protein import load_protein
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.input import EvaluationInput, KnownMolecules, NotRun, Sample
 from ligandsmith.evaluation.metrics import METRICS
-from ligandsmith.evaluation.protein import load_protein
 from ligandsmith.evaluation.protocols import NO_TOOLS, Protocol
 from ligandsmith.evaluation.sources import (
     PathLike,

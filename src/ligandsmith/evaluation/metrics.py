@@ -6,10 +6,10 @@ from typing import Literal
 from rdkit import Chem
 from rdkit.Chem import QED, rdMolDescriptors
 
+from ligandsmith.chem.protein import count_clashes
 from ligandsmith.evaluation import alerts, shape
 from ligandsmith.evaluation import columns as c
 from ligandsmith.evaluation.input import EvaluationInput, Population
-from ligandsmith.evaluation.protein import count_clashes
 from ligandsmith.evaluation.statistics import Value
 from ligandsmith.evaluation.tools.clashes import count_posecheck_clashes
 

@@ -9,10 +9,10 @@ import gemmi
 import numpy as np
 from rdkit import Chem
 
+from ligandsmith.chem.protein import ProteinView
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.molecule_table import TABLE_FILE
-from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.evaluation.sources import PathLike, Source, file_name
 from ligandsmith.evaluation.summary import Evaluation, Scored
 from ligandsmith.files import earlier_record, refuse_other, same_file, write_csv, write_json, write_text

@@ -7,24 +7,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rdkit
 from rdkit import Chem
 
 from ligandsmith.chem.poses import read_poses, without_orders
-from ligandsmith.chem.relax import CUTOFF, DEFAULTS, RelaxFailure, RelaxOptions, Surroundings, relax
+from ligandsmith.chem.protein import ProteinView, count_clashes, load_protein
+from ligandsmith.chem.relax import DEFAULTS, RelaxFailure, RelaxOptions, relax
 from ligandsmith.chem.sdf import SdfRecord, write_sdf
+from ligandsmith.chem.surroundings import ProteinSurroundings
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.protein import ProteinView, count_clashes, load_protein
 from ligandsmith.evaluation.sources import SAMPLES_FILE, PathLike, generation_log, load_reference, removed_from_site
-from ligandsmith.evaluation.tools.residues import residue_hydrogens
 from ligandsmith.evaluation.tools.runner import Answer, Site, ToolFailure, run_tool
 from ligandsmith.files import earlier_record, held_alone, refuse_other, same_file, write_json, write_text
 from ligandsmith.structure.ligands import without_hydrogens
 
 POSES_FILE, SUMMARY_FILE = "relaxed.sdf", "relax.json"
-HYDROGEN, CARBON, NITROGEN, OXYGEN = 1, 6, 7, 8
-HYDROGEN_REACH = CUTOFF + 2.0  # Å, of residues whose hydrogens may be within the cutoff
 Answers = Sequence[Answer | None]
 Mols = Sequence[Chem.Mol | None]
 
@@ -66,33 +63,6 @@ class RelaxTool:
             return {**values, "pose": pose}
 
         return answer
-
-
-class ProteinSurroundings:
-    """The atoms of a protein around one ligand or another, with the hydrogens on carbon, whose places are known.
-
-    Every O accepts hydrogen bonds, and those N that may have a lone pair: of histidine's ring and of het groups.
-    """
-
-    def __init__(self, protein: ProteinView) -> None:
-        self.protein = protein
-        het = np.array([residue.het for residue in protein.residues])[protein.residue_index]
-        histidine = np.array([residue.name == "HIS" for residue in protein.residues])[protein.residue_index]
-        lone_pair = het | (histidine & (np.array(protein.name) != "N"))
-        accepts = (protein.element == OXYGEN) | ((protein.element == NITROGEN) & lone_pair)
-        self.heavy = Surroundings(protein.x, protein.element, accepts)
-
-    def of(self, mol: Chem.Mol) -> Surroundings:
-        """All heavy atoms, and the hydrogens near the molecule."""
-        heavy = self.heavy
-        place = mol.GetConformer().GetPositions() if mol.GetNumConformers() else np.zeros((0, 3))
-        near = self.protein.residues_near(place[np.isfinite(place).all(1)], HYDROGEN_REACH)
-        hydrogens = [x[on == CARBON] for x, on in (residue_hydrogens(self.protein, i) for i in near)]
-        x = np.concatenate([heavy.x, *hydrogens])
-        more = np.zeros(len(x) - len(heavy.x), dtype=np.int64)
-        return Surroundings(
-            x, np.concatenate([heavy.element, more + HYDROGEN]), np.concatenate([heavy.accepts, more.astype(bool)])
-        )
 
 
 def relax_sdf(  # noqa: PLR0913 - a file for each thing that is read or written

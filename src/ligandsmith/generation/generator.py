@@ -32,7 +32,8 @@ from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, Config, SamplingConfig, fro
 from ligandsmith.diffusion import rng
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_hash
-from ligandsmith.generation.sampler import NOTHING_KEPT, Keeping, LigandSampler, SamplingTask, Start
+from ligandsmith.generation.relaxation import PoseRelaxation
+from ligandsmith.generation.sampler import NOTHING_KEPT, Demands, Keeping, LigandSampler, SamplingTask, Start
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.models.pocket_vae import PocketLatents, cropped_latents
 from ligandsmith.options import GenerationOptions
@@ -104,6 +105,7 @@ class SamplingRequest(NamedTuple):
     sizes: tuple[int, int] | None  # range of heavy atoms; None: the size model
     fragment: Fragment | None = None
     min_atoms: int = MIN_ATOMS  # heavy atoms
+    constraints: Demands | None = None
 
 
 class Site(NamedTuple):
@@ -178,8 +180,10 @@ class LigandGenerator:
         latents, origin = self.encode(pocket)
         task = SamplingTask(
             self.model.denoiser.project_pocket(latents), origin, PocketAtoms.of(pocket.x, pocket.element),
-            request.sampling, lambda: None, request.fragment, keeping, options.constraints,
-            None if options.constraints is None else options.constraints.guide(pocket, origin, self.device),
+            request.sampling, lambda: None, request.fragment, keeping, request.constraints,
+            None if request.constraints is None else request.constraints.guide(pocket, origin, self.device),
+            PoseRelaxation.in_pocket(pocket) if request.sampling.relax else None,
+            None if request.constraints is None else request.constraints.preference(pocket),
         )  # fmt: skip
         return Site(task, latents, int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little"))
 
@@ -196,9 +200,9 @@ class LigandGenerator:
         )
         return [replace(ligand, index=number) for ligand, number in zip(ligands, index, strict=True)]
 
-    def sampling_request(self, options: GenerationOptions, pocket: Pocket) -> SamplingRequest:
-        """What `options` ask for, once it is clear that these weights can give it. Raises LigandsmithError."""
-        sampling, sizes = sampling_config(options, self.config.sampling), size_range(options)
+    def sampling_config(self, options: GenerationOptions) -> SamplingConfig:
+        """The checkpoint's settings with `options`. Raises LigandsmithError for what these weights cannot do."""
+        sampling = sampling_config(options, self.config.sampling)
         wanted = [name for name in PROPERTIES if getattr(sampling, name) is not None]
         if wanted and not self.config.denoiser.properties:
             raise LigandsmithError(f"--{wanted[0]}: these weights were not trained to be asked for properties")
@@ -206,16 +210,22 @@ class LigandGenerator:
             raise LigandsmithError(
                 f"--autoguidance {sampling.autoguidance:g}: this network has no triangle updates to skip; give 1"
             )
+        return sampling
+
+    def sampling_request(self, options: GenerationOptions, pocket: Pocket) -> SamplingRequest:
+        """What `options` ask for, once it is clear that these weights can give it. Raises LigandsmithError."""
+        sampling, sizes = self.sampling_config(options), size_range(options)
+        constraints = None if options.constraints is None else options.constraints.at(pocket)
         if options.fix is None:
             if options.grow_from is not None:
                 raise LigandsmithError("--grow_from: it names atoms of the fragment; give --fix, too")
-            return SamplingRequest(sampling, sizes)
+            return SamplingRequest(sampling, sizes, constraints=constraints)
         if not self.config.denoiser.fragments:
             raise LigandsmithError("--fix: these weights were not trained to complete fragments")
         fragment = read_fragment(options.fix, options.grow_from)
         fragment.require_place(pocket.x)
-        if options.constraints is not None:
-            options.constraints.require_possible(fragment)
+        if constraints is not None:
+            constraints.require_possible(fragment)
         unknown = ~np.isin(fragment.ligand.element, self.vocabulary.ligand_elements)
         if unknown.any():
             raise LigandsmithError(f"--fix: atom {unknown.argmax() + 1} has an element that these weights do not know")
@@ -225,7 +235,7 @@ class LigandGenerator:
                 f"--num_atoms {options.num_atoms}: it counts the whole ligand, and the fragment alone has "
                 f"{fragment.num_atoms} heavy atoms; give {least} or more"
             )
-        return SamplingRequest(sampling, sizes, fragment, least)
+        return SamplingRequest(sampling, sizes, fragment, least, constraints)
 
     def encode(self, pocket: Pocket) -> tuple[PocketLatents, np.ndarray]:
         """The pocket in its own frame, encoded once with its surroundings, cut to what the denoiser takes."""

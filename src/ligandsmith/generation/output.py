@@ -2,23 +2,18 @@
 
 import hashlib
 import os
-import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import torch
 from rdkit import Chem
-from torch import Tensor
 
 from ligandsmith.chem.sdf import append_sdf, complete_records, write_sdf
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import (
-    atomic_write,
     changes,
     held_alone,
     json_content,
@@ -28,6 +23,7 @@ from ligandsmith.files import (
     write_text,
 )
 from ligandsmith.generation.sampler import Keeping
+from ligandsmith.generation.unfinished import KeptLatents
 from ligandsmith.records import GeneratedLigand, Pocket
 
 if TYPE_CHECKING:
@@ -90,12 +86,13 @@ def _continued(
     generator: "Maker", pocket: Pocket, options: "GenerationOptions", out: Path, record: dict[str, Any],
     notes: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    identity, unfinished = record["identity"], UnfinishedBatch(out, record["identity"])
+    identity, unfinished = record["identity"], UnfinishedBatch(out / LIGANDS_FILE, record["identity"])
+    kept = KeptLatents(out / UNFINISHED)
     record |= {"requested": max(options.num, record["done"]), **notes}
     write_json(out / SAMPLES_FILE, record)
     began = time.perf_counter() - record["seconds"]
     unfinished.begin(record["done"])
-    for batch in generator.batches(pocket, options, record["done"], Keeping(unfinished.latents, unfinished.finished)):
+    for batch in generator.batches(pocket, options, record["done"], Keeping(kept.latents, unfinished.finished)):
         unfinished.take_back()
         write_sdf(out / LIGANDS_FILE, records_of(batch, identity), append=True)
         molecules, failures = sample_rows(batch)
@@ -104,22 +101,20 @@ def _continued(
         record["done"] = batch[-1].index + 1
         record["seconds"] = round(time.perf_counter() - began, 3)
         write_json(out / SAMPLES_FILE, record)
-        unfinished.clear()
+        kept.clear()
         unfinished.begin(record["done"])
-    unfinished.clear()  # also what a run that was killed at the very end left
+    kept.clear()  # also what a run that was killed at the very end left
     return record
 
 
 class UnfinishedBatch:
-    """What is on disk of the batch that is being made, so that the end of the process costs next to nothing of it.
+    """The finished ligands of the batch that is being made: at the end of the SDF, in the order in which they came.
 
-    Its finished ligands are at the end of `ligands.sdf`, in the order in which they came; `samples.json` lists them
-    with the batch. The latents of all its candidates are in `unfinished/`, a file for each group of candidates, from
-    which the next run makes the same ligands without sampling them again. They go when the batch is listed.
+    `samples.json` lists them with the batch.
     """
 
-    def __init__(self, out: Path, identity: dict[str, Any]) -> None:
-        self.sdf, self.folder, self.identity = out / LIGANDS_FILE, out / UNFINISHED, identity
+    def __init__(self, sdf: Path, identity: dict[str, Any]) -> None:
+        self.sdf, self.identity = sdf, identity
         self.first = self.size = 0
 
     def begin(self, first: int) -> None:
@@ -135,21 +130,6 @@ class UnfinishedBatch:
         """Append ligands, numbered from the start of the batch, to the SDF."""
         numbered = (replace(ligand, index=self.first + ligand.index) for ligand in ligands)
         append_sdf(self.sdf, records_of(numbered, self.identity))
-
-    def latents(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
-        """Those of a group that was made before, else `compute()`, which is kept."""
-        path = self.folder / f"{key}.npy"
-        if path.is_file():
-            return torch.from_numpy(np.load(path)).clone()
-        computed = compute()
-        self.folder.mkdir(exist_ok=True)
-        with atomic_write(path) as part, part.open("wb") as file:
-            np.save(file, computed.cpu().numpy())
-        return computed
-
-    def clear(self) -> None:
-        """Remove the latents."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def identity_of(generator: "Maker", options: "GenerationOptions", pocket: Pocket) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.guidance import GuidedDenoiser, Potential, StericPotential
 from ligandsmith.diffusion.process import Conditioning, NoisyLigand, add_noise, coefficients
 from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
+from ligandsmith.generation.relaxation import PoseRelaxation
 from ligandsmith.models.cudagraph import CapturedNetwork, Network
 from ligandsmith.models.denoiser import PocketKV
 from ligandsmith.models.latent_diffusion import DiffusionModel
@@ -41,11 +42,25 @@ VIOLATION = 5.0  # in units of a defect: of each constraint that a candidate bre
 GROUP = 8  # ligands of similar size per thread: little padding, and their tensors stay in the cache
 
 
+class Violation(NamedTuple):
+    """A constraint that a ligand breaks, and the atoms to blame; all if none."""
+
+    reason: str
+    atoms: tuple[int, ...] = ()
+    restart: bool = False  # whether another start may avoid it
+
+
 class Demands(Protocol):
     """What a ligand must fulfil besides plausibility, and what guides sampling towards it (`design.constraints`)."""
 
-    def violations(self, mol: Chem.Mol) -> Sequence[tuple[str, tuple[int, ...]]]:
-        """Reason and atoms of everything that a built ligand does not fulfil."""
+    def violations(self, mol: Chem.Mol) -> Sequence[Violation]:
+        """Everything that a built ligand does not fulfil."""
+
+    def at(self, pocket: Pocket) -> "Demands":
+        """As they are judged in a pocket. Raises LigandsmithError for what cannot be there."""
+
+    def start(self, size: int, seed: int, fixed: Fragment | None) -> Fragment | None:
+        """The fragment that a ligand of this size is grown from; `fixed` is what all contain."""
 
     def require_possible(self, fragment: Fragment) -> None:
         """Raise LigandsmithError for a fragment that contradicts them."""
@@ -53,7 +68,11 @@ class Demands(Protocol):
     def guide(self, pocket: Pocket, origin: np.ndarray, device: torch.device) -> "Guide":
         """What guides sampling in a pocket; `origin` [3] Å of the networks' frame."""
 
+    def preference(self, pocket: Pocket) -> "Preference | None":
+        """How much a ligand in a pocket is wanted, more is better; None if all are wanted alike."""
 
+
+Preference = Callable[[Chem.Mol], float]
 Guide = Callable[["LigandSampler"], Sequence[Potential]]  # potentials of one trajectory
 
 
@@ -79,6 +98,8 @@ class SamplingTask(NamedTuple):
     keeping: Keeping = NOTHING_KEPT
     constraints: Demands | None = None
     guide: Guide | None = None
+    relaxation: PoseRelaxation | None = None  # of every candidate
+    preference: Preference | None = None  # decides between plausible candidates
 
 
 class Candidate(NamedTuple):
@@ -89,11 +110,13 @@ class Candidate(NamedTuple):
     defects: Defects
     distance: float  # standard deviations; 0 if nothing is requested
     violations: tuple[str, ...] = ()  # of constraints
+    wanted: float | None = None  # how much, more is better; None if all are wanted alike
+    restart: bool = False  # whether another start may avoid them
 
     @property
     def accepted(self) -> bool:
         """Whether no further candidate is needed."""
-        return self.defects.score <= PLAUSIBLE and self.distance <= CLOSE
+        return self.wanted is None and self.defects.score <= PLAUSIBLE and self.distance <= CLOSE
 
 
 Take = Callable[[list[int], list[Candidate]], None]
@@ -117,7 +140,8 @@ class LigandSampler:
         self, task: SamplingTask, sizes: Tensor, seeds: Tensor, starts: Sequence[Start] | None = None
     ) -> list[GeneratedLigand]:
         """The best of up to `candidates` candidates for each ligand: the most plausible, and of plausible ones that
-        which is closest to the requested properties. Sampling stops at one that is plausible and close.
+        which is closest to the requested properties, or, of close ones, the one that is wanted most. Sampling stops at
+        one that is plausible and close, unless some are wanted more than others.
 
         `sizes` and `seeds` [B] are those of the ligands. All candidates of a ligand have its size, so that the choice
         does not favour small ones. The first candidates come from `starts`, by default from noise; the others have the
@@ -134,7 +158,7 @@ class LigandSampler:
             rows = [row for row in rows if final or best[row].accepted]
             task.keeping.finished([replace(_checked(best[row]), index=row) for row in rows])
 
-        first = starts or [Start(fragment=task.fragment)] * len(sizes)
+        first = starts or self._anew(task, (sizes, seeds))
         self._sample_groups(task, (sizes, seeds), first, lambda r, found: update(r, found, 0))
         moves = [(self._partial_noising, config.refine_time), (self._inpainting, config.regrow_time)]
         for number in range(1, config.candidates):
@@ -143,14 +167,24 @@ class LigandSampler:
                 break
             start_from, time = moves[(number - 1) % len(moves)]
             own = rng.fold_in(seeds[rows], number)
-            again = [Start(fragment=first[row].fragment) for row in rows]
-            if time > 0:
-                fixed = [task._replace(fragment=first[row].fragment) for row in rows]
-                made = map(start_from, fixed, [best[row] for row in rows], own.tolist())
-                again = [start._replace(time=time) for start in made]
+            again = self._anew(task, (sizes[rows], own), None if starts is None else [starts[row] for row in rows])
+            for place, (row, seed) in enumerate(zip(rows, own.tolist(), strict=True)):
+                if time > 0 and not best[row].restart:
+                    fixed = task if starts is None else task._replace(fragment=starts[row].fragment)
+                    again[place] = start_from(fixed, best[row], seed)._replace(time=time)
             take = partial(_of_rows, rows, partial(update, number=number))
             self._sample_groups(task, (sizes[rows], own), again, take)
         return [_checked(best[row]) for row in every]
+
+    @staticmethod
+    def _anew(task: SamplingTask, ligands: tuple[Tensor, Tensor], like: Sequence[Start] | None = None) -> list[Start]:
+        """Pure noise for ligands of these sizes and seeds, with the fragments of other starts or their own."""
+        if like is not None:
+            return [Start(fragment=start.fragment) for start in like]
+        if task.constraints is None:
+            return [Start(fragment=task.fragment)] * len(ligands[0])
+        return [Start(fragment=task.constraints.start(size, seed & SEEDS, task.fragment))
+                for size, seed in zip(ligands[0].tolist(), ligands[1].tolist(), strict=True)]  # fmt: skip
 
     def _partial_noising(self, task: SamplingTask, candidate: Candidate, _: int) -> Start:
         """The whole candidate."""
@@ -220,7 +254,22 @@ class LigandSampler:
         prediction = self.ligand_vae.decode(*model.stats.restore(z), mask)
         ligands = [self._built(prediction, row, size, task.origin, start.fragment)
                    for row, (size, start) in enumerate(zip(sizes.tolist(), starts, strict=True))]  # fmt: skip
-        return [_judged(a, layout.single(z[a.index], a.num_atoms), task) for a in ligands]
+        candidates = [_judged(a, layout.single(z[a.index], a.num_atoms), task) for a in ligands]
+        return [self._relaxed(candidate, task) for candidate in candidates]
+
+    def _relaxed(self, candidate: Candidate, task: SamplingTask) -> Candidate:
+        """The candidate relaxed in its pocket, the fragment left where it is; as it was if that has more defects."""
+        ligand = candidate.ligand
+        if task.relaxation is None or ligand.mol is None or not ligand.connected:
+            return candidate
+        mol = task.relaxation.relaxed(ligand.mol, 0 if task.fragment is None else task.fragment.num_atoms)
+        if mol is None:
+            return candidate
+        x = mol.GetConformer().GetPositions() - task.origin
+        z = candidate.z.clone()
+        z[:, :3] = torch.as_tensor(x, dtype=z.dtype, device=self.device) / self.model.stats.scale_x
+        eased = _judged(replace(ligand, mol=mol), z, task)
+        return eased if eased.defects.score <= max(candidate.defects.score, PLAUSIBLE) else candidate
 
     def _denoiser(self, task: SamplingTask, mask: Tensor, fragments: Sequence[Fragment | None]) -> GuidedDenoiser:
         """The guided network with its pocket, the requested properties, and the fragment of each ligand."""
@@ -313,14 +362,18 @@ class LigandSampler:
 def _judged(ligand: GeneratedLigand, z: Tensor, task: SamplingTask) -> Candidate:
     """A sampled ligand with its defects, to which the constraints count that it breaks."""
     defects, distance = find_defects(ligand, task.pocket), property_distance(ligand.mol, _requested(task.config))
+    wanted = None
+    if task.preference is not None:
+        wanted = -np.inf if ligand.mol is None else task.preference(ligand.mol)
     if task.constraints is None or ligand.mol is None:
-        return Candidate(ligand, z, defects, distance)
+        return Candidate(ligand, z, defects, distance, wanted=wanted)
     broken = task.constraints.violations(ligand.mol)
     atoms = defects.atoms.copy()
-    for _, blamed in broken:
-        atoms[list(blamed)] = True
+    for violation in broken:
+        atoms[list(violation.atoms)] = True
     defects = Defects(defects.score + VIOLATION * len(broken), atoms)
-    return Candidate(ligand, z, defects, distance, tuple(reason for reason, _ in broken))
+    reasons, restart = tuple(v.reason for v in broken), any(v.restart for v in broken)
+    return Candidate(ligand, z, defects, distance, reasons, wanted, restart)
 
 
 def _checked(candidate: Candidate) -> GeneratedLigand:
@@ -352,8 +405,9 @@ def _key(sizes: Tensor, seeds: Tensor) -> str:
 
 
 def _better(a: Candidate, b: Candidate) -> Candidate:
-    """The more plausible of two, or of two plausible ones the closer to the request, with the counts of both."""
-    best = min(a, b, key=lambda candidate: (max(candidate.defects.score, PLAUSIBLE), candidate.distance))
+    """The more plausible of two, or of two plausible ones the closer to the request and then the more wanted, with the
+    counts of both."""
+    best = min(a, b, key=lambda c: (max(c.defects.score, PLAUSIBLE), max(c.distance, CLOSE), -(c.wanted or 0.0)))
     counts = {name: getattr(a.ligand, name) + getattr(b.ligand, name) for name in ("candidates", "candidates_valid")}
     return best._replace(ligand=replace(best.ligand, **counts))
 

@@ -2,7 +2,9 @@
 
 import logging
 import multiprocessing
+import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -168,6 +170,7 @@ def _wait_for_answers(busy: list[_Worker]) -> list[_Worker]:
 def _serve(function: Callable[[Any], Any], connection: Connection) -> None:
     """Answer the items that come until the other end of the connection is closed."""
     ignore_stop_signals()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     rdBase.DisableLog("rdApp.*")
     with suppress(EOFError, OSError):
         while True:
@@ -180,3 +183,12 @@ def _serve(function: Callable[[Any], Any], connection: Connection) -> None:
                 error.add_note(traceback.format_exc())
                 failure = error
             connection.send((result, failure))
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, which may have been killed: nobody would get the
+    result, and the next run would share the cores with it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

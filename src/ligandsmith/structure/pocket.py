@@ -264,6 +264,7 @@ def _cut(
         x=protein.x[rows],
         center=center,
         name=protein.name,
+        labels=tuple(protein.residues[i].het_label for i in context),
     )
     report = PreflightReport(
         protein=protein.name,

@@ -245,10 +245,10 @@ class Trainer:
         if completed:
             self._next_epoch()
         ended = not completed or p.epoch > self.options.num_epochs or self._decisions()[1] or self._out_of_patience()
+        if better:  # before the position, which would not come back to it
+            self._save(self.options.run_dir / f"best_{self.best_name}.pt", number)
         if completed:
             self._save_last()
-        if better:
-            self._save(self.options.run_dir / f"best_{self.best_name}.pt", number)
         if not math.isfinite(val_loss):
             self._require_usable(val_loss, ended)
         if number % self.options.save_interval == 0 or ended:
@@ -365,7 +365,26 @@ class Trainer:
                     f"{path}: made with {'; '.join(changed)}; resume with the same, or start another run"
                 )
             self._restore(content)
+        self._take_best_along(path)
         log.info("Resumed %s at epoch %d, step %d", path, self.progress.epoch, self.progress.step)
+
+    def _take_best_along(self, last: Path) -> None:
+        """Copy the best checkpoint of a run that is resumed in another folder. Where it is not to be found, the best of
+        the epochs that follow will be the best one; raises LigandsmithError if none follows."""
+        p, best = self.progress, self.options.run_dir / f"best_{self.best_name}.pt"
+        theirs = last.resolve().parent.parent / best.name
+        if self.fabric.is_global_zero and p.best_epoch and not best.exists() and theirs.is_file():
+            content = load_checkpoint(theirs, (self.stage.kind,))
+            if content["epoch"] == p.best_epoch:
+                save_checkpoint(best, content)
+        if self.fabric.broadcast(best.exists()):
+            return
+        p.best, p.best_epoch = math.inf, 0
+        if p.epoch > self.options.num_epochs:
+            raise LigandsmithError(
+                f"{last}: the run has ended (epoch {p.epoch - 1} of {self.options.num_epochs}), and its {best.name} is "
+                f"not in {self.options.run_dir}; copy it there, or give a higher --num_epochs"
+            )
 
     def _restore(self, content: dict[str, Any]) -> None:
         """Take up what a checkpoint holds."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.residues import RESIDUES_KEPT, residue_hydrogens
+from ligandsmith.chem.protein import ProteinView
+from ligandsmith.chem.residues import RESIDUES_KEPT, residue_hydrogens
 
 TOLERANCE = 0.5  # Å
 RESIDUE_REACH = 8.0  # Å from a heavy atom of the ligand; bonds to hydrogen and the longest sum of radii are less

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from rdkit import Chem
 
-from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.residues import residue_label, residue_molecule
+from ligandsmith.chem.protein import ProteinView
+from ligandsmith.chem.residues import residue_label, residue_molecule
 from ligandsmith.evaluation.tools.runner import Site, ToolFailure, failing_as, import_optional, not_installed
 
 INTERACTION_REACH = 6.5  # Å; as far as the longest interaction, edge-to-face stacking
@@ -58,7 +58,7 @@ class InteractionsTool:
 
     def open(self, site: Site) -> Callable[[Chem.Mol], dict[str, Any]]:
         """Load ProLIF and find the reference's interactions once; the function answers for a molecule."""
-        finder = _Finder(site.required_protein())
+        finder = InteractionFinder(site.required_protein())
         wanted: set[tuple[str, str]] = set()
         if site.reference is not None:
             with suppress(ToolFailure):  # then nothing can be recovered, and each molecule still has its own
@@ -79,60 +79,70 @@ def _answer(found: Sequence[dict[str, Any]], wanted: set[tuple[str, str]]) -> di
     return {**counts, "interaction_recovery": recovery, "interactions": list(found)}
 
 
-class _Finder:
+class InteractionFinder:
     """ProLIF on one protein; residues are prepared when a ligand first comes near them."""
 
-    def __init__(self, protein: ProteinView) -> None:
+    def __init__(
+        self, protein: ProteinView, types: Sequence[str] = TYPES, parameters: dict[str, Any] | None = None
+    ) -> None:
         prolif = import_optional("prolif")
         self.residue_class = prolif.residue.Residue
         self.protein = protein
-        self.fingerprint = prolif.Fingerprint(TYPES, count=True)
+        self.fingerprint = prolif.Fingerprint(list(types), parameters=parameters, count=True)
         self.prepared: dict[int, Any] = {}  # ProLIF's molecule by residue
 
     def find(self, mol: Chem.Mol) -> list[dict[str, Any]]:
         """The closest interaction of each pair of residue and type. A residue that ProLIF cannot take is left out;
         raises ToolFailure where that is every one."""
         near = self.protein.residues_near(mol.GetConformer().GetPositions(), INTERACTION_REACH)
-        ligand = self._as_residue(Chem.Mol(mol), "LIG")
+        ligand = self.as_ligand(mol)
         found: list[dict[str, Any]] = []
         failures: list[ToolFailure] = []
         for index in near:
             try:
-                with failing_as("ProLIF failed"):
-                    found += self._contacts(ligand, index)
+                found += self._closest(ligand, index)
             except ToolFailure as failure:
                 failures.append(failure)
         if failures and len(failures) == len(near):
             raise failures[0]
         return sorted(found, key=lambda each: (each["residue"], each["type"]))
 
-    def _as_residue(self, mol: Chem.Mol, name: str = "") -> Any:
-        """The molecule as ProLIF takes it, with the name of a residue where its atoms have none."""
+    def as_ligand(self, mol: Chem.Mol) -> Any:
+        """A copy of a molecule as ProLIF takes it."""
+        copy = Chem.Mol(mol)
+        for atom in copy.GetAtoms():
+            info = Chem.AtomPDBResidueInfo(atom.GetSymbol().ljust(4), atom.GetIdx() + 1, "", "LIG", 1, "")
+            atom.SetMonomerInfo(info)
+        return self._numbered(copy)
+
+    def _numbered(self, mol: Chem.Mol) -> Any:
         for atom in mol.GetAtoms():
-            number = atom.GetIdx()
-            atom.SetUnsignedProp("mapindex", number)  # which ProLIF reports
-            if name:
-                atom.SetMonomerInfo(Chem.AtomPDBResidueInfo(atom.GetSymbol().ljust(4), number + 1, "", name, 1, ""))
+            atom.SetUnsignedProp("mapindex", atom.GetIdx())  # which ProLIF reports
         return self.residue_class(mol)
 
-    def _contacts(self, ligand: Any, index: int) -> Iterator[dict[str, Any]]:
+    def contacts(self, ligand: Any, index: int) -> dict[str, list[dict[str, Any]]]:
+        """All interactions of a ligand (`as_ligand`) with a residue by type, as ProLIF reports them: `distance`, and
+        `indices` of the atoms of `ligand` and of the residue, `protein`. Raises ToolFailure where ProLIF fails."""
         mol, own = residue_molecule(self.protein, index)
         if mol is None:
-            return
-        if index not in self.prepared:
-            self.prepared[index] = self._as_residue(mol)
-        residue = self.prepared[index]
-        for kind, contacts in self.fingerprint.metadata(ligand, residue).items():
-            # an atom of a neighbour is there for the bonds only
-            ours = [c for c in contacts if min(c["indices"]["protein"]) < own]
-            if ours:
-                contact = min(ours, key=lambda each: each["distance"])
-                yield {
-                    "type": _short(kind),
-                    "residue": residue_label(self.protein, index),
-                    "ligand_xyz": _centre(ligand.xyz, contact["indices"]["ligand"]),
-                    "protein_xyz": _centre(residue.xyz, contact["indices"]["protein"]),
-                }
+            return {}
+        with failing_as("ProLIF failed"):
+            if index not in self.prepared:
+                self.prepared[index] = self._numbered(mol)
+            found = self.fingerprint.metadata(ligand, self.prepared[index])
+        # an atom of a neighbour is there for the bonds only
+        ours = {kind: [c for c in contacts if min(c["indices"]["protein"]) < own] for kind, contacts in found.items()}
+        return {_short(kind): contacts for kind, contacts in ours.items() if contacts}
+
+    def _closest(self, ligand: Any, index: int) -> Iterator[dict[str, Any]]:
+        for kind, contacts in self.contacts(ligand, index).items():
+            contact = min(contacts, key=lambda each: each["distance"])
+            yield {
+                "type": kind,
+                "residue": residue_label(self.protein, index),
+                "ligand_xyz": _centre(ligand.xyz, contact["indices"]["ligand"]),
+                "protein_xyz": _centre(self.prepared[index].xyz, contact["indices"]["protein"]),
+            }
 
 
 def _centre(x: Any, indices: Sequence[int]) -> list[float]:

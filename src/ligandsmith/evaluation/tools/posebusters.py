@@ -10,7 +10,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from ligandsmith.evaluation.protein import CROP_RADIUS
+from ligandsmith.chem.protein import CROP_RADIUS
 from ligandsmith.evaluation.tools.runner import Site, failing_as, not_installed
 
 # A pose whose energy is at most 10 times the mean of 2 conformers passes PoseBusters' 100 times the mean of 50, by far;

@@ -21,8 +21,8 @@ from typing import Any, Protocol
 from rdkit import Chem
 from tqdm import tqdm
 
+from ligandsmith.chem.protein import ProteinView
 from ligandsmith.errors import one_line
-from ligandsmith.evaluation.protein import ProteinView
 from ligandsmith.parallel.processes import WorkerFailure, results_from_processes
 
 INSTALL = "pip install 'ligandsmith[evaluate]'"

@@ -16,9 +16,9 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdMolAlign
 
+from ligandsmith.chem.protein import ProteinView
+from ligandsmith.chem.receptor import Places, receptor_pdbqt
 from ligandsmith.errors import one_line
-from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.receptor import Places, receptor_pdbqt
 from ligandsmith.evaluation.tools.runner import Site, ToolFailure, failing_as, not_installed
 from ligandsmith.files import temporary_folder, write_text
 

@@ -2,13 +2,15 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ligandsmith.config import MAX_SITE_RADIUS, SITE_RADIUS
 from ligandsmith.errors import LigandsmithError, shortened
 from ligandsmith.files import csv_content
+from ligandsmith.options import GenerationOptions
 from ligandsmith.records import Pocket
 from ligandsmith.structure.pocket import PreflightReport, read_pocket
 
@@ -16,6 +18,13 @@ SITES = ("ligand", "residues", "center", "het")
 COLUMNS = ("pocket", "protein", *SITES, "radius", "smiles")
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 TAKEN = {"evaluation", "manifest.csv", "failures.csv", "generation.json"}  # what lies beside the folders of pockets
+
+
+class OptionColumns(NamedTuple):
+    """Columns for what is asked of the ligands of one row, besides what is asked of all."""
+
+    names: tuple[str, ...]
+    options: Callable[[Mapping[str, str], Path], GenerationOptions]  # of cells by name, with the folder of their files
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class PocketRow:
     het: str = ""
     radius: str = ""  # Å around the centre
     smiles: str = ""  # of the reference ligand
+    asked: tuple[tuple[str, str], ...] = ()  # names and texts of the cells in option columns
 
     def read(self, radius: float = SITE_RADIUS, allow_dropped: bool = False) -> tuple[Pocket, PreflightReport]:
         """The pocket (`radius` in Å where the row has none), and what was kept of it. Raises LigandsmithError."""
@@ -61,15 +71,15 @@ def _numbers(name: str, text: str, count: int) -> list[float]:
     return values
 
 
-def read_manifest(path: Path) -> list[PocketRow]:
+def read_manifest(path: Path, option_columns: Sequence[str] = ()) -> list[PocketRow]:
     """All rows, whatever their files are. Raises LigandsmithError for an unreadable CSV, columns that are missing or
-    unknown, and names that are no folder name or there twice."""
+    neither known nor `option_columns`, and names that are no folder name or there twice."""
     try:
         columns, cells = csv_content(path)
     except (OSError, ValueError) as error:
         raise LigandsmithError(f"{path}: not a readable CSV file ({error})") from None
-    _require_columns(path, columns)
-    rows = [_row(path, line, row) for line, row in cells]
+    _require_columns(path, columns, option_columns)
+    rows = [_row(path, line, row, option_columns) for line, row in cells]
     if not rows:
         raise LigandsmithError(f"{path}: no rows; give one for each pocket")
     lines: dict[str, int] = {}
@@ -81,22 +91,23 @@ def read_manifest(path: Path) -> list[PocketRow]:
     return rows
 
 
-def _require_columns(path: Path, columns: Sequence[str]) -> None:
-    unknown = [name for name in columns if name not in COLUMNS]
+def _require_columns(path: Path, columns: Sequence[str], option_columns: Sequence[str]) -> None:
+    unknown = [name for name in columns if name not in (*COLUMNS, *option_columns)]
     missing = [name for name in ("pocket", "protein") if name not in columns]
     if missing or unknown or not set(SITES) & set(columns):
         wrong = f"no column {missing[0]}" if missing else f"unknown column '{unknown[0]}'" if unknown else "no site"
         raise LigandsmithError(
             f"{path}, line 1: {wrong}; the columns are pocket, protein, one or more of {', '.join(SITES)}, "
-            "and if wanted radius, smiles"
+            f"and if wanted {', '.join(('radius', 'smiles', *option_columns))}"
         )
 
 
-def _row(path: Path, line: int, cells: dict[str, str]) -> PocketRow:
+def _row(path: Path, line: int, cells: dict[str, str], option_columns: Sequence[str]) -> PocketRow:
     known = {name: (cells.get(name) or "").strip() for name in COLUMNS}
     name = known.pop("pocket")
     if not FOLDER_NAME.fullmatch(name) or name in TAKEN:
         raise LigandsmithError(
             f"{path}, line {line}: pocket '{name}' cannot name a folder of its own; use letters, digits and _ . + -"
         )
-    return PocketRow(name, line, path.parent.resolve(), **known)
+    asked = tuple((column, text) for column in option_columns if (text := (cells.get(column) or "").strip()))
+    return PocketRow(name, line, path.parent.resolve(), **known, asked=asked)

@@ -10,8 +10,9 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import clear_leftovers, json_content, remove_all, write_json
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.batch.merge import Counts, MergedTask, MergeOptions, first_seen, merge_pocket, merged_tasks
-from ligandsmith.generation.batch.tasks import CHUNKS, Task, read_chunk
+from ligandsmith.generation.batch.tasks import CHUNKS, Task, clear_unfinished, read_chunk
 from ligandsmith.generation.output import LIGANDS_FILE, SAMPLES_FILE, refuse_other_samples
+from ligandsmith.options import GenerationOptions
 
 log = logging.getLogger("ligandsmith")
 STATE_FILE = "pocket.json"
@@ -25,9 +26,9 @@ class PocketProgress:
     row: PocketRow
     folder: Path
     identity: dict[str, Any]
-    num: int
+    options: GenerationOptions
     chunk: int
-    options: MergeOptions
+    merging: MergeOptions
     notes: dict[str, Any]
     counts: Counts | None = None  # once merged
     failed: dict[int, str] = field(default_factory=dict)  # reason by the `begin` of a task
@@ -69,7 +70,9 @@ class PocketProgress:
 
     def tasks(self) -> Iterator[Task]:
         """The tasks that are left to do; merges the pocket if none are."""
-        if self.counts is None:
+        if self.counts is not None:
+            clear_unfinished(self.folder)  # of workers that outlived their run
+        else:
             self._write_state()
             for folder in (self.folder, self.folder / CHUNKS):
                 clear_leftovers(folder)
@@ -94,41 +97,43 @@ class PocketProgress:
 
     def missing(self) -> dict[int, str]:
         """Why tasks (by `begin`) are missing from the files of the pocket."""
-        end = self.counts.requested if self.counts else self.num
+        end = self.counts.requested if self.counts else self.options.num
         return {begin: reason for begin, reason in self.failed.items() if begin < end}
 
     def _look_ahead(self) -> None:
         """Decide by the finished tasks in the order of their index, whichever worker came first, whether to stop."""
-        if not self.options.stop_below:
+        if not self.merging.stop_below:
             return
         while not self._stopped and (task := self._next) is not None and (task.begin in self.failed or task.done()):
             if task.begin not in self.failed:
-                self._stopped = self.options.stops(first_seen(read_chunk(task).keys, self._seen))
+                self._stopped = self.merging.stops(first_seen(read_chunk(task).keys, self._seen))
             self._next = next(self._ahead, None)
 
     def _merge_if_complete(self) -> None:
         if self.counts is not None or not (self._stopped or (self._all_given_out and not self._running)):
             return
         self._seen = set()  # merging has one of its own
-        self.counts = merge_pocket(self.folder, self.identity, self._merged, self.options, self.notes)
+        self.counts = merge_pocket(self.folder, self.identity, self._merged, self.merging, self.notes)
         if not self.missing():  # what could not be made is tried again by the next run
             self._write_state()
+            clear_unfinished(self.folder)
         log.info("%s: %s", self.row.pocket, self.counts.line())
 
     def _all_tasks(self) -> Iterator[Task]:
         """In the order of their index."""
-        for begin in range(0, self.num, self.chunk):
-            yield Task(self.row, self.folder, begin, min(begin + self.chunk, self.num), self.identity["pocket"])
+        for begin in range(0, self.options.num, self.chunk):
+            end = min(begin + self.chunk, self.options.num)
+            yield Task(self.row, self.folder, begin, end, self.options, self.identity)
 
     def _merged(self) -> Iterator[MergedTask]:
-        return merged_tasks(self._all_tasks(), self.failed, self.options)
+        return merged_tasks(self._all_tasks(), self.failed, self.merging)
 
     def _identity(self) -> dict[str, Any]:
         return {**self.identity, "chunk": self.chunk}
 
     def _goal(self) -> dict[str, Any]:
         """What the files of the pocket depend on, besides the molecules."""
-        return {"num": self.num, **asdict(self.options)}
+        return {"num": self.options.num, **asdict(self.merging)}
 
     def _write_state(self) -> None:
         counts = asdict(self.counts) if self.counts else None

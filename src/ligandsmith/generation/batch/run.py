@@ -10,12 +10,12 @@ from typing import Any
 from ligandsmith.config import SITE_RADIUS
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import held_alone, remove_all, write_json
-from ligandsmith.generation.batch.manifest import PocketRow, read_manifest
+from ligandsmith.generation.batch.manifest import OptionColumns, PocketRow, read_manifest
 from ligandsmith.generation.batch.merge import MergeOptions
 from ligandsmith.generation.batch.progress import POCKET_FILES, PocketProgress
 from ligandsmith.generation.batch.results import FAILURES_FILE, MANIFEST_FILE, RUN_FILE, read_run, write_results
 from ligandsmith.generation.batch.tasks import TaskRunner
-from ligandsmith.generation.generator import LigandGenerator, load, sampling_config, size_range
+from ligandsmith.generation.generator import LigandGenerator, load, size_range
 from ligandsmith.generation.output import identity_of, refuse_other_samples
 from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.engines import ENGINES
@@ -40,6 +40,13 @@ class BatchRequest:
     command: str = ""
     allow_dropped: bool = False  # see `read_protein`
     overwrite: bool = False  # replace the samples of another request
+    columns: OptionColumns | None = None  # of the manifest, with which a row has options of its own
+
+    def options_of(self, row: PocketRow) -> GenerationOptions:
+        """The options for a row. Raises LigandsmithError for cells that cannot be used."""
+        if self.columns is None or not row.asked:
+            return self.options
+        return self.columns.options(dict(row.asked), row.folder)
 
 
 def generate_batch(
@@ -52,7 +59,7 @@ def generate_batch(
     request, if another process writes into it, and if no row can be used.
     """
     out = out.resolve()  # a worker may have another current folder
-    rows = read_manifest(manifest)
+    rows = read_manifest(manifest, request.columns.names if request.columns else ())
     generator = generator or load(request.checkpoint)
     identity = _run_identity(generator, request)
     if manifest.resolve() in (out / MANIFEST_FILE, out / FAILURES_FILE):
@@ -74,7 +81,7 @@ def _run_tasks(out: Path, request: BatchRequest, pockets: dict[str, PocketProgre
     write_json(out / RUN_FILE, about)
     checkpoint = Path(request.checkpoint)
     absolute = str(checkpoint.resolve()) if checkpoint.exists() else request.checkpoint
-    work = TaskRunner(absolute, request.options, request.device, request.threads, request.radius, request.allow_dropped)
+    work = TaskRunner(absolute, request.device, request.threads, request.radius, request.allow_dropped)
     # Pocket after pocket, so that a worker keeps its pocket as long as it can.
     tasks = (task for pocket in pockets.values() for task in pocket.tasks())
     with handled_signals(_interrupt), closing(ENGINES[request.engine](work, tasks, request.workers)) as results:
@@ -91,7 +98,7 @@ def _run_identity(generator: LigandGenerator, request: BatchRequest) -> dict[str
         "seed": options.seed,
         "num_atoms": options.num_atoms,
         "add_hs": options.add_hs,
-        "sampling": asdict(sampling_config(options, generator.config.sampling)),
+        "sampling": asdict(generator.sampling_config(options)),
         "chunk": request.chunk,
     }
 
@@ -125,17 +132,18 @@ def _pockets(
     pockets, bad = {}, {}
     for row in rows:
         try:
+            options = request.options_of(row)
             pocket, report = row.read(request.radius, request.allow_dropped)
+            identity = identity_of(generator, options, pocket)
         except LigandsmithError as error:
             bad[row.pocket] = str(error)
         except OSError as error:
             bad[row.pocket] = f"{error.filename or row.protein}: {error.strerror or error}"
         else:
             log.info("%s: %s", row.pocket, report.reading)
-            identity = identity_of(generator, request.options, pocket)
-            notes = {"command": request.command, **report.notes()}
+            notes = {"command": request.command, **({"row": dict(row.asked)} if row.asked else {}), **report.notes()}
             pockets[row.pocket] = PocketProgress(
-                row, out / row.pocket, identity, request.options.num, request.chunk, request.merge, notes
+                row, out / row.pocket, identity, options, request.chunk, request.merge, notes
             )
     return pockets, bad
 

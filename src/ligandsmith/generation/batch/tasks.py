@@ -1,10 +1,13 @@
-"""A task: some molecules of one pocket, written whole or not at all, so that a task whose files are there is done."""
+"""A task: some molecules of one pocket, written whole or not at all, so that a task whose files are there is done.
+
+Of a task that is cut off, the latents that it made stay, and the next worker goes on from them.
+"""
 
 import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +18,12 @@ from rdkit import Chem
 from ligandsmith.chem.sdf import complete_records, write_sdf
 from ligandsmith.config import SITE_RADIUS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import atomic_write, json_content
+from ligandsmith.files import atomic_write, changes, json_content
 from ligandsmith.generation.batch.manifest import PocketRow
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.output import identity_of, records_of, require_rows, sample_rows
+from ligandsmith.generation.output import UNFINISHED, identity_of, records_of, require_rows, sample_rows
+from ligandsmith.generation.sampler import NOTHING_KEPT
+from ligandsmith.generation.unfinished import KeptLatents
 from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.devices import usable_device
 from ligandsmith.records import GeneratedLigand, Pocket
@@ -34,7 +39,8 @@ class Task:
     folder: Path
     begin: int
     end: int
-    pocket: str = ""  # hash of the coordinates that the row stood for when the run began
+    options: GenerationOptions = field(compare=False)
+    identity: dict[str, Any] = field(compare=False)  # see `identity_of`, when the run began
 
     @property
     def record(self) -> Path:
@@ -45,6 +51,11 @@ class Task:
     def ligands(self) -> Path:
         """The molecules."""
         return self.record.with_suffix(".sdf")
+
+    @property
+    def unfinished(self) -> Path:
+        """Folder of the latents that are made already, while the task is not done."""
+        return self.record.with_suffix(f".{UNFINISHED}")
 
     def done(self) -> bool:
         """Whether both files are there."""
@@ -97,6 +108,12 @@ def read_records(task: Task, count: int) -> list[str]:
     return records
 
 
+def clear_unfinished(folder: Path) -> None:
+    """Remove what is left of unfinished tasks of a pocket that needs none of them."""
+    for path in (folder / CHUNKS).glob(f"*.{UNFINISHED}"):
+        KeptLatents(path).clear()
+
+
 def molecule_key(mol: Chem.Mol) -> str:
     """Hash of the canonical SMILES without stereo, 16 hex digits: what the metric `unique` of evaluation compares."""
     return hashlib.sha256(Chem.MolToSmiles(mol, isomericSmiles=False).encode()).hexdigest()[:16]
@@ -107,7 +124,6 @@ class TaskRunner:
     """Does tasks. Sent to workers, each of which loads the checkpoint once and keeps the last pocket."""
 
     checkpoint: str
-    options: GenerationOptions
     device: str = "cpu"
     threads: int = 1  # the same in every worker: the number of threads may change the last digit of a coordinate
     radius: float = SITE_RADIUS  # Å around a centre, where the row has none
@@ -119,13 +135,17 @@ class TaskRunner:
             return
         torch.set_num_threads(self.threads)
         generator, pocket = _generator(self.checkpoint, self.device), _pocket(task.row, self.radius, self.allow_dropped)
-        options = replace(self.options, num=task.end)
+        options = replace(task.options, num=task.end)
         identity = identity_of(generator, options, pocket)
-        if task.pocket and identity["pocket"] != task.pocket:
-            raise LigandsmithError(f"{task.row.pocket}: the files of the pocket changed since the run began")
+        if changed := changes(task.identity, identity):
+            raise LigandsmithError(f"{task.row.pocket}: its files changed since the run began ({', '.join(changed)})")
         began = time.perf_counter()
-        made = [ligand for batch in generator.batches(pocket, options, start=task.begin) for ligand in batch]
+        kept = KeptLatents(task.unfinished)
+        keeping = NOTHING_KEPT._replace(latents=kept.latents)
+        batches = generator.batches(pocket, options, start=task.begin, keeping=keeping)
+        made = [ligand for batch in batches for ligand in batch]
         write_chunk(task, made, identity, time.perf_counter() - began)
+        kept.clear()
 
 
 @lru_cache(maxsize=1)

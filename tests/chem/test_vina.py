@@ -9,10 +9,10 @@ import pytest
 import torch
 from rdkit import Chem
 
-from ligandsmith.design import vina
+from ligandsmith.chem import vina
+from ligandsmith.chem.protein import load_protein
 from ligandsmith.design.constraints import Constraints
 from ligandsmith.design.steering import SteeringConfig, VinaSteering
-from ligandsmith.evaluation.protein import load_protein
 from ligandsmith.evaluation.tools.runner import Site
 from ligandsmith.evaluation.tools.vina import VinaTool
 from ligandsmith.generation import LigandGenerator, load, read_pocket

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from torch import Tensor
 
-from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.receptor import METALS, atom_types, bonded_atoms
+from ligandsmith.chem.receptor import METALS, atom_types, bonded_atoms
+from ligandsmith.chem.surroundings import protein_of
 from ligandsmith.records import Pocket
-from ligandsmith.structure.protein import Residue
-from ligandsmith.structure.vocabulary import ATOM_NAMES, OTHER_ATOM, OTHER_RESIDUE, RESIDUES, Kind
 
 GAUSS1, GAUSS2, REPULSION, HYDROPHOBIC, HYDROGEN_BOND = -0.035579, -0.005156, 0.840245, -0.035069, -0.587439
 TORSION = 0.05846  # of the divisor, for each rotatable bond
@@ -51,10 +49,16 @@ class VinaReceptor(NamedTuple):
     x: Tensor  # [M, 3] Å
     types: VinaTypes  # [M]
 
+    def near(self, x: NDArray[np.float64]) -> "VinaReceptor":
+        """The atoms that a ligand at x [N, 3] Å feels, also where its atoms move by 2 Å."""
+        distance = torch.cdist(torch.as_tensor(x, dtype=self.x.dtype, device=self.x.device), self.x).amin(0)
+        kept = distance < INTERACTION_CUTOFF + 2.0
+        return VinaReceptor(self.x[kept], VinaTypes(*(values[kept] for values in self.types)))
+
 
 def receptor_of(pocket: Pocket, origin: NDArray[np.float32], device: torch.device) -> VinaReceptor:
     """The atoms of a pocket and what surrounds it, in the frame with this origin [3] Å."""
-    protein = protein_view(pocket)
+    protein = protein_of(pocket)
     bonded = bonded_atoms(protein)
     kinds, donor = (np.array(values) for values in atom_types(protein, bonded))
     carbon, metal = np.isin(kinds, ("C", "A")), np.isin(kinds, tuple(METALS.values()))
@@ -66,21 +70,6 @@ def receptor_of(pocket: Pocket, origin: NDArray[np.float32], device: torch.devic
     )  # fmt: skip
     types = VinaTypes(*(torch.as_tensor(value, dtype=torch.float32, device=device) for value in values))
     return VinaReceptor(torch.as_tensor(pocket.x - origin, dtype=torch.float32, device=device), types)
-
-
-def protein_view(pocket: Pocket) -> ProteinView:
-    """The atoms as the tools of evaluation read them; an atom without a name of the twenty amino acids has a number."""
-    standard = pocket.residue < OTHER_RESIDUE
-    names = tuple(ATOM_NAMES[name] if known and name < OTHER_ATOM else f"{number}"
-                  for number, (name, known) in enumerate(zip(pocket.atom_name, standard, strict=True)))  # fmt: skip
-    of_residue = np.zeros(int(pocket.residue_index.max()) + 1, dtype=np.int64)
-    of_residue[pocket.residue_index] = pocket.residue
-    residues = tuple(Residue("A", number, "", RESIDUES[kind] if kind < OTHER_RESIDUE else "UNK", Kind.POLYMER)
-                     for number, kind in enumerate(of_residue.tolist(), 1))  # fmt: skip
-    return ProteinView(
-        pocket.name, residues, pocket.residue_index.astype(np.int64), names, pocket.element.astype(np.int64),
-        pocket.x.astype(np.float64),
-    )  # fmt: skip
 
 
 def ligand_types(mol: Chem.Mol) -> VinaTypes:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ligandsmith.evaluation.protein import ProteinView
-from ligandsmith.evaluation.tools.residues import parent_name
+from ligandsmith.chem.protein import ProteinView
+from ligandsmith.chem.residues import parent_name
 
 Places = NDArray[np.float64]
 HYDROGEN_BOND, METAL_BOND = 3.5, 2.8  # Å between heavy atoms

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from ligandsmith.evaluation.protein import ProteinView
+from ligandsmith.chem.protein import ProteinView
 
 CHARGES = {("ASP", "OD2"): -1, ("GLU", "OE2"): -1, ("LYS", "NZ"): 1, ("ARG", "NH2"): 1}
 TYPED_RESIDUES = frozenset(
