@@ -12,6 +12,8 @@ from ligandsmith.config import MAX_ATOMS, MIN_ATOMS, SamplingConfig, Setting, se
 SLACK = 3  # heavy atoms more or less than the reference, where a part of it is replaced
 PARTS = ("fix", "replace", "hop", "decorate")
 CONSTRAINTS = (
+    "covalent",
+    "warhead",
     "require",
     "like",
     "steer",
@@ -42,6 +44,10 @@ def add_constraints(parser: argparse.ArgumentParser) -> None:
     parts.add_argument("--smarts", metavar="SMARTS", help="with --replace: the atoms of its first match", **unset)
     add_path(parts, "--hop", "ligand whose substituents stay and whose scaffold (Murcko) is replaced", "SDF", **unset)
     add_path(parts, "--decorate", "ligand whose scaffold stays and gets other substituents", "SDF", **unset)
+    text = "residue that every ligand is bonded to, as in A:CYS145; needs --warhead"
+    parts.add_argument("--covalent", metavar="RESIDUE", help=text, **unset)
+    text = "acrylamide, nitrile, ... (18 are known), or a file of the bonded form with a dummy atom for the residue's"
+    parts.add_argument("--warhead", metavar="NAME|SDF", help=text, **unset)
     demands = parser.add_argument_group("constraints", "A ligand that breaks one is a failure.")
     text = (
         "interaction with a residue or one of its atoms: hbond, pi, salt, contact or metal, as in 'hbond A:SER508' or "
@@ -82,6 +88,8 @@ def require_fitting_parts(args: argparse.Namespace) -> None:
         raise argparse.ArgumentTypeError(f"--{given[0]} goes with --protein: a fragment lies in one pocket")
     if hasattr(args, "like") and args.manifest is not None:
         raise argparse.ArgumentTypeError("--like goes with --protein: a reference ligand lies in one pocket")
+    if hasattr(args, "covalent") != hasattr(args, "warhead"):
+        raise argparse.ArgumentTypeError("--covalent names the residue and --warhead what is bonded to it; give both")
     if hasattr(args, "grow_from") and (not hasattr(args, "fix") or len(args.fix) > 1):
         raise argparse.ArgumentTypeError("--grow_from names atoms of the fragment; give one file with --fix")
     chosen = [name for name in ("atoms", "smarts") if hasattr(args, name)]
@@ -141,6 +149,8 @@ def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
         toward=getattr(args, "toward", None),
         steering=SteeringConfig() if getattr(args, "steer", "none") == "vina" else None,
         require=tuple(getattr(args, "require", ())),
+        covalent=getattr(args, "covalent", ""),
+        warhead=getattr(args, "warhead", ""),
         like=Chem.MolToMolBlock(read_ligand(args.like)) if hasattr(args, "like") else "",
     )  # fmt: skip
     return {} if constraints == Constraints() else {"constraints": constraints}

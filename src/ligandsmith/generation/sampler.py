@@ -41,6 +41,14 @@ VIOLATION = 5.0  # in units of a defect: of each constraint that a candidate bre
 GROUP = 8  # ligands of similar size per thread: little padding, and their tensors stay in the cache
 
 
+class Start(NamedTuple):
+    """Where the sampling of a molecule starts."""
+
+    z: Tensor | None = None  # [n, D] latents to be noised; None: pure noise
+    fragment: Fragment | None = None  # its first atoms, which are fixed
+    kept: Fragment | None = None  # of these the first, which stay when it is changed later
+
+
 class Violation(NamedTuple):
     """A constraint that a ligand breaks, and the atoms to blame; all if none."""
 
@@ -58,11 +66,17 @@ class Demands(Protocol):
     def at(self, pocket: Pocket) -> "Demands":
         """As they are judged in a pocket. Raises LigandsmithError for what cannot be there."""
 
-    def start(self, size: int, seed: int, fixed: Fragment | None) -> Fragment | None:
-        """The fragment that a ligand of this size is grown from; `fixed` is what all contain."""
+    def start(self, size: int, seed: int, fixed: Fragment | None) -> Start:
+        """What a ligand of this size is grown from; `fixed` is what all contain."""
 
-    def require_possible(self, fragment: Fragment) -> None:
-        """Raise LigandsmithError for a fragment that contradicts them."""
+    def notes(self, mol: Chem.Mol) -> dict[str, str]:
+        """What the record of a ligand says of them."""
+
+    def surroundings(self, pocket: Pocket) -> PocketAtoms:
+        """The atoms of a pocket that ligands must not touch."""
+
+    def fixed_atoms(self, fragment: Fragment | None) -> int:
+        """Heavy atoms that all ligands contain, `fragment` being given. Raises LigandsmithError if it contradicts."""
 
     def guide(self, pocket: Pocket, origin: np.ndarray, device: torch.device) -> "Guide":
         """What guides sampling in a pocket; `origin` [3] Å of the networks' frame."""
@@ -104,6 +118,7 @@ class Candidate(NamedTuple):
     distance: float  # standard deviations; 0 if nothing is requested
     violations: tuple[str, ...] = ()  # of constraints
     restart: bool = False  # whether another start may avoid them
+    kept: Fragment | None = None  # its first atoms, which stay as they are
 
     @property
     def accepted(self) -> bool:
@@ -112,13 +127,6 @@ class Candidate(NamedTuple):
 
 
 Take = Callable[[list[int], list[Candidate]], None]
-
-
-class Start(NamedTuple):
-    """Where the sampling of a molecule starts."""
-
-    z: Tensor | None = None  # [n, D] latents to be noised; None: pure noise
-    fragment: Fragment | None = None  # its first atoms, which are fixed
 
 
 class LigandSampler:
@@ -161,29 +169,30 @@ class LigandSampler:
             mended = [row for row in rows if row not in anew]
             if mended:
                 own = rng.fold_in(seeds[mended], number)
-                starts = [start_from(task, best[row], seed) for row, seed in zip(mended, own.tolist(), strict=True)]
+                starts = [start_from(best[row], seed) for row, seed in zip(mended, own.tolist(), strict=True)]
                 take = partial(_of_rows, mended, partial(update, number=number))
                 self._sample_groups(task, (sizes[mended], own), starts, time, take)
         return [_checked(best[row]) for row in every]
 
-    def _partial_noising(self, task: SamplingTask, candidate: Candidate, _: int) -> Start:
+    def _partial_noising(self, candidate: Candidate, _: int) -> Start:
         """The whole candidate."""
-        return Start(candidate.z, task.fragment)
+        return Start(candidate.z, candidate.kept, candidate.kept)
 
-    def _inpainting(self, task: SamplingTask, candidate: Candidate, seed: int) -> Start:
+    def _inpainting(self, candidate: Candidate, seed: int) -> Start:
         """The part of a candidate without defects, to be completed.
 
         The whole candidate if there is no such part, or if the weights were not trained to complete fragments.
         """
+        first = candidate.kept
         if candidate.ligand.mol is None or not self.model.denoiser.config.fragments:
-            return Start(candidate.z, task.fragment)
-        fixed = 0 if task.fragment is None else task.fragment.num_atoms
+            return Start(candidate.z, first, first)
+        fixed = 0 if first is None else first.num_atoms
         kept = kept_part(candidate.ligand.mol, candidate.defects.atoms, fixed, seed & SEEDS)
         if kept is None:
-            return Start(candidate.z, task.fragment)
+            return Start(candidate.z, first, first)
         order = torch.as_tensor(kept.order, device=self.device)
-        part = kept.part if task.fragment is None else kept.part.growing_like(task.fragment)
-        return Start(self.model.denoiser.layout.reordered(candidate.z, order), part)
+        part = kept.part if first is None else kept.part.growing_like(first)
+        return Start(self.model.denoiser.layout.reordered(candidate.z, order), part, first)
 
     def _sample_groups(
         self, task: SamplingTask, ligands: tuple[Tensor, Tensor], starts: Sequence[Start], time: float, take: Take
@@ -231,7 +240,7 @@ class LigandSampler:
         prediction = self.ligand_vae.decode(*model.stats.restore(z), mask)
         ligands = [self._built(prediction, row, size, task.origin, start.fragment)
                    for row, (size, start) in enumerate(zip(sizes.tolist(), starts, strict=True))]  # fmt: skip
-        return [_judged(a, layout.single(z[a.index], a.num_atoms), task) for a in ligands]
+        return [_judged(a, layout.single(z[a.index], a.num_atoms), task, starts[a.index].kept) for a in ligands]
 
     def _denoiser(self, task: SamplingTask, mask: Tensor, fragments: Sequence[Fragment | None]) -> GuidedDenoiser:
         """The guided network with its pocket, the requested properties, and the fragment of each ligand."""
@@ -308,17 +317,20 @@ class LigandSampler:
         )  # fmt: skip
 
 
-def _judged(ligand: GeneratedLigand, z: Tensor, task: SamplingTask) -> Candidate:
+def _judged(ligand: GeneratedLigand, z: Tensor, task: SamplingTask, kept: Fragment | None) -> Candidate:
     """A sampled ligand with its defects, to which the constraints count that it breaks."""
     defects, distance = find_defects(ligand, task.pocket), property_distance(ligand.mol, _requested(task.config))
     if task.constraints is None or ligand.mol is None:
-        return Candidate(ligand, z, defects, distance)
+        return Candidate(ligand, z, defects, distance, kept=kept)
     broken = task.constraints.violations(ligand.mol)
     atoms = defects.atoms.copy()
     for violation in broken:
         atoms[list(violation.atoms)] = True
-    defects = Defects(defects.score + VIOLATION * len(broken), atoms)
-    return Candidate(ligand, z, defects, distance, tuple(v.reason for v in broken), any(v.restart for v in broken))
+    return Candidate(
+        replace(ligand, notes=tuple(task.constraints.notes(ligand.mol).items())), z,
+        Defects(defects.score + VIOLATION * len(broken), atoms), distance, tuple(v.reason for v in broken),
+        any(v.restart for v in broken), kept,
+    )  # fmt: skip
 
 
 def _checked(candidate: Candidate) -> GeneratedLigand:
@@ -333,8 +345,8 @@ def _checked(candidate: Candidate) -> GeneratedLigand:
 
 def _fresh_starts(task: SamplingTask, sizes: Tensor, seeds: Tensor) -> list[Start]:
     if task.constraints is None:
-        return [Start(fragment=task.fragment)] * len(sizes)
-    return [Start(fragment=task.constraints.start(size, seed & SEEDS, task.fragment))
+        return [Start(None, task.fragment, task.fragment)] * len(sizes)
+    return [task.constraints.start(size, seed & SEEDS, task.fragment)
             for size, seed in zip(sizes.tolist(), seeds.tolist(), strict=True)]  # fmt: skip
 
 
