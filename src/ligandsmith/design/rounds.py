@@ -88,7 +88,7 @@ def sampled(generator: LigandGenerator, site: Site, seed: int, proposals: Sequen
         z = None
         if proposal.ligand is not None:
             z = generator.sampler.latents_of([proposal.ligand], site.task.origin)[0]
-        starts.append(Start(z, proposal.fragment, proposal.time))
+        starts.append(Start(z, proposal.fragment, site.task.fragment, proposal.time))
     index, sizes = [p.index for p in proposals], [p.size for p in proposals]
     return generator.from_starts(site, seed, index, sizes, starts)
 
