@@ -1,5 +1,6 @@
 """Every ligand of an optimisation, and the files that keep them: one of each round, a table for the user."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -117,7 +118,7 @@ def read_round(folder: Path, number: int) -> Round | None:
         rows = [_row(row) for row in content["rows"]]
         checked = {int(index): bool(valid) for index, valid in content["checked"]}
         done = Round(rows, float(content["seconds"]), checked)
-        if content["round"] != number or any(row.round != number for row in rows):
+        if content["round"] != number or any(row.round != number for row in rows) or not done.seconds < math.inf:
             raise ValueError("another round")
         return done
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
@@ -131,13 +132,14 @@ def _row(content: Any) -> Row:
     """A ligand as it was written. Raises ValueError and TypeError."""
     row = Row(**{**content, "parents": tuple(content["parents"])})
     numbers = [row.score, row.estimate, row.defects, *row.values.values()]
-    if any(value is not None and type(value) not in (float, int) for value in numbers):
+    if any(value is not None and (type(value) not in (float, int) or not math.isfinite(value)) for value in numbers):
         raise TypeError("a score that is no number")
     if any(type(value) is not int for value in (row.index, row.round, *row.parents)):
         raise TypeError("an index that is no whole number")
-    texts = (row.move, row.block, row.smiles, row.reason, row.detail)
-    if not all(isinstance(text, str) for text in texts) or not isinstance(row.won, bool):
+    if not all(isinstance(text, str) for text in (row.move, row.block, row.smiles, row.reason, row.detail)):
         raise TypeError("a text that is none")
+    if type(row.won) is not bool or not (row.valid is None or type(row.valid) is bool):
+        raise TypeError("neither true nor false")
     if row.block and row.mol is None:
         raise ValueError("a molecule that cannot be read")
     if row.score is not None and row.mol is None:
