@@ -1,4 +1,6 @@
-"""The report of an evaluation: report.html (one file, offline, 3D), report.md, report.json. Never imports torch.
+"""The report of an evaluation or an optimisation: report.html (one file, offline, 3D), report.md, report.json.
+
+Never imports torch.
 
 Texts of molecules never become markup: HTML text is escaped, data is JSON in which `<` cannot appear, the page builds
 its elements from text, and its content security policy runs only the scripts written here and forbids the network.
@@ -16,6 +18,8 @@ from rdkit import Chem
 
 from ligandsmith.evaluation.molecule_table import MoleculeRow
 from ligandsmith.evaluation.report.depiction import depict
+from ligandsmith.evaluation.report.optimisation import read_optimisation
+from ligandsmith.evaluation.report.optimisation_page import OptimisationPage, optimisation_page
 from ligandsmith.evaluation.report.plots import Figure, histogram, outside
 from ligandsmith.evaluation.report.rendering import label, number, render
 from ligandsmith.evaluation.report.results import METRIC_DEFAULTS, Results, read_results
@@ -27,6 +31,10 @@ PAGES = ("report.html", "report.md", "report.json")
 STRUCTURE_BYTES = 4_000_000  # of depictions, coordinates and interactions in one page
 POCKET_BYTES = 4_000_000
 ROW_BYTES = 6_000_000  # of rows of the table of molecules
+NOT_EVALUATED = (
+    "the chosen ligands in 3D, and scores of them that were no objective: run ligandsmith evaluate on this folder, "
+    "with --protein and --ligand, then ligandsmith report again"
+)
 HEADLINES = (
     "valid_connected", "pb_valid_of_requested", "pb_valid", "unique", "diversity", "qed", "sa", "vina_dock", "vina_min",
     "vina_score", "strain", "clashes",
@@ -55,19 +63,37 @@ class PageContent:
 
 
 def write_report(folder: Path, overwrite: bool = False) -> Path:
-    """Write report.html, report.md and report.json into a results folder; returns the path of report.html.
+    """Write report.html, report.md and report.json into a results folder, that of an evaluation, an optimisation or
+    both; returns the path of report.html.
 
-    Raises LigandsmithError where summary.json or per_molecule.csv cannot be used, the folder cannot be written, or it
-    holds files of these names that were not made here (which `overwrite` replaces).
+    Raises LigandsmithError where the results cannot be used, the folder cannot be written, or it holds files of these
+    names that were not made here (which `overwrite` replaces).
     """
-    results = read_results(Path(folder))
-    with held_alone(results.folder):
-        made_here = "report" in (earlier_record(results.folder / "report.json") or {})
-        refuse_other(results.folder, PAGES, [] if made_here else None, overwrite, "rename it")
-        return _write(results.folder, results)
+    folder = Path(folder)
+    run = read_optimisation(folder)
+    results = None if run is not None and not (folder / "summary.json").exists() else read_results(folder)
+    optimisation = None if run is None else optimisation_page(run)
+    with held_alone(folder):
+        made_here = "report" in (earlier_record(folder / "report.json") or {})
+        refuse_other(folder, PAGES, [] if made_here else None, overwrite, "rename it")
+        if results is None:
+            assert optimisation is not None
+            _write_optimisation(folder, optimisation)
+        else:
+            _write(folder, results, optimisation)
+    return folder / "report.html"
 
 
-def _write(folder: Path, results: Results) -> Path:
+def _write_optimisation(folder: Path, page: OptimisationPage) -> None:
+    """Of an optimisation that is not evaluated yet."""
+    write_json(folder / "report.json", {"report": {"files": _files(folder), "missing": [NOT_EVALUATED]}})
+    listed = [table for table in page.tables if table.rows or table.note]
+    text = render("optimised.md", page=page, tables=listed, missing=[NOT_EVALUATED])
+    write_text(folder / "report.md", text.rstrip() + "\n")
+    write_text(folder / "report.html", render("optimised.html", page=page, missing=[NOT_EVALUATED]) + "\n")
+
+
+def _write(folder: Path, results: Results, optimisation: OptimisationPage | None) -> None:
     content = _content(results)
     tables = all_tables(results)
     report = {
@@ -80,6 +106,7 @@ def _write(folder: Path, results: Results) -> Path:
     write_json(folder / "report.json", results.summary | {"report": report})
     several = len(results.summary.get("pockets") or {}) > 1
     listed = [t for name, t in tables.items() if (t.rows or t.note) and (several or name != "pockets")]
+    listed += [t for t in optimisation.tables if t.rows or t.note] if optimisation else []
     write_text(folder / "report.md", render("report.md", results=results, tables=listed).rstrip() + "\n")
     page = render(
         "report.html",
@@ -89,9 +116,9 @@ def _write(folder: Path, results: Results) -> Path:
         figures=_figures(results),
         pocket_count=len({row.pocket for row in results.table.rows}),
         content=content,
+        optimisation=optimisation,
     )
     write_text(folder / "report.html", page + "\n")
-    return folder / "report.html"
 
 
 def _files(folder: Path) -> list[str]:

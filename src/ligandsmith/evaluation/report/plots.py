@@ -1,4 +1,4 @@
-"""Histograms and curves as SVG. Never imports torch."""
+"""Histograms, curves and scatter plots as SVG. Never imports torch."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +17,8 @@ CURVES_HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 150, 54, 290, 126, 8
 MOST_POINTS = 400  # of a curve; longer ones are thinned
 HISTOGRAM_LAYOUT = {"width": WIDTH, "height": HISTOGRAM_HEIGHT, "margin": MARGIN, "baseline": BASELINE}
 CURVES_LAYOUT = {"width": WIDTH, "height": CURVES_HEIGHT, "left": LEFT, "right": RIGHT, "bottom": BOTTOM, "top": TOP}
+SCATTER_LAYOUT = {"width": 480, "height": 310, "left": 58, "right": 468, "bottom": 262, "top": 12}
+SCATTER_TAIL = 2.0  # %; values beyond these percentiles lie at the edge, but for those that count
 Points = Sequence[tuple[float, float]]
 
 
@@ -28,6 +30,25 @@ class Figure:
     aside: str = ""
     svg: str = ""
     keys: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of a scatter plot; values beyond `low` and `high` are drawn at its ends."""
+
+    title: str
+    low: float
+    high: float
+    ticks: Sequence[tuple[float, str]]
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point of a scatter plot: `kind` is its CSS class, `text` what is said of it."""
+
+    kind: str
+    text: str
+    values: Sequence[float]  # on each axis
 
 
 def histogram(values: Sequence[float], reference: float | None, name: str) -> Markup:
@@ -90,6 +111,33 @@ def curves(series: Mapping[str, Points], logarithmic: bool, name: str) -> Markup
         step = math.ceil(len(line) / MOST_POINTS)
         lines[kind] = [(across(x), up(y)) for x, y in [*line[::step], line[-1]]]
     return render("curves.svg", name=name, layout=CURVES_LAYOUT, x_ticks=x_ticks, y_ticks=y_ticks, lines=lines)
+
+
+def axis(title: str, values: Sequence[float], inside: Sequence[float]) -> Axis:
+    """An axis for values, of which those of `inside` are certainly within its ends."""
+    low, high = (float(v) for v in np.percentile(values, [SCATTER_TAIL, 100 - SCATTER_TAIL]))
+    low, high = min(low, *inside, high), max(high, *inside, low)
+    margin = 0.04 * (high - low) or 0.05 * max(abs(high), 1.0)
+    low, high = low - margin, high + margin
+    return Axis(title, low, high, [(tick, _text(tick)) for tick in ticks(low, high)])
+
+
+def scatter(across: int, up: int, axes: Sequence[Axis], dots: Sequence[Dot]) -> Markup:
+    """The dots on two of the axes."""
+    x, y = axes[across], axes[up]
+    layout = SCATTER_LAYOUT
+    place_x = _scale(x.low, x.high, layout["left"], layout["right"])
+    place_y = _scale(y.low, y.high, layout["bottom"], layout["top"])
+    return render(
+        "scatter.svg",
+        name=f"{y.title} against {x.title}: {len(dots)} ligands",
+        layout=layout,
+        x=x,
+        y=y,
+        x_ticks=[(place_x(tick), text) for tick, text in x.ticks],
+        y_ticks=[(place_y(tick), text) for tick, text in y.ticks],
+        dots=[(k, place_x(dot.values[across]), place_y(dot.values[up]), dot) for k, dot in enumerate(dots)],
+    )
 
 
 def _scale(low: float, high: float, first: float, last: float) -> Callable[[float], float]:
