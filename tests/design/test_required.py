@@ -1,5 +1,6 @@
 """Required interactions: read, judged by ProLIF, refused where they cannot be, and made by anchors."""
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,24 @@ def test_what_a_ligand_lacks_is_told(pocket: Pocket, reference: Chem.Mol) -> Non
     assert len(site.targets) == 11
     constraints = Constraints(require=("hbond A:SER508", "pi A:ARG483")).at(pocket)
     assert [(v.reason, v.restart) for v in constraints.violations(reference)] == [("no pi A:ARG483", True)]
+
+
+def test_a_metal_is_coordinated(tmp_path: Path, reference: Chem.Mol) -> None:
+    lines = gzip.decompress(PROTEIN.read_bytes()).decode().splitlines()
+    x = reference.GetConformer().GetPositions()[25]  # an oxygen
+    place = "".join(f"{v:8.3f}" for v in x + [2.2, 0, 0])  # noqa: RUF005 - a sum of vectors
+    path = tmp_path / "zinc.pdb"
+    lines = [line for line in lines if line.startswith("ATOM")]
+    path.write_text("\n".join([*lines, f"HETATM 9999 ZN    ZN A 901    {place}  1.00  0.00          ZN", "END"]) + "\n")
+    pocket, report = read_pocket(path, EXAMPLE / "ligand.sdf")
+    assert report.metals == ("A:ZN:901",)
+    site = InteractionSite(pocket, [read_requirement("metal A:ZN901")])
+    assert site.missing(reference) == []
+    anchors = AnchorSearch(site, pocket).around(site.targets[0])
+    assert anchors
+    assert all(site.missing(mol_from_ligand(anchor.fragment.ligand)) == [] for anchor in anchors)
+    with pytest.raises(LigandsmithError, match="A:ZN901 cannot make it; it can make metal"):
+        InteractionSite(pocket, [read_requirement("hbond A:ZN901")])
 
 
 def test_a_named_atom_is_that_atom(pocket: Pocket, reference: Chem.Mol) -> None:
