@@ -124,20 +124,20 @@ def test_anchors_make_the_interaction_and_touch_nothing(pocket: Pocket, text: st
 
 def test_each_ligand_starts_from_its_own_anchors(pocket: Pocket, reference: Chem.Mol) -> None:
     placed = Constraints(require=("hbond A:SER508", "pi A:TYR572")).at(pocket)
-    starts = [placed.start(26, seed, None) for seed in range(6)]
+    starts = [placed.start(26, seed, None).fragment for seed in range(6)]
     made = [start for start in starts if start is not None]
     assert len(made) == len(starts)
     assert all(start.num_atoms <= 15 for start in made)
     digests = [start.digest for start in made]
     assert len(set(digests)) > 3
-    again = placed.start(26, 2, None)
+    again = placed.start(26, 2, None).fragment
     assert again is not None
     assert again.digest == digests[2]
     assert sum(not placed.violations(mol_from_ligand(start.ligand)) for start in made) > 3
 
 
 def test_a_reference_gives_the_groups_that_interact(pocket: Pocket, reference: Chem.Mol) -> None:
-    start = Constraints(like=Chem.MolToMolBlock(reference)).at(pocket).start(26, 0, None)
+    start = Constraints(like=Chem.MolToMolBlock(reference)).at(pocket).start(26, 0, None).fragment
     assert start is not None
     places = {tuple(x) for x in reference.GetConformer().GetPositions().round(2).tolist()}
     assert {tuple(x) for x in start.ligand.x.astype(float).round(2).tolist()} <= places

@@ -18,7 +18,7 @@ from ligandsmith.chem.plausibility import PocketAtoms
 from ligandsmith.design.covalent import CovalentSite
 from ligandsmith.design.interactions import read_requirement
 from ligandsmith.design.parts import murcko
-from ligandsmith.design.required import PlacedConstraints
+from ligandsmith.design.placed import PlacedConstraints
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
 from ligandsmith.design.steering import AttractionPotential, SteeringConfig, VinaSteering
 from ligandsmith.design.vina import receptor_of
