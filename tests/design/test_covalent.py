@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rdkit import Chem
 
 from ligandsmith.chem.fragment import read_fragment
 from ligandsmith.design.constraints import Constraints, Sphere
 from ligandsmith.design.covalent import CovalentSite
 from ligandsmith.design.warheads import read_warhead, shipped_warheads, unreacted_smiles
+from ligandsmith.diffusion.guidance import GrowthPotential
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Pocket
 from ligandsmith.structure.ligands import mol_from_ligand
@@ -142,3 +144,18 @@ def test_a_ligand_that_left_the_residue_or_lies_on_it_is_refused(pocket: Pocket)
     }  # fmt: skip
     mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() + 0.5)
     assert [v.reason for v in placed.violations(mol)] == ["no bond to A:SER508"]
+
+
+def test_new_atoms_are_drawn_to_where_a_fragment_grows() -> None:
+    place = torch.tensor([[[0.0, 0, 0], [9, 0, 0], [0, 0, 0], [0, 0, 0]]] * 2)
+    x = torch.tensor([[[0.0, 0, 0], [9, 0, 0], [4, 0, 0], [4.5, 0, 0]], [[0, 0, 0], [9, 0, 0], [1.4, 0, 0], [3, 0, 0]]])
+    grows, new = torch.tensor([[True, False, False, False]] * 2), torch.tensor([[False, False, True, True]] * 2)
+    potential = GrowthPotential(place, grows, new)
+    every = torch.ones(2, 4, dtype=torch.bool)
+    move = potential.apply(x, every, torch.tensor(1.0), 0.5) - x
+    assert move[0, 2, 0] == pytest.approx(-0.5)
+    assert -0.4 < move[0, 3, 0] < -0.2
+    assert not move[0, :2].any()
+    assert not move[1].any()  # the nearest is a bond away
+    assert torch.equal(potential.apply(x, every, torch.tensor(1.0), 0.01), x)
+    assert torch.equal(GrowthPotential(place, ~every, new).apply(x, every, torch.tensor(1.0), 0.5), x)

@@ -1,5 +1,6 @@
 """Required interactions: read, judged by ProLIF, refused where they cannot be, and made by anchors."""
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,24 @@ def test_what_a_ligand_lacks_is_told(pocket: Pocket, reference: Chem.Mol) -> Non
     assert len(site.targets) == 11
     constraints = Constraints(require=("hbond A:SER508", "pi A:ARG483")).at(pocket)
     assert [(v.reason, v.restart) for v in constraints.violations(reference)] == [("no pi A:ARG483", True)]
+
+
+def test_a_metal_is_coordinated(tmp_path: Path, reference: Chem.Mol) -> None:
+    lines = gzip.decompress(PROTEIN.read_bytes()).decode().splitlines()
+    x = reference.GetConformer().GetPositions()[25]  # an oxygen
+    place = "".join(f"{v:8.3f}" for v in x + [2.2, 0, 0])  # noqa: RUF005 - a sum of vectors
+    path = tmp_path / "zinc.pdb"
+    lines = [line for line in lines if line.startswith("ATOM")]
+    path.write_text("\n".join([*lines, f"HETATM 9999 ZN    ZN A 901    {place}  1.00  0.00          ZN", "END"]) + "\n")
+    pocket, report = read_pocket(path, EXAMPLE / "ligand.sdf")
+    assert report.metals == ("A:ZN:901",)
+    site = InteractionSite(pocket, [read_requirement("metal A:ZN901")])
+    assert site.missing(reference) == []
+    anchors = AnchorSearch(site, pocket).around(site.targets[0])
+    assert anchors
+    assert all(site.missing(mol_from_ligand(anchor.fragment.ligand)) == [] for anchor in anchors)
+    with pytest.raises(LigandsmithError, match="A:ZN901 cannot make it; it can make metal"):
+        InteractionSite(pocket, [read_requirement("hbond A:ZN901")])
 
 
 def test_a_named_atom_is_that_atom(pocket: Pocket, reference: Chem.Mol) -> None:
@@ -105,20 +124,20 @@ def test_anchors_make_the_interaction_and_touch_nothing(pocket: Pocket, text: st
 
 def test_each_ligand_starts_from_its_own_anchors(pocket: Pocket, reference: Chem.Mol) -> None:
     placed = Constraints(require=("hbond A:SER508", "pi A:TYR572")).at(pocket)
-    starts = [placed.start(26, seed, None) for seed in range(6)]
+    starts = [placed.start(26, seed, None).fragment for seed in range(6)]
     made = [start for start in starts if start is not None]
     assert len(made) == len(starts)
     assert all(start.num_atoms <= 15 for start in made)
     digests = [start.digest for start in made]
     assert len(set(digests)) > 3
-    again = placed.start(26, 2, None)
+    again = placed.start(26, 2, None).fragment
     assert again is not None
     assert again.digest == digests[2]
     assert sum(not placed.violations(mol_from_ligand(start.ligand)) for start in made) > 3
 
 
 def test_a_reference_gives_the_groups_that_interact(pocket: Pocket, reference: Chem.Mol) -> None:
-    start = Constraints(like=Chem.MolToMolBlock(reference)).at(pocket).start(26, 0, None)
+    start = Constraints(like=Chem.MolToMolBlock(reference)).at(pocket).start(26, 0, None).fragment
     assert start is not None
     places = {tuple(x) for x in reference.GetConformer().GetPositions().round(2).tolist()}
     assert {tuple(x) for x in start.ligand.x.astype(float).round(2).tolist()} <= places

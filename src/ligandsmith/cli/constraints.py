@@ -132,6 +132,8 @@ def constrained(args: argparse.Namespace) -> dict[str, Any]:
     """Fields of GenerationOptions that no flag sets by itself."""
     if not any(hasattr(args, name) for name in PARTS + CONSTRAINTS):
         return {}
+    from rdkit import Chem
+
     from ligandsmith.design import parts
     from ligandsmith.structure.ligands import read_ligand
 
@@ -151,7 +153,10 @@ def constrained(args: argparse.Namespace) -> dict[str, Any]:
             changes["fix"] = parts.scaffold(reference)
         if not hasattr(args, "num_atoms"):
             changes["num_atoms"] = _sizes(reference.GetNumHeavyAtoms(), changes["fix"].num_atoms)
-    return changes | _demands(args, other_scaffold)
+    like = read_ligand(args.like) if hasattr(args, "like") else None
+    if like is not None and "fix" not in changes and not hasattr(args, "num_atoms"):
+        changes["num_atoms"] = _sizes(like.GetNumHeavyAtoms(), 0)
+    return changes | _demands(args, other_scaffold, "" if like is None else Chem.MolToMolBlock(like))
 
 
 def _sizes(heavy: int, fixed: int) -> str:
@@ -160,13 +165,10 @@ def _sizes(heavy: int, fixed: int) -> str:
     return f"{low}-{max(low, min(heavy + SLACK, MAX_ATOMS))}"
 
 
-def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
-    from rdkit import Chem
-
+def _demands(args: argparse.Namespace, other_scaffold: str, like: str) -> dict[str, Any]:
     from ligandsmith.design.constraints import Constraints, read_patterns, read_spheres
     from ligandsmith.design.objectives import parse_objectives
     from ligandsmith.design.steering import SteeringConfig
-    from ligandsmith.structure.ligands import read_ligand
 
     def every(name: str, read: Any) -> tuple[Any, ...]:
         return tuple(value for text in getattr(args, name, ()) for value in read(text))
@@ -183,7 +185,7 @@ def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
         require=tuple(getattr(args, "require", ())),
         covalent=getattr(args, "covalent", ""),
         warhead=getattr(args, "warhead", ""),
-        like=Chem.MolToMolBlock(read_ligand(args.like)) if hasattr(args, "like") else "",
+        like=like,
     )  # fmt: skip
     return {} if constraints == Constraints() else {"constraints": constraints}
 

@@ -52,7 +52,9 @@ TRIES = 6000  # random placements of a group
 EXAMINED = 40  # of those that touch nothing, by ProLIF
 APART = 3.0  # Å, between atoms of two anchors
 PREFERENCE = 10.0  # pocket atoms; a place that has so many fewer around it is chosen e times less
+ATTEMPTS = 8  # to find anchors that go together
 SHARE = 0.6  # of a ligand's atoms that anchors take, at most
+SMALLEST_SHARE = 6  # atoms: of a small ligand
 
 
 @dataclass(frozen=True)
@@ -64,24 +66,49 @@ class Anchor:
     smiles: str  # of the group
 
 
+def most_atoms(size: int) -> int:
+    """Atoms that the fragment has, at most, from which a ligand of this size is grown."""
+    return max(int(SHARE * size), min(size - 2, SMALLEST_SHARE))
+
+
 def chosen(
     anchors: Sequence[Sequence[Anchor]], site: InteractionSite, most: int, rng: np.random.Generator,
     fixed: Fragment | None,
 ) -> Fragment | None:  # fmt: skip
-    """A fragment of `most` atoms at most, with an anchor for each requirement that `fixed` does not fulfil yet."""
-    whole = fixed
-    for target, placed in zip(site.targets, anchors, strict=False):
+    """A fragment of `most` atoms at most, with an anchor for each requirement that `fixed` does not fulfil yet.
+
+    Of several attempts the first that is complete, else the one with most anchors.
+    """
+    best, least = fixed, len(anchors) + 1
+    for _ in range(ATTEMPTS):
+        whole, lacking = _drawn(anchors, site, most, rng, fixed)
+        if lacking < least:
+            best, least = whole, lacking
+        if not lacking:
+            break
+    return best
+
+
+def _drawn(
+    anchors: Sequence[Sequence[Anchor]], site: InteractionSite, most: int, rng: np.random.Generator,
+    fixed: Fragment | None,
+) -> tuple[Fragment | None, int]:  # fmt: skip
+    """One attempt, and how many requirements have no anchor."""
+    whole, lacking = fixed, 0
+    smallest = [min(anchor.fragment.num_atoms for anchor in placed) for placed in anchors]
+    for number, (target, placed) in enumerate(zip(site.targets, anchors, strict=False)):
         if whole is not None and site.fulfilled(site.finder.as_ligand(mol_from_ligand(whole.ligand)), target):
             continue
-        taken = 0 if whole is None else whole.num_atoms
-        fitting = [a for a in placed if taken + a.fragment.num_atoms <= most and are_apart(whole, a.fragment)]
+        room = most - (0 if whole is None else whole.num_atoms) - sum(smallest[number + 1 :])
+        fitting = [a for a in placed if a.fragment.num_atoms <= room and are_apart(whole, a.fragment)]
         if not fitting:
+            lacking += 1
             continue
         groups = Counter(a.smiles for a in fitting)
         weight = np.array([np.exp((a.burial - fitting[0].burial) / PREFERENCE) / groups[a.smiles] for a in fitting])
         anchor = fitting[rng.choice(len(fitting), p=weight / weight.sum())].fragment
         whole = anchor if whole is None else beside(whole, anchor)
-    return whole
+    return whole, lacking
 
 
 def are_apart(whole: Fragment | None, other: Fragment) -> bool:
@@ -138,8 +165,8 @@ class AnchorSearch:
     def around(self, target: Target) -> list[Anchor]:
         """Placed groups that fulfil a requirement, those in the most buried places first; none if nothing fits."""
         found: list[Anchor] = []
-        if target.requirement.kind == "metal":  # which a ligand's atom touches
-            self.space = FreeSpace(self.pocket, target.atoms)
+        touched = target.atoms if target.requirement.kind == "metal" else ()  # by an atom of the ligand
+        self.space = FreeSpace(self.pocket, touched)
         for self.tolerance, groups in product(TOLERANCES, (GROUPS, SMALL_GROUPS)):
             found = [anchor for smiles in groups[target.requirement.kind] for anchor in self._placed(target, smiles)]
             if found:

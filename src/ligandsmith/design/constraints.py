@@ -20,8 +20,8 @@ from ligandsmith.design.covalent import CovalentSite
 from ligandsmith.design.interactions import read_requirement
 from ligandsmith.design.objectives import Objective
 from ligandsmith.design.parts import murcko
+from ligandsmith.design.placed import PlacedConstraints
 from ligandsmith.design.preference import Preference, require_quick
-from ligandsmith.design.required import PlacedConstraints
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
 from ligandsmith.design.steering import AttractionPotential, SteeringConfig, VinaSteering
 from ligandsmith.diffusion.guidance import Potential, StericPotential

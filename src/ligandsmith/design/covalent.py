@@ -185,7 +185,8 @@ class CovalentSite:
         found = [] if self.bonded(x[self.warhead.bonded]) else [f"no bond to {self.label}"]
         rest = x[self.warhead.num_atoms :]
         gap = np.linalg.norm(rest[:, None] - self.x[self.residue_atoms][None], axis=-1)
-        return found + ([f"atoms on {self.label}"] if (gap < CLASH).any() else [])
+        found += [f"atoms on {self.label}"] if (gap < CLASH).any() else []
+        return found + ([] if len(Chem.GetMolFrags(mol)) == 1 else [f"a piece that is not bonded to {self.label}"])
 
     def notes(self, mol: Chem.Mol) -> dict[str, str]:
         """What an SDF record says of the bond: residue, atom of the record, and the ligand before the reaction."""

@@ -134,13 +134,12 @@ class InteractionSite:
         if kind == "metal":
             return list(own) if not name and len(own) == 1 else []
         side = [a for a in own if protein.name[a] not in BACKBONE and protein.element[a] == CARBON]
-        return side or list(own)
+        return (side or list(own)) if name else []
 
     def _possible(self, index: int, own: Sequence[int]) -> str:
         found = [kind for kind in KINDS if self._able(Requirement(kind, ""), index, own)]
-        return (
-            f"it can make {', '.join(found)}" if found and self.residues.parents[index] else "its bonds are not known"
-        )
+        known = residue_molecule(self.protein, index)[0] is not None
+        return f"it can make {', '.join(found)}" if known else "its bonds are not known"
 
     def missing(self, mol: Chem.Mol) -> list[Target]:
         """The requirements that a ligand does not fulfil."""

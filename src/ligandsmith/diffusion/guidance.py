@@ -33,6 +33,10 @@ from ligandsmith.diffusion.process import (
 )
 
 MAX_PUSH = 1.0  # Å per step, for an atom deep inside the pocket
+GROWTH_TIMES = (0.05, 0.95)
+BOND_LENGTH = 1.5  # Å
+GROWTH_WIDTH = 1.0  # Å; atoms so much farther than the nearest one are drawn e times less
+MAX_GROWTH = 0.5  # Å per step
 LAST_TIME = 0.01  # below this time the estimate is final in all but noise, and a push would bend bonds
 
 Predict = Callable[[NoisyLigand, Tensor], Tensor]
@@ -66,6 +70,30 @@ class StericPotential(NamedTuple):
         push = torch.zeros_like(x).index_put_((row, atom), (overlap / distance).unsqueeze(-1) * away, accumulate=True)
         push = push * MAX_PUSH / (MAX_PUSH + push.norm(dim=-1, keepdim=True))
         return torch.cat([z[..., :3] + push / scale_x, z[..., 3:]], -1)
+
+
+class GrowthPotential(NamedTuple):
+    """Draws the new atoms nearest to the atoms that a fragment grows from to the length of a bond.
+
+    Where a fragment may grow from few atoms only, the network, which is not told so, would leave it alone.
+    """
+
+    place: Tensor  # [B, N, 3] Å
+    open: Tensor  # [B, N] bool, atoms that new atoms may be bonded to
+    new: Tensor  # [B, N] bool, atoms of no fragment
+
+    def apply(self, z: Tensor, mask: Tensor, scale_x: Tensor, t: float) -> Tensor:
+        """z [B, N, D], the estimate at time `t`, with corrected coordinates."""
+        if not GROWTH_TIMES[0] <= t <= GROWTH_TIMES[1]:
+            return z
+        away = self.place.unsqueeze(1) - (scale_x * z[..., :3]).unsqueeze(2)  # new, open
+        pairs = (self.new & mask).unsqueeze(2) & self.open.unsqueeze(1)
+        distance, nearest = away.norm(dim=-1).masked_fill(~pairs, torch.inf).min(-1)
+        away = away.gather(2, nearest[..., None, None].expand(*nearest.shape, 1, 3)).squeeze(2)
+        gap = distance.amin(-1, keepdim=True) - BOND_LENGTH
+        share = (-(distance - distance.amin(-1, keepdim=True)) / GROWTH_WIDTH).exp() * gap.clamp(0, MAX_GROWTH)
+        pull = away / distance.clamp(min=1e-3).unsqueeze(-1) * share.unsqueeze(-1)
+        return torch.cat([z[..., :3] + pull.nan_to_num(0.0) / scale_x, z[..., 3:]], -1)
 
 
 @dataclass

@@ -24,7 +24,7 @@ from ligandsmith.chem.fragment import Fragment, kept_part
 from ligandsmith.chem.plausibility import CLOSE, PLAUSIBLE, Defects, PocketAtoms, find_defects, property_distance
 from ligandsmith.config import SamplingConfig
 from ligandsmith.diffusion import rng
-from ligandsmith.diffusion.guidance import GuidedDenoiser, Potential, StericPotential
+from ligandsmith.diffusion.guidance import GrowthPotential, GuidedDenoiser, Potential, StericPotential
 from ligandsmith.diffusion.process import Conditioning, NoisyLigand, add_noise, coefficients
 from ligandsmith.diffusion.samplers import SAMPLERS, time_grid
 from ligandsmith.generation.relaxation import PoseRelaxation
@@ -299,11 +299,15 @@ class LigandSampler:
         fixed, closed, latents, reference = (
             self._fixed_atoms(fragments, task.origin, mask) if any(fragments) else (None,) * 4
         )
+        potentials = self._potentials(task)
+        if reference is not None and fixed is not None and closed is not None:
+            places = model.stats.scale_x * reference[..., :3]
+            potentials.append(GrowthPotential(places, fixed & ~closed & closed.any(-1, keepdim=True), mask & ~fixed))
         return GuidedDenoiser(
             predict, mask, model.stats.scale_x, task.config,
             model.schedule, model.denoiser.prediction, model.denoiser.layout,
             conditioning=Conditioning(fixed, latents, self._properties(task.config, len(mask))),
-            reference=reference, closed=closed, potentials=self._potentials(task),
+            reference=reference, closed=closed, potentials=potentials,
             weaker=partial(predict, triangles=False),
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Constraints in a pocket where interactions are required: how ligands start, and what they lack."""
+"""Constraints in a pocket, with required interactions and a bond to it: how ligands start, and what they lack."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rdkit import Chem
 
 from ligandsmith.chem.fragment import Fragment
 from ligandsmith.chem.plausibility import PocketAtoms
-from ligandsmith.design.anchors import SHARE, Anchor, AnchorSearch, chosen, part_of_reference, reference_groups
+from ligandsmith.design.anchors import Anchor, AnchorSearch, chosen, most_atoms, part_of_reference, reference_groups
 from ligandsmith.design.covalent import CovalentSite
 from ligandsmith.design.interactions import InteractionSite, Requirement
 from ligandsmith.errors import LigandsmithError
@@ -76,7 +76,7 @@ class PlacedConstraints:
 
     def start(self, size: int, seed: int, fixed: Fragment | None) -> Start:
         """The given fragment and the warhead, which stay, and groups of the reference and anchors, which may go."""
-        rng, most = np.random.default_rng(seed), int(SHARE * size)
+        rng, most = np.random.default_rng(seed), most_atoms(size)
         kept = fixed if self.bond is None else self.bond.start(rng, fixed)
         whole = kept
         if self.reference is not None and whole is None:
