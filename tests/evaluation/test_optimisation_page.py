@@ -10,37 +10,24 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
+from optimisation_folder import BUDGET, ROUND, optimised
 from rdkit import Chem
 from results_folder import HOSTILE, write_results
 
-import ligandsmith
 from ligandsmith.cli.main import main
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.report import descent
 from ligandsmith.evaluation.report.descent import Album, ancestors
 from ligandsmith.evaluation.report.optimisation import Optimisation, read_optimisation
 from ligandsmith.evaluation.report.page import write_report
-from ligandsmith.structure.ligands import read_ligand
-from ligandsmith.structure.pocket import read_pocket
-
-SITE = Path(__file__).parents[2] / "examples/complexes/7sza"
-BUDGET, ROUND = 18, 6
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small optimisation."""
-    out = tmp_path_factory.mktemp("optimised") / "out"
-    pocket, _ = read_pocket(SITE / "protein.pdb.gz", SITE / "ligand.sdf")
-    settings: dict[str, Any] = {"checkpoint": "tiny", "steps": 8, "candidates": 1, "num": 4}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ligandsmith.design.plan.ROUND_SIZE", ROUND)
-        hit = read_ligand(SITE / "ligand.sdf")
-        ligandsmith.optimise(pocket, hit, "qed, -logp:0.5, sa:0.3", BUDGET, out=out, **settings)
-    return out
+    return optimised(tmp_path_factory.mktemp("optimised") / "out")
 
 
 @pytest.fixture

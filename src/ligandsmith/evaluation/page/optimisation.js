@@ -42,7 +42,7 @@
     byId(id).addEventListener("input", draw);
   }
 
-  for (const figure of document.querySelectorAll("#optimisation .front")) {
+  for (const figure of document.querySelectorAll("#optimisation .chart")) {
     figure.addEventListener("click", (event) => {
       const dot = event.target.closest(".dot");
       if (!dot) return;
