@@ -7,6 +7,7 @@ import pytest
 from rdkit import Chem
 
 from ligandsmith.cli.main import main
+from ligandsmith.design.covalent import CovalentSite
 from ligandsmith.design.interactions import InteractionSite, Requirement
 from ligandsmith.structure.ligands import read_ligand
 from ligandsmith.structure.pocket import read_pocket
@@ -65,6 +66,16 @@ def test_a_reference_whose_interactions_are_required_gives_its_groups(tmp_path: 
     assert all("no " in failure["detail"] for failure in failures if failure["reason"] == "constraint")
 
 
+def test_covalent_ligands_keep_the_warhead_and_tell_their_unreacted_form(tmp_path: Path) -> None:
+    mols, failures = made(tmp_path, "--covalent", "A:SER508", "--warhead", "nitrile", "--num_atoms", "18")
+    site = CovalentSite(read_pocket(SITE / "protein.pdb.gz", SITE / "ligand.sdf")[0], "A:SER508", "nitrile")
+    assert len(mols) + len(failures) == 3
+    for mol in mols:
+        assert site.broken(mol) == []
+        assert mol.GetProp("covalent_residue") == "A:SER508:OG"
+        assert Chem.MolFromSmiles(mol.GetProp("unreacted_smiles")).HasSubstructMatch(Chem.MolFromSmarts("C#N"))
+
+
 def test_other_constraints_are_another_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made(tmp_path, "--forbid", "[Br]")
     assert main(["generate", *WHERE, *QUICK, "--forbid", "[Cl]", "--out", str(tmp_path)]) == 1
@@ -82,6 +93,12 @@ def test_other_constraints_are_another_request(tmp_path: Path, capsys: pytest.Ca
         (["--require", "pi A:ALA510"], "--require pi A:ALA510: A:ALA510 cannot make it; it can make hbond, contact"),
         (["--require", "hbond A:SER9"], "no residue A:SER9 within reach of the site; there are"),
         (["--like", "there/is/none.sdf"], "none.sdf"),
+        (["--covalent", "A:SER508"], "--covalent names the residue and --warhead what is bonded to it; give both"),
+        (["--covalent", "A:ALA510", "--warhead", "nitrile"], "--covalent A:ALA510: ALA does not react"),
+        (
+            ["--covalent", "A:SER508", "--warhead", "nitrile", "--num_atoms", "3-5"],
+            "--num_atoms 3-5: give a number or a range like 18-26, within 5-80",
+        ),
         (["--charge", "2,1"], "no charge or range like -1,0"),
         (["--exclude", "1,2"], "--exclude 1,2: give X,Y,Z,R in Å"),
         (["--forbid", "C(("], "--forbid C((: RDKit cannot read this pattern"),

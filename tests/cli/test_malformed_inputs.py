@@ -108,6 +108,8 @@ WITH = PLACED.replace("tiny", "{bad}/")
 BATCH = RUN + " --manifest"
 TRAIN = "train-vae --model_type ligand --device cpu --num_workers 0 --threads 1 --max_steps 1 --run_dir {out}"
 RELAX = "relax --out {out}"
+OPTIMISE = "optimise --checkpoint tiny --objective qed --budget 2 --device cpu --threads 1 --out {out}"
+ANALOGUES = "analogues --checkpoint tiny --num 1 --device cpu --threads 1 --out {out}"
 
 CASES = [
     # Proteins of `generate`.
@@ -203,6 +205,16 @@ CASES = [
     (f"{RELAX} none.sdf --protein {SITE}/protein.pdb.gz", "none.sdf"),
     (f"{RELAX} {SITE}/ligand.sdf --protein {{bad}}/text.pdb", "text.pdb"),
     (f"{RELAX} {{bad}}/empty.sdf --protein {SITE}/protein.pdb.gz", "empty.sdf"),
+    # Design.
+    (f"{OPTIMISE} --protein {SITE}/protein.pdb.gz --ligand none.sdf", "none.sdf"),
+    (f"{OPTIMISE} --protein {SITE}/protein.pdb.gz --ligand {{bad}}/text.sdf", "text.sdf"),
+    (f"{OPTIMISE} --protein {SITE}/protein.pdb.gz --ligand {{bad}}/empty.sdf", "empty.sdf"),
+    (f"{OPTIMISE} --protein {{bad}}/text.pdb --ligand {SITE}/ligand.sdf", "text.pdb"),
+    (f"{OPTIMISE} --protein {SITE}/protein.pdb.gz --ligand {SITE}/ligand.sdf --keep {{bad}}/text.sdf", "text.sdf"),
+    (f"{OPTIMISE} --protein {SITE}/protein.pdb.gz --ligand {SITE}/ligand.sdf --checkpoint {{bad}}/cut.pt", "cut.pt"),
+    (f"{ANALOGUES} {SITE}/ligand.sdf --protein {{bad}}/text.pdb", "text.pdb"),
+    (f"{ANALOGUES} {{bad}}/text.sdf --protein {SITE}/protein.pdb.gz", "text.sdf"),
+    (f"{ANALOGUES} {SITE}/ligand.sdf --protein {SITE}/protein.pdb.gz --similarity 0.8", "0.8"),
     ("rank {bad}/nothing --by qed", "nothing"),
     ("rank {bad}/results --by qed", "results"),
     ("report none", "none"),
@@ -249,5 +261,5 @@ def test_the_table_is_long_enough() -> None:
     commands = {words.split()[0] for words, _ in CASES}
     assert commands >= {
         "generate", "train-vae", "train-denoiser", "train-all", "prepare", "split", "conformers", "properties",
-        "pseudo-complexes", "evaluate", "relax", "rank", "report", "export", "completion",
+        "pseudo-complexes", "evaluate", "relax", "rank", "report", "export", "completion", "optimise", "analogues",
     }  # fmt: skip

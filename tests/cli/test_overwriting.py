@@ -71,6 +71,27 @@ def test_generate(tmp_path: Path, refused: Refused) -> None:
     assert (out / "ligands.sdf").read_bytes() == before["ligands.sdf"]
 
 
+@pytest.mark.parametrize("command", ["optimise", "analogues"])
+def test_design(command: str, tmp_path: Path, refused: Refused) -> None:
+    out = tmp_path / "out"
+    own = {"optimise": ["--ligand", LIGAND, "--objective", "qed", "--budget", "2", "--num_atoms", "8-12"],
+           "analogues": [LIGAND, "--num", "2"]}[command]  # fmt: skip
+    words = [command, *own, "--protein", PROTEIN, "--out", str(out), "--checkpoint", "tiny", "--device", "cpu"]
+    words += ["--steps", "2", "--candidates", "1", "--threads", "1"]
+    assert main(words) == OK
+    (out / "notes.txt").write_text("mine")
+    before = content(out)
+    assert main(words) == OK  # the same again
+    assert "different seed" in (line := refused(*words, "--seed", "1"))
+    assert "--overwrite" in line
+    with held_alone(out):
+        assert "another process" in refused(*words)
+    assert content(out).keys() == before.keys()
+    assert main([*words, "--seed", "1", "--overwrite"]) == OK
+    assert json.loads((out / "samples.json").read_text())["identity"]["seed"] == 1
+    assert (out / "notes.txt").read_text() == "mine"
+
+
 def test_scores_of_earlier_ligands_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(generate(tmp_path)) == OK
     assert main(["evaluate", str(tmp_path / "ligands.sdf"), "--protocol", "none"]) == OK

@@ -1,5 +1,6 @@
 """A signal to the whole process group (Slurm, systemd, `timeout`, a container's stop) saves the position."""
 
+import json
 import os
 import signal
 import subprocess
@@ -49,6 +50,18 @@ def test_training_saves_its_position(
     assert "Traceback" not in text
     assert "killed by signal" not in text
     assert "continue with --resume auto" in text
+
+
+def test_an_optimisation_keeps_its_rounds_and_goes_on(tmp_path: Path) -> None:
+    words = f"--protein {SITE / 'protein.pdb.gz'} --ligand {SITE / 'ligand.sdf'} --objective qed --budget 1000"
+    words += " --num_atoms 8-12 --checkpoint tiny --steps 2 --candidates 1 --threads 1 --device cpu --out run"
+    command = [sys.executable, "-m", "ligandsmith", "optimise", *words.split()]
+    status, text = stopped(command, tmp_path, Path("run/rounds/0001.json"), signal.SIGTERM)
+    assert status == INTERRUPTED, text
+    assert "the same command continues" in text
+    assert "Traceback" not in text
+    assert (tmp_path / "run/history.csv").read_text().count("\n") > 2
+    assert json.loads((tmp_path / "run/optimisation.json").read_text())["identity"]["seed"] == 0
 
 
 def test_generation_for_many_pockets_keeps_what_is_finished(tmp_path: Path) -> None:

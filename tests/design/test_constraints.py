@@ -72,11 +72,11 @@ def test_a_ligand_is_drawn_towards_a_place_by_its_nearest_atom() -> None:
 def test_a_fragment_that_contradicts_is_refused_before_sampling() -> None:
     fragment = read_fragment(embedded("Clc1ccccc1"))
     x = fragment.ligand.x[0]
-    Constraints(exclude=(Sphere(99, 0, 0, 3),), forbid=("Br", "c[cH]c")).require_possible(fragment)
+    Constraints(exclude=(Sphere(99, 0, 0, 3),), forbid=("Br", "c[cH]c")).fixed_atoms(fragment)
     with pytest.raises(LigandsmithError, match="--exclude: the fragment lies in it"):
-        Constraints(exclude=(Sphere(*x.tolist(), 0.5),)).require_possible(fragment)
+        Constraints(exclude=(Sphere(*x.tolist(), 0.5),)).fixed_atoms(fragment)
     with pytest.raises(LigandsmithError, match="--forbid cCl: the fragment has it"):
-        Constraints(forbid=("cCl",)).require_possible(fragment)
+        Constraints(forbid=("cCl",)).fixed_atoms(fragment)
 
 
 def test_spheres_and_patterns_come_from_files_too(tmp_path: Path) -> None:

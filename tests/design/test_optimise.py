@@ -127,8 +127,10 @@ def test_a_round_that_was_cut_off_is_finished(
     assert not (out / "rounds/unfinished").exists()
 
 
-@pytest.mark.parametrize("engine", ["local"])
+@pytest.mark.parametrize("engine", ["local", "ray"])
 def test_workers_make_the_same(whole: Path, hit: Chem.Mol, tmp_path: Path, engine: str) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray", reason="ray, an extra, is not installed")
     run(tmp_path / "out", hit, ROUND, workers=2, engine=engine)
     made, other = (json.loads((out / "rounds/0001.json").read_text())["rows"] for out in (tmp_path / "out", whole))
     assert made == other

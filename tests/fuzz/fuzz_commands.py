@@ -88,6 +88,11 @@ TARGETS = (
     Target(f"generate --manifest {{here}}/pockets.csv {MAKE} --checkpoint tiny --out {{here}}/many --chunk 1",
            ("pockets.csv", "many/generation.json", "many/a/pocket.json", "many/a/chunks/00000000-00000001.json",
             "many/a/chunks/00000000-00000001.sdf"), 3, "site"),
+    Target(f"optimise {SITE} {SMALL} --steps 2 --candidates 1 --checkpoint tiny --objective qed --num_atoms 8-12 "
+           "--budget 2 --out {here}/better",
+           ("protein.pdb", "ligand.sdf", "better/rounds/0001.json", "better/optimisation.json"), 3, "site"),
+    Target("analogues {here}/ligand.sdf --protein {here}/protein.pdb " + MAKE + " --checkpoint tiny --out {out}",
+           ("protein.pdb", "ligand.sdf"), 2, "site"),
     Target("export {here}/ligand_vae.pt --out {out} --card {here}/card.md", ("ligand_vae.pt", "card.md"), 2, "words"),
     Target("evaluate {here}/scored/ligands.sdf --protein {here}/protein.pdb --ligand {here}/ligand.sdf --protocol none "
            "--known {here}/x.smi --out {out}",

@@ -140,6 +140,8 @@ def _make_site(site: Path) -> None:
     make = [*MAKE.split(), "--checkpoint", "tiny"]
     _run("generate", *where, *make, "--out", str(site / "made"))
     _run("generate", "--manifest", str(site / "pockets.csv"), *make, "--chunk", "1", "--out", str(site / "many"))
+    better = [*SMALL.split(), "--steps", "2", "--candidates", "1", "--checkpoint", "tiny", "--objective", "qed"]
+    _run("optimise", *where, *better, "--num_atoms", "8-12", "--budget", "2", "--out", str(site / "better"))
     _make_scored(site / "scored", mol)
     scored = str(site / "scored")
     _run("evaluate", f"{scored}/ligands.sdf", *where, "--tools", "strain", "interactions", "--out", scored)

@@ -16,6 +16,8 @@ PARTS = ("fix", "replace", "hop", "decorate")
 ATOMS_OF_PARTS = ("grow_from", "atoms", "smarts")
 CONSTRAINTS = (
     "wanted",
+    "covalent",
+    "warhead",
     "require",
     "like",
     "steer",
@@ -48,6 +50,10 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
     parts.add_argument("--smarts", metavar="SMARTS", help="with --replace: the atoms of its first match", **UNSET)
     add_path(parts, "--hop", "ligand whose substituents stay and whose scaffold (Murcko) is replaced", "SDF", **UNSET)
     add_path(parts, "--decorate", "ligand whose scaffold stays and gets other substituents", "SDF", **UNSET)
+    text = "residue that every ligand is bonded to, as in A:CYS145; needs --warhead"
+    parts.add_argument("--covalent", metavar="RESIDUE", help=text, **UNSET)
+    text = "acrylamide, nitrile, ... (18 are known), or a file of the bonded form with a dummy atom for the residue's"
+    parts.add_argument("--warhead", metavar="NAME|SDF", help=text, **UNSET)
 
 
 def add_constraints(parser: argparse.ArgumentParser) -> None:
@@ -106,6 +112,8 @@ def require_fitting_parts(args: argparse.Namespace) -> None:
         raise argparse.ArgumentTypeError(
             "--like: a reference ligand lies in one pocket; with --manifest, give it in the column like"
         )
+    if hasattr(args, "covalent") != hasattr(args, "warhead"):
+        raise argparse.ArgumentTypeError("--covalent names the residue and --warhead what is bonded to it; give both")
     if hasattr(args, "grow_from") and (not hasattr(args, "fix") or len(args.fix) > 1):
         raise argparse.ArgumentTypeError("--grow_from names atoms of the fragment; give one file with --fix")
     chosen = [name for name in ("atoms", "smarts") if hasattr(args, name)]
@@ -173,6 +181,8 @@ def _demands(args: argparse.Namespace, other_scaffold: str) -> dict[str, Any]:
         steering=SteeringConfig() if getattr(args, "steer", "none") == "vina" else None,
         objectives=() if wanted is None else parse_objectives(wanted),
         require=tuple(getattr(args, "require", ())),
+        covalent=getattr(args, "covalent", ""),
+        warhead=getattr(args, "warhead", ""),
         like=Chem.MolToMolBlock(read_ligand(args.like)) if hasattr(args, "like") else "",
     )  # fmt: skip
     return {} if constraints == Constraints() else {"constraints": constraints}

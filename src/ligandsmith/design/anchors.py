@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +18,31 @@ from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from ligandsmith.chem.fragment import Fragment, part_of, whole_units
-from ligandsmith.chem.plausibility import PocketAtoms
 from ligandsmith.design.interactions import InteractionSite, Target
 from ligandsmith.design.parts import beside
+from ligandsmith.design.space import REACH, FreeSpace
 from ligandsmith.records import Pocket, Rejection
 from ligandsmith.structure.ligands import ligand_from_mol, mol_from_ligand
-from ligandsmith.structure.pocket import frame_origin
 
 GROUPS = {  # by kind of interaction; `:1` marks the atoms that are put beside the residue
     "hbond": (
-        "[CH2]=[O:1]", "C[OH:1]", "[CH3][NH:1][CH]=O", "C[NH:1]C=[O:1]", "NC=[O:1]", "c1cc[n:1]cc1", "c1nc[n:1]cc1",
-        "c1c[nH:1]cc1", "c1c[nH:1]nc1", "c1ccc([NH2:1])cc1", "c1ccc([NH2:1])nc1", "C[NH2:1]",
+        "c1cc[n:1]cc1", "c1nc[n:1]cc1", "c1c[nH:1]cc1", "c1c[nH:1]nc1", "c1ccc([NH2:1])cc1", "c1ccc([NH2:1])nc1",
+        "c1ccc([OH:1])cc1", "c1ccccc1C(=[O:1])N", "c1ccccc1[NH:1]C=O", "C1CC(=[O:1])NC1", "O=C1CC[NH:1]C1",
+        "C1C[O:1]CCN1", "c1ccccc1S(=[O:1])(=O)N",
     ),
     "pi": ("[cH:1]1[cH:1][cH:1][cH:1][cH:1][cH:1]1", "[cH:1]1[cH:1][cH:1][n:1][cH:1][cH:1]1",
            "[cH:1]1[cH:1][s:1][cH:1][cH:1]1", "[cH:1]1[cH:1][nH:1][n:1][cH:1]1"),
-    "salt": ("C[NH3+:1]", "C[NH2+:1]C", "C[NH+:1](C)C", "CC(=[NH2+:1])[NH2:1]", "CC(=[O:1])[O-:1]",
-             "c1ccccc1C(=[O:1])[O-:1]", "[cH]1[n:1][n:1][n:1][n-:1]1"),
-    "contact": ("C[CH:1](C)C", "CC[CH2:1]C", "[cH:1]1ccccc1"),
-    "metal": ("CC(=[O:1])[O-]", "c1c[nH]c[n:1]1", "C=[O:1]", "ON[CH]=[O:1]"),
+    "salt": ("[NH3+:1]Cc1ccccc1", "C1CC[NH2+:1]CC1", "C[NH+:1]1CCNCC1", "NC(=[NH2+:1])c1ccccc1",
+             "c1ccccc1C(=[O:1])[O-:1]", "c1cncc(c1)C(=[O:1])[O-:1]"),
+    "contact": ("[cH:1]1ccccc1", "C1CC[CH2:1]CC1"),
+    "metal": ("c1c[nH]c[n:1]1", "c1ccccc1C(=[O:1])[O-]", "c1ccccc1S(=O)(=O)[NH2:1]"),
+}  # fmt: skip
+SMALL_GROUPS = {  # where none of these fits; ligands that are grown from so few atoms have more defects
+    "hbond": ("[CH2]=[O:1]", "C[OH:1]", "C[NH:1]C=[O:1]", "NC=[O:1]", "C[NH2:1]"),
+    "pi": (),
+    "salt": ("C[NH3+:1]", "C[NH2+:1]C", "CC(=[NH2+:1])[NH2:1]", "CC(=[O:1])[O-:1]"),
+    "contact": ("C[CH:1](C)C", "CC[CH2:1]C", "[CH3:1]C"),
+    "metal": ("CC(=[O:1])[O-]", "C=[O:1]"),
 }  # fmt: skip
 DISTANCES = {  # Å, from the residue's atom or centre to the marked atom or centre
     "hbond": (2.7, 3.3), "pi": (3.5, 5.4), "salt": (2.7, 3.6), "contact": (3.6, 4.3), "metal": (1.9, 2.4),
@@ -42,13 +50,8 @@ DISTANCES = {  # Å, from the residue's atom or centre to the marked atom or cen
 TOLERANCES = (0.95, 0.9, 0.8)  # of the least distance from a pocket atom; the next where nothing fits
 TRIES = 6000  # random placements of a group
 EXAMINED = 40  # of those that touch nothing, by ProLIF
-ROOM = 1.5  # Å, to the next atom
-BURIAL = 8.0  # Å; pocket atoms this near an open place count for it
 APART = 3.0  # Å, between atoms of two anchors
 PREFERENCE = 10.0  # pocket atoms; a place that has so many fewer around it is chosen e times less
-REACH = 14.0  # Å, from the centre of the site
-LEAST_BURIAL = 0.5  # of the most buried place of the site
-GRID = 1.5  # Å
 SHARE = 0.6  # of a ligand's atoms that anchors take, at most
 
 
@@ -71,7 +74,7 @@ def chosen(
         if whole is not None and site.fulfilled(site.finder.as_ligand(mol_from_ligand(whole.ligand)), target):
             continue
         taken = 0 if whole is None else whole.num_atoms
-        fitting = [a for a in placed if taken + a.fragment.num_atoms <= most and _apart(whole, a.fragment)]
+        fitting = [a for a in placed if taken + a.fragment.num_atoms <= most and are_apart(whole, a.fragment)]
         if not fitting:
             continue
         groups = Counter(a.smiles for a in fitting)
@@ -81,7 +84,8 @@ def chosen(
     return whole
 
 
-def _apart(whole: Fragment | None, other: Fragment) -> bool:
+def are_apart(whole: Fragment | None, other: Fragment) -> bool:
+    """Whether there is room for at least one atom between two fragments."""
     return whole is None or cdist(whole.ligand.x, other.ligand.x).min() >= APART
 
 
@@ -128,19 +132,16 @@ class AnchorSearch:
     """Placements of groups in a pocket."""
 
     def __init__(self, site: InteractionSite, pocket: Pocket, seed: int = 0) -> None:
-        self.site, self.atoms = site, PocketAtoms.of(pocket.x, pocket.element)
-        kept = np.ones(pocket.num_atoms, np.bool_) if pocket.kept is None else pocket.kept
-        self.lining = PocketAtoms.of(pocket.x[kept], pocket.element[kept]).tree
-        self.centre = frame_origin(pocket).astype(np.float64)
+        self.site, self.pocket, self.space, self.tolerance = site, pocket, FreeSpace(pocket), TOLERANCES[0]
         self.rng = np.random.default_rng(seed)
-        self.tolerance = TOLERANCES[0]
-        self.least_burial = LEAST_BURIAL * self._deepest()
 
     def around(self, target: Target) -> list[Anchor]:
         """Placed groups that fulfil a requirement, those in the most buried places first; none if nothing fits."""
         found: list[Anchor] = []
-        for self.tolerance in TOLERANCES:
-            found = [anchor for smiles in GROUPS[target.requirement.kind] for anchor in self._placed(target, smiles)]
+        if target.requirement.kind == "metal":  # which a ligand's atom touches
+            self.space = FreeSpace(self.pocket, target.atoms)
+        for self.tolerance, groups in product(TOLERANCES, (GROUPS, SMALL_GROUPS)):
+            found = [anchor for smiles in groups[target.requirement.kind] for anchor in self._placed(target, smiles)]
             if found:
                 break
         return sorted(found, key=lambda anchor: -anchor.burial)
@@ -150,7 +151,7 @@ class AnchorSearch:
         heavy = mol.GetNumHeavyAtoms()
         centres = [list(marked)] if target.requirement.kind == "pi" else [[atom] for atom in marked]
         poses = self._poses(mol.GetConformer().GetPositions(), centres, target)
-        poses = poses[self._free(poses[:, :heavy])]
+        poses = poses[self.space.is_free(poses[:, :heavy], self.tolerance)]
         open_h = [(a.GetIdx(), a.GetNeighbors()[0].GetIdx()) for a in mol.GetAtoms() if a.GetAtomicNum() == 1]
         found: list[Anchor] = []
         for x in poses[:EXAMINED]:
@@ -160,18 +161,13 @@ class AnchorSearch:
             if not contacts:
                 continue
             busy = {a for contact in contacts for a in contact} if target.requirement.kind == "hbond" else set()
-            growing = {parent: x[parent] + ROOM * (x[h] - x[parent]) / np.linalg.norm(x[h] - x[parent])
-                       for h, parent in open_h if parent not in busy}  # fmt: skip
-            free = [(a, place) for a, place in growing.items() if self._free(place[None, None])[0]]
-            if not free:
-                continue
-            burial = int(self._burial(np.array([place for _, place in free])).max())
-            if burial < self.least_burial:
+            exits = self.space.exits(x, [(h, parent) for h, parent in open_h if parent not in busy], self.tolerance)
+            burial = max(exits.values(), default=0)
+            if not exits or burial < self.space.least_burial:
                 continue
             ligand = ligand_from_mol(bare, smiles, whole=False)
             if not isinstance(ligand, Rejection):
-                grows = np.isin(np.arange(heavy), [a for a, _ in free])
-                found.append(Anchor(Fragment(ligand, grows), burial, smiles))
+                found.append(Anchor(Fragment(ligand), burial, smiles))
         return found
 
     def _poses(self, x: NDArray[np.float64], centres: Sequence[list[int]], target: Target) -> NDArray[np.float64]:
@@ -183,22 +179,6 @@ class AnchorSearch:
         place = start + direction * self.rng.uniform(low, high, (TRIES, 1))
         middle = np.array([x[atoms].mean(0) for atoms in centres])[self.rng.integers(len(centres), size=TRIES)]
         rotation = Rotation.random(TRIES, random_state=self.rng).as_matrix()
-        inwards = ((place - start) * (self.centre - start)).sum(1) > 0
-        near = np.linalg.norm(place - self.centre, axis=1) < REACH
+        inwards = ((place - start) * (self.space.centre - start)).sum(1) > 0
+        near = np.linalg.norm(place - self.space.centre, axis=1) < REACH
         return (np.einsum("tij,tnj->tni", rotation, x - middle[:, None]) + place[:, None])[inwards & near]
-
-    def _burial(self, x: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Number [T] of the site's atoms around each of x [T, 3]."""
-        return np.asarray(self.lining.query_ball_point(x, BURIAL, return_length=True))
-
-    def _deepest(self) -> float:
-        """The burial of the most buried free place of the site."""
-        axis = np.arange(-REACH, REACH, GRID)
-        x = np.stack(np.meshgrid(axis, axis, axis), -1).reshape(-1, 3) + self.centre
-        x = x[self._free(x[:, None])]
-        return float(self._burial(x).max()) if len(x) else 0.0
-
-    def _free(self, x: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Poses [T] of which no atom of [T, N, 3] touches the pocket."""
-        distance, near = self.atoms.tree.query(x, k=6)
-        return (distance >= self.tolerance * self.atoms.nearest[near]).all((1, 2))

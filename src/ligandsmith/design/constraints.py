@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ligandsmith.chem.fragment import Fragment
+from ligandsmith.chem.plausibility import PocketAtoms
 from ligandsmith.chem.vina import receptor_of
+from ligandsmith.design.covalent import CovalentSite
 from ligandsmith.design.interactions import read_requirement
 from ligandsmith.design.objectives import Objective
 from ligandsmith.design.parts import murcko
@@ -26,7 +28,7 @@ from ligandsmith.diffusion.guidance import Potential, StericPotential
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.alerts import alerting_atoms
 from ligandsmith.files import file_text
-from ligandsmith.generation.sampler import Demands, Guide, Violation
+from ligandsmith.generation.sampler import Demands, Guide, Start, Violation
 from ligandsmith.records import Pocket
 from ligandsmith.structure.ligands import mol_from_ligand
 
@@ -60,6 +62,8 @@ class Constraints:
     objectives: tuple[Objective, ...] = ()  # what the choice among candidates prefers
     require: tuple[str, ...] = ()  # interactions with residues, as "hbond A:SER508" or "hbond A:GLU81:O"
     like: str = ""  # MDL block of a reference ligand, all interactions of which are required
+    covalent: str = ""  # residue that is bonded to ligands, as "A:CYS145"
+    warhead: str = ""  # by which: a name of `design.warheads`, an SDF file, or its text
 
     def __post_init__(self) -> None:
         for flag, patterns in (("--forbid", self.forbid), ("--require_smarts", self.require_smarts)):
@@ -68,6 +72,8 @@ class Constraints:
                     raise LigandsmithError(f"{flag} {pattern}: RDKit cannot read this pattern")
         for text in self.require:
             read_requirement(text)
+        if bool(self.covalent) != bool(self.warhead):
+            raise LigandsmithError("--covalent names the residue and --warhead what is bonded to it; give both")
         both = sorted(set(self.forbid) & set(self.require_smarts))
         if both:
             raise LigandsmithError(f"--forbid and --require_smarts: {both[0]} is both forbidden and required")
@@ -128,8 +134,10 @@ class Constraints:
                 inside.append(Violation(f"{len(atoms)} atoms in the excluded sphere {place}", tuple(atoms.tolist())))
         return inside
 
-    def require_possible(self, fragment: Fragment) -> None:
-        """Raise LigandsmithError for a fragment that no ligand could contain and keep to the constraints."""
+    def fixed_atoms(self, fragment: Fragment | None) -> int:
+        """Those of the fragment. Raises LigandsmithError if no ligand could contain it and keep to the constraints."""
+        if fragment is None:
+            return 0
         mol = mol_from_ligand(fragment.ligand)
         for violation in self._inside(mol):
             raise LigandsmithError(f"--exclude: the fragment lies in it ({violation.reason})")
@@ -137,6 +145,7 @@ class Constraints:
         for text, pattern in zip(self.forbid, self._patterns[0], strict=True):
             if any(final[list(match)].all() for match in mol.GetSubstructMatches(pattern)):
                 raise LigandsmithError(f"--forbid {text}: the fragment has it")
+        return fragment.num_atoms
 
     def preference(self, pocket: Pocket) -> Callable[[Chem.Mol], float] | None:
         """How much a ligand in a pocket is wanted, more is better; None without objectives."""
@@ -144,14 +153,23 @@ class Constraints:
 
     def at(self, pocket: Pocket) -> Demands:
         """As they are judged in a pocket. Raises LigandsmithError for what cannot be there."""
-        if not (self.require or self.like):
+        if not (self.require or self.like or self.covalent):
             return self
         reference = Chem.MolFromMolBlock(self.like) if self.like else None
-        return PlacedConstraints.of(self, pocket, [read_requirement(text) for text in self.require], reference)
+        bond = CovalentSite(pocket, self.covalent, self.warhead) if self.covalent else None
+        return PlacedConstraints.of(self, pocket, [read_requirement(text) for text in self.require], reference, bond)
 
-    def start(self, size: int, seed: int, fixed: Fragment | None) -> Fragment | None:
-        """The fragment that a ligand is grown from: the given one."""
-        return fixed
+    def start(self, size: int, seed: int, fixed: Fragment | None) -> Start:
+        """The given fragment."""
+        return Start(None, fixed, fixed)
+
+    def notes(self, _: Chem.Mol) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def surroundings(self, pocket: Pocket) -> PocketAtoms:
+        """All atoms."""
+        return PocketAtoms.of(pocket.x, pocket.element)
 
     def guide(self, pocket: Pocket, origin: NDArray[np.float32], device: torch.device) -> Guide:
         """What keeps atoms out of the excluded spheres and steers them; `origin` [3] Å of the networks' frame."""

@@ -1,5 +1,6 @@
 """Every ligand of an optimisation, and the files that keep them: one of each round, a table for the user."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -44,7 +45,8 @@ class Row:
         if not self.block:
             return None
         mol = Chem.MolFromMolBlock(self.block)
-        Chem.AssignStereochemistryFrom3D(mol)
+        if mol is not None:
+            Chem.AssignStereochemistryFrom3D(mol)
         return mol
 
     @property
@@ -113,17 +115,36 @@ def read_round(folder: Path, number: int) -> Round | None:
         return None
     try:
         content = json_content(path)
-        rows = [Row(**{**row, "parents": tuple(row["parents"])}) for row in content["rows"]]
+        rows = [_row(row) for row in content["rows"]]
         checked = {int(index): bool(valid) for index, valid in content["checked"]}
         done = Round(rows, float(content["seconds"]), checked)
-        if content["round"] != number or any(row.block and row.mol is None for row in rows):
-            raise ValueError("another round, or a molecule that cannot be read")
+        if content["round"] != number or any(row.round != number for row in rows) or not done.seconds < math.inf:
+            raise ValueError("another round")
         return done
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise LigandsmithError(
             f"{path}: not the ligands of a round ({type(error).__name__}: {error}); remove it and the later ones to "
             "make them again, or choose another --out"
         ) from None
+
+
+def _row(content: Any) -> Row:
+    """A ligand as it was written. Raises ValueError and TypeError."""
+    row = Row(**{**content, "parents": tuple(content["parents"])})
+    numbers = [row.score, row.estimate, row.defects, *row.values.values()]
+    if any(value is not None and (type(value) not in (float, int) or not math.isfinite(value)) for value in numbers):
+        raise TypeError("a score that is no number")
+    if any(type(value) is not int for value in (row.index, row.round, *row.parents)):
+        raise TypeError("an index that is no whole number")
+    if not all(isinstance(text, str) for text in (row.move, row.block, row.smiles, row.reason, row.detail)):
+        raise TypeError("a text that is none")
+    if type(row.won) is not bool or not (row.valid is None or type(row.valid) is bool):
+        raise TypeError("neither true nor false")
+    if row.block and row.mol is None:
+        raise ValueError("a molecule that cannot be read")
+    if row.score is not None and row.mol is None:
+        raise ValueError("a score without a molecule")
+    return row
 
 
 def write_history(path: Path, rows: Sequence[Row], names: Sequence[str], chosen: Sequence[int]) -> None:

@@ -3,14 +3,15 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from ligandsmith.chem.residues import parent_name, residue_molecule
-from ligandsmith.chem.surroundings import protein_of
+from ligandsmith.chem.residues import residue_molecule
+from ligandsmith.design.residues import NamedResidues
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.tools.interactions import INTERACTION_REACH, InteractionFinder
 from ligandsmith.evaluation.tools.runner import ToolFailure, not_installed
@@ -38,7 +39,6 @@ CHARGED: dict[str, tuple[str, ...]] = {
 }
 BACKBONE = ("N", "CA", "C", "O", "OXT")
 NITROGEN, OXYGEN, CARBON = 7, 8, 6
-LISTED = 8  # residues in a message
 FORM = re.compile(r"\s*(\w+)\s+(\S+)\s*")
 
 
@@ -86,18 +86,21 @@ class InteractionSite:
     """A pocket with the requirements on ligands in it. Raises LigandsmithError for what cannot be."""
 
     def __init__(self, pocket: Pocket, required: Sequence[Requirement], reference: Chem.Mol | None = None) -> None:
-        missing = not_installed("prolif")
-        if missing:
-            raise LigandsmithError(f"--require: {missing}")
-        self.protein = protein_of(pocket)
-        self.finder = InteractionFinder(self.protein, TYPES, PARAMETERS)
-        self.labels = [(chain, name, number) for chain, name, number in (label.split(":") for label in pocket.labels)]
-        self.names = [parent_name(name) for _, name, _ in self.labels]
+        self.residues = NamedResidues(pocket)
+        self.protein = self.residues.protein
         like = [] if reference is None else self.like(reference)
         self.targets = [self._target(each) for each in [*required, *like]]
 
+    @cached_property
+    def finder(self) -> InteractionFinder:
+        """ProLIF on the pocket."""
+        missing = not_installed("prolif")
+        if missing:
+            raise LigandsmithError(f"--require, --like: {missing}")
+        return InteractionFinder(self.protein, TYPES, PARAMETERS)
+
     def _target(self, requirement: Requirement) -> Target:
-        index = self._residue(requirement)
+        index = self.residues.find(requirement.residue, f"--require {requirement}")
         own = np.flatnonzero(self.protein.residue_index == index).tolist()
         atoms = self._able(requirement, index, own)
         if requirement.atom:
@@ -109,35 +112,14 @@ class InteractionSite:
             what = f"{requirement.residue}:{requirement.atom}" if requirement.atom else requirement.residue
             raise LigandsmithError(f"--require {requirement}: {what} cannot make it; {self._possible(index, own)}")
         places = self.protein.x[atoms]
-        if requirement.kind == "pi" and self.names[index] in RINGS:
-            rings = [[a for a in atoms if self.protein.name[a] in ring] for ring in RINGS[self.names[index]]]
+        if requirement.kind == "pi" and self.residues.parents[index] in RINGS:
+            rings = [[a for a in atoms if self.protein.name[a] in ring] for ring in RINGS[self.residues.parents[index]]]
             places = np.array([self.protein.x[ring].mean(0) for ring in rings if ring])
         return Target(requirement, index, tuple(atoms), places)
 
-    def _residue(self, requirement: Requirement) -> int:
-        for index, (chain, name, number) in enumerate(self.labels):
-            if requirement.residue in (f"{chain}:{name}{number}", f"{chain}:{number}"):
-                return index
-        if not self.labels:
-            raise LigandsmithError(f"--require {requirement}: the residues of this pocket have no names")
-        raise LigandsmithError(
-            f"--require {requirement}: no residue {requirement.residue} within reach of the site; "
-            f"there are {', '.join(self._like(requirement.residue))}"
-        )
-
-    def _like(self, wanted: str) -> list[str]:
-        """Residues of the pocket, of the same chain and with close numbers first."""
-        digits = re.search(r"-?\d+", wanted.rpartition(":")[2])
-
-        def rank(label: tuple[str, str, str]) -> tuple[bool, int]:
-            gap = abs(int(re.sub(r"\D*$", "", label[2])) - int(digits[0])) if digits else 0
-            return label[0] != wanted.partition(":")[0], gap
-
-        return [f"{chain}:{name}{number}" for chain, name, number in sorted(self.labels, key=rank)[:LISTED]]
-
     def _able(self, requirement: Requirement, index: int, own: Sequence[int]) -> list[int]:
         """Atoms of a residue that can take part."""
-        name, kind = self.names[index], requirement.kind
+        name, kind = self.residues.parents[index], requirement.kind
         protein = self.protein
         if kind == "hbond":
             able = [(protein.element[a] in (NITROGEN, OXYGEN) and (name, protein.name[a]) != ("PRO", "N"))
@@ -156,7 +138,9 @@ class InteractionSite:
 
     def _possible(self, index: int, own: Sequence[int]) -> str:
         found = [kind for kind in KINDS if self._able(Requirement(kind, ""), index, own)]
-        return f"it can make {', '.join(found)}" if found and self.names[index] else "its bonds are not known"
+        return (
+            f"it can make {', '.join(found)}" if found and self.residues.parents[index] else "its bonds are not known"
+        )
 
     def missing(self, mol: Chem.Mol) -> list[Target]:
         """The requirements that a ligand does not fulfil."""
@@ -188,7 +172,7 @@ class InteractionSite:
         ligand = self.finder.as_ligand(reference)
         kinds = {kind: name for name, members in KINDS.items() for kind in members if kind != "VdWContact"}
         near = self.protein.residues_near(reference.GetConformer().GetPositions(), INTERACTION_REACH)
-        found = [Requirement(kinds[kind], "{}:{}{}".format(*self.labels[index]), types=(kind,))
+        found = [Requirement(kinds[kind], self.residues.label(index), types=(kind,))
                  for index in near for kind in self._contacts(ligand, index) if kind in kinds]  # fmt: skip
         if not found:
             raise LigandsmithError("--like: ProLIF finds no interaction of the reference with the protein")

@@ -100,6 +100,8 @@ class Optimiser:
         """Round 0, the ligands at the start, and the rounds of an earlier run."""
         number = 0
         while (earlier := read_round(self.out, number)) is not None:
+            if [row.index for row in earlier.rows] != list(range(len(self.rows), len(self.rows) + len(earlier.rows))):
+                raise LigandsmithError(f"{self.out / ROUNDS}: round {number} does not go on where the last one ends")
             self._add(earlier)
             number += 1
         if number == 0:
@@ -174,7 +176,8 @@ class Optimiser:
         self.rows += done.rows
         self.seconds.append(done.seconds)
         for index, valid in done.checked.items():
-            self.rows[index].valid = valid
+            if 0 <= index < len(self.rows):
+                self.rows[index].valid = valid
 
     def _written(self) -> Result:
         made = [row for row in best_of_each(self.rows) if row.valid and row.move != START]

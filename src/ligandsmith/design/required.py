@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ligandsmith.chem.fragment import Fragment
+from ligandsmith.chem.plausibility import PocketAtoms
 from ligandsmith.design.anchors import SHARE, Anchor, AnchorSearch, chosen, part_of_reference, reference_groups
+from ligandsmith.design.covalent import CovalentSite
 from ligandsmith.design.interactions import InteractionSite, Requirement
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.generation.sampler import Demands, Guide, Preference, Violation
+from ligandsmith.generation.sampler import Demands, Guide, Preference, Start, Violation
 from ligandsmith.records import Pocket
 
 
@@ -33,10 +35,16 @@ class PlacedConstraints:
     anchors: tuple[list[Anchor], ...]  # of each required interaction; none for those of a reference
     reference: Chem.Mol | None = None
     groups: tuple[NDArray[np.bool_], ...] = ()  # of the reference, that make its interactions
+    bond: CovalentSite | None = None
 
     @classmethod
     def of(
-        cls, general: General, pocket: Pocket, required: Sequence[Requirement], reference: Chem.Mol | None
+        cls,
+        general: General,
+        pocket: Pocket,
+        required: Sequence[Requirement],
+        reference: Chem.Mol | None,
+        bond: CovalentSite | None = None,
     ) -> "PlacedConstraints":
         """Raises LigandsmithError for interactions that no ligand can make there."""
         site = InteractionSite(pocket, required, reference)
@@ -52,27 +60,43 @@ class PlacedConstraints:
         groups = () if reference is None else tuple(reference_groups(site, reference))
         if reference is not None and general.excluded(reference.GetConformer().GetPositions()):
             raise LigandsmithError("--like: the reference lies in a sphere of --exclude")
-        return cls(general, site, tuple(anchors), reference, groups)
+        if bond is not None and not bond.leave(general.excluded):
+            raise LigandsmithError(f"--covalent {bond.label}: --exclude leaves no room for the warhead")
+        return cls(general, site, tuple(anchors), reference, groups, bond)
 
     def violations(self, mol: Chem.Mol) -> list[Violation]:
         """Every constraint that a ligand with a conformer breaks."""
         missing = [Violation(f"no {target.requirement}", restart=True) for target in self.site.missing(mol)]
-        return [*self.general.violations(mol), *missing]
+        broken = [] if self.bond is None else [Violation(reason, restart=True) for reason in self.bond.broken(mol)]
+        return [*self.general.violations(mol), *missing, *broken]
 
     def at(self, _: Pocket) -> Demands:
         """Itself."""
         return self
 
-    def start(self, size: int, seed: int, fixed: Fragment | None) -> Fragment | None:
-        """The fragment that a ligand is grown from: the given one, groups of the reference, and anchors."""
-        rng, most, whole = np.random.default_rng(seed), int(SHARE * size), fixed
-        if self.reference is not None:
-            whole = whole or part_of_reference(self.reference, self.groups, most, rng)
-        return chosen(self.anchors, self.site, most, rng, whole)
+    def start(self, size: int, seed: int, fixed: Fragment | None) -> Start:
+        """The given fragment and the warhead, which stay, and groups of the reference and anchors, which may go."""
+        rng, most = np.random.default_rng(seed), int(SHARE * size)
+        kept = fixed if self.bond is None else self.bond.start(rng, fixed)
+        whole = kept
+        if self.reference is not None and whole is None:
+            whole = part_of_reference(self.reference, self.groups, most, rng)
+        return Start(None, chosen(self.anchors, self.site, most, rng, whole), kept)
 
-    def require_possible(self, fragment: Fragment) -> None:
-        """As `general` does."""
-        self.general.require_possible(fragment)
+    def notes(self, mol: Chem.Mol) -> dict[str, str]:
+        """What is known of the bond to the protein."""
+        return {} if self.bond is None else self.bond.notes(mol)
+
+    def surroundings(self, pocket: Pocket) -> PocketAtoms:
+        """All atoms but those of the residue that the warhead touches, being bonded to it."""
+        without = () if self.bond is None else self.bond.touched
+        return PocketAtoms.of(np.delete(pocket.x, without, axis=0), np.delete(pocket.element, without))
+
+    def fixed_atoms(self, fragment: Fragment | None) -> int:
+        """The given fragment and the warhead. Raises LigandsmithError where they contradict."""
+        self.general.fixed_atoms(fragment)
+        whole = fragment if self.bond is None else self.bond.start(np.random.default_rng(0), fragment)
+        return 0 if whole is None else whole.num_atoms
 
     def guide(self, pocket: Pocket, origin: NDArray[np.float32], device: torch.device) -> Guide:
         """As `general` does."""

@@ -88,7 +88,7 @@ def sampled(generator: LigandGenerator, site: Site, seed: int, proposals: Sequen
         z = None
         if proposal.ligand is not None:
             z = generator.sampler.latents_of([proposal.ligand], site.task.origin)[0]
-        starts.append(Start(z, proposal.fragment, proposal.time))
+        starts.append(Start(z, proposal.fragment, site.task.fragment, proposal.time))
     index, sizes = [p.index for p in proposals], [p.size for p in proposals]
     return generator.from_starts(site, seed, index, sizes, starts)
 
@@ -145,7 +145,10 @@ def _here(sampler: RoundSampler, tasks: Sequence[Task]) -> None:
 
 def _read(path: Path) -> list[Sampled]:
     try:
-        return [Sampled(**row) for row in json_content(path)]
+        made = [Sampled(**row) for row in json_content(path)]
+        if any(type(one.index) is not int or (one.block and Chem.MolFromMolBlock(one.block) is None) for one in made):
+            raise ValueError("a molecule that cannot be read")
+        return made
     except (OSError, ValueError, TypeError) as error:
         raise LigandsmithError(f"{path}: cannot be used ({error}); remove it to make it again") from None
 

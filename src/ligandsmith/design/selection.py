@@ -44,7 +44,7 @@ def ranked(rows: Sequence[Row], objectives: Sequence[Objective], pareto: bool) -
 
 def utilities(rows: Sequence[Row], objectives: Sequence[Objective]) -> NDArray[np.float64]:
     """What each objective adds to the score of each row [M, K]; more is better."""
-    return np.array([[o.utility(row.values[o.name] or 0.0) for o in objectives] for row in rows], dtype=np.float64)
+    return np.array([[o.utility(row.values.get(o.name) or 0.0) for o in objectives] for row in rows], dtype=np.float64)
 
 
 def crowding(costs: NDArray[np.float64]) -> NDArray[np.float64]:

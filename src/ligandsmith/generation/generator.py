@@ -177,13 +177,14 @@ class LigandGenerator:
     def site(self, pocket: Pocket, options: GenerationOptions, keeping: Keeping = NOTHING_KEPT) -> Site:
         """A pocket, encoded, and how its ligands are sampled. Raises LigandsmithError."""
         request = self.sampling_request(options, pocket)
-        latents, origin = self.encode(pocket)
+        constraints, (latents, origin) = request.constraints, self.encode(pocket)
         task = SamplingTask(
-            self.model.denoiser.project_pocket(latents), origin, PocketAtoms.of(pocket.x, pocket.element),
-            request.sampling, lambda: None, request.fragment, keeping, request.constraints,
-            None if request.constraints is None else request.constraints.guide(pocket, origin, self.device),
+            self.model.denoiser.project_pocket(latents), origin,
+            PocketAtoms.of(pocket.x, pocket.element) if constraints is None else constraints.surroundings(pocket),
+            request.sampling, lambda: None, request.fragment, keeping, constraints,
+            None if constraints is None else constraints.guide(pocket, origin, self.device),
             PoseRelaxation.in_pocket(pocket) if request.sampling.relax else None,
-            None if request.constraints is None else request.constraints.preference(pocket),
+            None if constraints is None else constraints.preference(pocket),
         )  # fmt: skip
         return Site(task, latents, int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little"))
 
@@ -215,27 +216,36 @@ class LigandGenerator:
     def sampling_request(self, options: GenerationOptions, pocket: Pocket) -> SamplingRequest:
         """What `options` ask for, once it is clear that these weights can give it. Raises LigandsmithError."""
         sampling, sizes = self.sampling_config(options), size_range(options)
+        fragment = self._fragment(options, pocket)
         constraints = None if options.constraints is None else options.constraints.at(pocket)
+        if constraints is None:
+            fixed = 0 if fragment is None else fragment.num_atoms
+        else:
+            if not self.config.denoiser.fragments and constraints is not options.constraints:
+                raise LigandsmithError("--require, --like, --covalent: these weights cannot complete fragments")
+            fixed = constraints.fixed_atoms(fragment)
+        least = max(fixed + 1 if fixed else 0, MIN_ATOMS)
+        if sizes is not None and sizes[0] < least:
+            raise LigandsmithError(
+                f"--num_atoms {options.num_atoms}: it counts the whole ligand, and the fragment alone has "
+                f"{fixed} heavy atoms; give {least} or more"
+            )
+        return SamplingRequest(sampling, sizes, fragment, least, constraints)
+
+    def _fragment(self, options: GenerationOptions, pocket: Pocket) -> Fragment | None:
+        """The fragment that is given. Raises LigandsmithError if these weights cannot complete it."""
         if options.fix is None:
             if options.grow_from is not None:
                 raise LigandsmithError("--grow_from: it names atoms of the fragment; give --fix, too")
-            return SamplingRequest(sampling, sizes, constraints=constraints)
+            return None
         if not self.config.denoiser.fragments:
             raise LigandsmithError("--fix: these weights were not trained to complete fragments")
         fragment = read_fragment(options.fix, options.grow_from)
         fragment.require_place(pocket.x)
-        if constraints is not None:
-            constraints.require_possible(fragment)
         unknown = ~np.isin(fragment.ligand.element, self.vocabulary.ligand_elements)
         if unknown.any():
             raise LigandsmithError(f"--fix: atom {unknown.argmax() + 1} has an element that these weights do not know")
-        least = max(fragment.num_atoms + 1, MIN_ATOMS)
-        if sizes is not None and sizes[0] < least:
-            raise LigandsmithError(
-                f"--num_atoms {options.num_atoms}: it counts the whole ligand, and the fragment alone has "
-                f"{fragment.num_atoms} heavy atoms; give {least} or more"
-            )
-        return SamplingRequest(sampling, sizes, fragment, least, constraints)
+        return fragment
 
     def encode(self, pocket: Pocket) -> tuple[PocketLatents, np.ndarray]:
         """The pocket in its own frame, encoded once with its surroundings, cut to what the denoiser takes."""

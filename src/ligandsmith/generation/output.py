@@ -243,6 +243,7 @@ def _summary(ligand: GeneratedLigand) -> dict[str, Any]:
         "repaired": ligand.repaired,
         "connected": ligand.connected,
         **_candidates(ligand),
+        **dict(ligand.notes),
     }
 
 

@@ -42,6 +42,15 @@ VIOLATION = 5.0  # in units of a defect: of each constraint that a candidate bre
 GROUP = 8  # ligands of similar size per thread: little padding, and their tensors stay in the cache
 
 
+class Start(NamedTuple):
+    """Where the sampling of a molecule starts."""
+
+    z: Tensor | None = None  # [n, D] latents to be noised; None: pure noise
+    fragment: Fragment | None = None  # its first atoms, which are fixed
+    kept: Fragment | None = None  # of these the first, which stay when it is changed later
+    time: float = 1.0  # up to which latents are noised
+
+
 class Violation(NamedTuple):
     """A constraint that a ligand breaks, and the atoms to blame; all if none."""
 
@@ -59,11 +68,17 @@ class Demands(Protocol):
     def at(self, pocket: Pocket) -> "Demands":
         """As they are judged in a pocket. Raises LigandsmithError for what cannot be there."""
 
-    def start(self, size: int, seed: int, fixed: Fragment | None) -> Fragment | None:
-        """The fragment that a ligand of this size is grown from; `fixed` is what all contain."""
+    def start(self, size: int, seed: int, fixed: Fragment | None) -> Start:
+        """What a ligand of this size is grown from; `fixed` is what all contain."""
 
-    def require_possible(self, fragment: Fragment) -> None:
-        """Raise LigandsmithError for a fragment that contradicts them."""
+    def notes(self, mol: Chem.Mol) -> dict[str, str]:
+        """What the record of a ligand says of them."""
+
+    def surroundings(self, pocket: Pocket) -> PocketAtoms:
+        """The atoms of a pocket that ligands must not touch."""
+
+    def fixed_atoms(self, fragment: Fragment | None) -> int:
+        """Heavy atoms that all ligands contain, `fragment` being given. Raises LigandsmithError if it contradicts."""
 
     def guide(self, pocket: Pocket, origin: np.ndarray, device: torch.device) -> "Guide":
         """What guides sampling in a pocket; `origin` [3] Å of the networks' frame."""
@@ -112,6 +127,7 @@ class Candidate(NamedTuple):
     violations: tuple[str, ...] = ()  # of constraints
     wanted: float | None = None  # how much, more is better; None if all are wanted alike
     restart: bool = False  # whether another start may avoid them
+    kept: Fragment | None = None  # its first atoms, which stay as they are
 
     @property
     def accepted(self) -> bool:
@@ -120,14 +136,6 @@ class Candidate(NamedTuple):
 
 
 Take = Callable[[list[int], list[Candidate]], None]
-
-
-class Start(NamedTuple):
-    """Where the sampling of a molecule starts."""
-
-    z: Tensor | None = None  # [n, D] latents to be noised; None: pure noise
-    fragment: Fragment | None = None  # its first atoms, which are fixed
-    time: float = 1.0  # up to which latents are noised
 
 
 class LigandSampler:
@@ -144,8 +152,7 @@ class LigandSampler:
         one that is plausible and close, unless some are wanted more than others.
 
         `sizes` and `seeds` [B] are those of the ligands. All candidates of a ligand have its size, so that the choice
-        does not favour small ones. The first candidates come from `starts`, by default from noise; the others have the
-        same fragments.
+        does not favour small ones. The first candidates come from `starts`, by default from noise.
         """
         config = task.config
         every = list(range(len(sizes)))
@@ -170,8 +177,7 @@ class LigandSampler:
             again = self._anew(task, (sizes[rows], own), None if starts is None else [starts[row] for row in rows])
             for place, (row, seed) in enumerate(zip(rows, own.tolist(), strict=True)):
                 if time > 0 and not best[row].restart:
-                    fixed = task if starts is None else task._replace(fragment=starts[row].fragment)
-                    again[place] = start_from(fixed, best[row], seed)._replace(time=time)
+                    again[place] = start_from(best[row], seed)._replace(time=time)
             take = partial(_of_rows, rows, partial(update, number=number))
             self._sample_groups(task, (sizes[rows], own), again, take)
         return [_checked(best[row]) for row in every]
@@ -180,30 +186,31 @@ class LigandSampler:
     def _anew(task: SamplingTask, ligands: tuple[Tensor, Tensor], like: Sequence[Start] | None = None) -> list[Start]:
         """Pure noise for ligands of these sizes and seeds, with the fragments of other starts or their own."""
         if like is not None:
-            return [Start(fragment=start.fragment) for start in like]
+            return [Start(None, start.fragment, start.kept) for start in like]
         if task.constraints is None:
-            return [Start(fragment=task.fragment)] * len(ligands[0])
-        return [Start(fragment=task.constraints.start(size, seed & SEEDS, task.fragment))
+            return [Start(None, task.fragment, task.fragment)] * len(ligands[0])
+        return [task.constraints.start(size, seed & SEEDS, task.fragment)
                 for size, seed in zip(ligands[0].tolist(), ligands[1].tolist(), strict=True)]  # fmt: skip
 
-    def _partial_noising(self, task: SamplingTask, candidate: Candidate, _: int) -> Start:
+    def _partial_noising(self, candidate: Candidate, _: int) -> Start:
         """The whole candidate."""
-        return Start(candidate.z, task.fragment)
+        return Start(candidate.z, candidate.kept, candidate.kept)
 
-    def _inpainting(self, task: SamplingTask, candidate: Candidate, seed: int) -> Start:
+    def _inpainting(self, candidate: Candidate, seed: int) -> Start:
         """The part of a candidate without defects, to be completed.
 
         The whole candidate if there is no such part, or if the weights were not trained to complete fragments.
         """
+        first = candidate.kept
         if candidate.ligand.mol is None or not self.model.denoiser.config.fragments:
-            return Start(candidate.z, task.fragment)
-        fixed = 0 if task.fragment is None else task.fragment.num_atoms
+            return Start(candidate.z, first, first)
+        fixed = 0 if first is None else first.num_atoms
         kept = kept_part(candidate.ligand.mol, candidate.defects.atoms, fixed, seed & SEEDS)
         if kept is None:
-            return Start(candidate.z, task.fragment)
+            return Start(candidate.z, first, first)
         order = torch.as_tensor(kept.order, device=self.device)
-        part = kept.part if task.fragment is None else kept.part.growing_like(task.fragment)
-        return Start(self.model.denoiser.layout.reordered(candidate.z, order), part)
+        part = kept.part if first is None else kept.part.growing_like(first)
+        return Start(self.model.denoiser.layout.reordered(candidate.z, order), part, first)
 
     def _sample_groups(
         self, task: SamplingTask, ligands: tuple[Tensor, Tensor], starts: Sequence[Start], take: Take
@@ -254,22 +261,29 @@ class LigandSampler:
         prediction = self.ligand_vae.decode(*model.stats.restore(z), mask)
         ligands = [self._built(prediction, row, size, task.origin, start.fragment)
                    for row, (size, start) in enumerate(zip(sizes.tolist(), starts, strict=True))]  # fmt: skip
-        candidates = [_judged(a, layout.single(z[a.index], a.num_atoms), task) for a in ligands]
-        return [self._relaxed(candidate, task) for candidate in candidates]
+        return [self._best_pose(a, layout.single(z[a.index], a.num_atoms), task, starts[a.index].kept)
+                for a in ligands]  # fmt: skip
 
-    def _relaxed(self, candidate: Candidate, task: SamplingTask) -> Candidate:
-        """The candidate relaxed in its pocket, the fragment left where it is; as it was if that has more defects."""
-        ligand = candidate.ligand
+    def _best_pose(self, ligand: GeneratedLigand, z: Tensor, task: SamplingTask, kept: Fragment | None) -> Candidate:
+        """The candidate relaxed in its pocket, what is kept left where it is; as sampled if that has fewer defects."""
+        eased = self._relaxed(ligand, z, task, kept)
+        if eased is not None and eased.defects.score <= PLAUSIBLE:
+            return eased
+        sampled = _judged(ligand, z, task, kept)
+        return sampled if eased is None or sampled.defects.score < eased.defects.score else eased
+
+    def _relaxed(
+        self, ligand: GeneratedLigand, z: Tensor, task: SamplingTask, kept: Fragment | None
+    ) -> Candidate | None:
         if task.relaxation is None or ligand.mol is None or not ligand.connected:
-            return candidate
-        mol = task.relaxation.relaxed(ligand.mol, 0 if task.fragment is None else task.fragment.num_atoms)
+            return None
+        mol = task.relaxation.relaxed(ligand.mol, 0 if kept is None else kept.num_atoms)
         if mol is None:
-            return candidate
+            return None
+        z = z.clone()
         x = mol.GetConformer().GetPositions() - task.origin
-        z = candidate.z.clone()
         z[:, :3] = torch.as_tensor(x, dtype=z.dtype, device=self.device) / self.model.stats.scale_x
-        eased = _judged(replace(ligand, mol=mol), z, task)
-        return eased if eased.defects.score <= max(candidate.defects.score, PLAUSIBLE) else candidate
+        return _judged(replace(ligand, mol=mol), z, task, kept)
 
     def _denoiser(self, task: SamplingTask, mask: Tensor, fragments: Sequence[Fragment | None]) -> GuidedDenoiser:
         """The guided network with its pocket, the requested properties, and the fragment of each ligand."""
@@ -359,21 +373,23 @@ class LigandSampler:
         )  # fmt: skip
 
 
-def _judged(ligand: GeneratedLigand, z: Tensor, task: SamplingTask) -> Candidate:
+def _judged(ligand: GeneratedLigand, z: Tensor, task: SamplingTask, kept: Fragment | None) -> Candidate:
     """A sampled ligand with its defects, to which the constraints count that it breaks."""
     defects, distance = find_defects(ligand, task.pocket), property_distance(ligand.mol, _requested(task.config))
     wanted = None
     if task.preference is not None:
         wanted = -np.inf if ligand.mol is None else task.preference(ligand.mol)
     if task.constraints is None or ligand.mol is None:
-        return Candidate(ligand, z, defects, distance, wanted=wanted)
+        return Candidate(ligand, z, defects, distance, wanted=wanted, kept=kept)
     broken = task.constraints.violations(ligand.mol)
     atoms = defects.atoms.copy()
     for violation in broken:
         atoms[list(violation.atoms)] = True
-    defects = Defects(defects.score + VIOLATION * len(broken), atoms)
-    reasons, restart = tuple(v.reason for v in broken), any(v.restart for v in broken)
-    return Candidate(ligand, z, defects, distance, reasons, wanted, restart)
+    return Candidate(
+        replace(ligand, notes=tuple(task.constraints.notes(ligand.mol).items())), z,
+        Defects(defects.score + VIOLATION * len(broken), atoms), distance, tuple(v.reason for v in broken),
+        wanted, any(v.restart for v in broken), kept,
+    )  # fmt: skip
 
 
 def _checked(candidate: Candidate) -> GeneratedLigand:
