@@ -1,4 +1,4 @@
-"""The notebook of examples/ runs from top to bottom."""
+"""The notebooks of examples/ run from top to bottom."""
 
 import shutil
 from pathlib import Path
@@ -8,22 +8,38 @@ import pytest
 from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NOTEBOOK = EXAMPLES / "from_protein_to_ligands.ipynb"
+NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
+
+
+def run(name: str, folder: Path) -> str:
+    """What a notebook prints; raises an error where a cell does."""
+    shutil.copytree(EXAMPLES / "complexes", folder / "complexes")
+    notebook = nbformat.read(EXAMPLES / name, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    return "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
 
 
 def test_the_notebook_goes_from_a_protein_to_ranked_ligands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUM", "3")
     monkeypatch.setenv("TOOLS", "strain")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    shutil.copytree(EXAMPLES / "complexes", tmp_path / "complexes")
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    printed = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
+    printed = run("from_protein_to_ligands.ipynb", tmp_path)
     assert "3 requested, 3 sampled" in printed
     assert (tmp_path / "7off/report.html").stat().st_size > 100_000
     assert "ligand_" in (tmp_path / "7off/top.sdf").read_text()
 
 
-def test_the_notebook_is_stored_without_outputs() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+def test_the_notebook_optimises_a_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUDGET", "25")
+    monkeypatch.setenv("CHECKPOINT", "tiny")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    printed = run("optimise.ipynb", tmp_path)
+    assert "26 ligands, " in printed
+    assert (tmp_path / "better/history.csv").read_text().count("\n") == 27
+    assert 'id="optimisation"' in (tmp_path / "better/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)

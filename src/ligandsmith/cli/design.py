@@ -98,7 +98,9 @@ def run_optimise(args: argparse.Namespace) -> None:
     request = _request(args)
     plan = plan_of(request, args.out)
     say(*Optimiser(plan, args.out).run(args.overwrite).lines(plan.objectives))
-    print(f"written: {args.out / 'ligands.sdf'}, {args.out / 'history.csv'}")
+    print(
+        f"written: {args.out / 'ligands.sdf'}, {args.out / 'history.csv'}; see it with: ligandsmith report {args.out}"
+    )
 
 
 def _request(args: argparse.Namespace) -> "Request":

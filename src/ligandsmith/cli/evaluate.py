@@ -81,12 +81,12 @@ def run_evaluate(args: argparse.Namespace) -> None:
 
 def report_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `report`."""
-    parser.add_argument("folder", type=Path, help="results of `ligandsmith evaluate`, or the folder of a training run")
+    parser.add_argument("folder", type=Path, help="results of `evaluate`, `optimise`, or a training run")
     add_overwrite(parser, "a page of the same name that was not made by this command")
 
 
 def run_report(args: argparse.Namespace) -> None:
-    """Write an HTML page of an evaluation or of a training run."""
+    """Write an HTML page of an evaluation, an optimisation or a training run."""
     from ligandsmith.evaluation.report.page import write_report
     from ligandsmith.evaluation.report.training import training_report
 

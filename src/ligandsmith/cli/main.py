@@ -53,7 +53,7 @@ COMMANDS: dict[str, Command] = {
     "export": Command("write a checkpoint as safetensors and model card", evaluate.export_flags, evaluate.run_export),
     "evaluate": Command("score molecules of any method", evaluate.evaluate_flags, evaluate.run_evaluate),
     "report": Command(
-        "write an HTML page of an evaluation or training run", evaluate.report_flags, evaluate.run_report
+        "write an HTML page of an evaluation, optimisation or training run", evaluate.report_flags, evaluate.run_report
     ),
     "relax": Command("relax ligands in their pocket", select.relax_flags, select.run_relax),
     "rank": Command("choose the best of evaluated molecules", select.rank_flags, select.run_rank),

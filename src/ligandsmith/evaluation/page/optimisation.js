@@ -1,10 +1,10 @@
-// The Pareto front: which objectives it shows, and what a point is.
+// The plots of an optimisation: what a point is, and which objectives the Pareto front shows.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("optimisation-data").textContent);
   const byId = (id) => document.getElementById(id);
-  const dots = [...document.querySelectorAll("#scatter-dots .dot")];
-  if (!dots.length) return;
+  const plot = byId("scatter");
+  const dots = plot ? [...plot.querySelectorAll(".dot")] : [];
 
   function place(axis, value, first, last) {
     const share = Math.min(Math.max((value - axis.low) / (axis.high - axis.low), 0), 1);
@@ -23,11 +23,11 @@
     const { left, right, top, bottom } = data.layout;
     const x = data.axes[across], y = data.axes[up];
     const atX = (value) => place(x, value, left, right), atY = (value) => place(y, value, bottom, top);
-    byId("scatter-across").replaceChildren(...x.ticks.map(([value, text]) => label(atX(value), bottom + 17, "middle", text)));
-    byId("scatter-up").replaceChildren(...y.ticks.map(([value, text]) => label(left - 5, atY(value) + 4, "end", text)));
-    byId("scatter-across-title").textContent = x.title;
-    byId("scatter-up-title").textContent = y.title;
-    byId("scatter").setAttribute("aria-label", `${y.title} against ${x.title}: ${dots.length} ligands`);
+    plot.querySelector(".ticks-across").replaceChildren(...x.ticks.map(([value, text]) => label(atX(value), bottom + 17, "middle", text)));
+    plot.querySelector(".ticks-up").replaceChildren(...y.ticks.map(([value, text]) => label(left - 5, atY(value) + 4, "end", text)));
+    plot.querySelector(".title-across").textContent = x.title;
+    plot.querySelector(".title-up").textContent = y.title;
+    plot.setAttribute("aria-label", `${y.title} against ${x.title}: ${dots.length} ligands`);
     dots.forEach((dot, k) => dot.setAttribute("transform", `translate(${atX(data.dots[k][across])},${atY(data.dots[k][up])})`));
   }
 
@@ -42,12 +42,14 @@
     byId(id).addEventListener("input", draw);
   }
 
-  byId("scatter-dots").addEventListener("click", (event) => {
-    const dot = event.target.closest(".dot");
-    if (!dot) return;
-    dots.forEach((other) => other.classList.toggle("current", other === dot));
-    byId("dot-text").textContent = dot.querySelector("title").textContent;
-  });
+  for (const figure of document.querySelectorAll("#optimisation .chart")) {
+    figure.addEventListener("click", (event) => {
+      const dot = event.target.closest(".dot");
+      if (!dot) return;
+      figure.querySelectorAll(".dot").forEach((other) => other.classList.toggle("current", other === dot));
+      figure.querySelector(".said").textContent = dot.querySelector("title").textContent;
+    });
+  }
   if (!byId("axes")) return;
   select("across", 0);
   select("up", 1);

@@ -1,7 +1,7 @@
 """What the report shows of an optimisation. Never imports torch."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -39,6 +39,8 @@ class OptimisationPage:
     front_keys: list[tuple[str, str]]
     front_data: dict[str, Any]
     front: Table
+    tree: Markup
+    tree_keys: list[tuple[str, str]]
     paths: list[Path]
     moves: Table
     failures: Table
@@ -65,7 +67,7 @@ def optimisation_page(run: Optimisation) -> OptimisationPage:
         objectives=objectives_table(run),
         curves=[_score_curve(run), *(_curve(run, objective) for objective in run.objectives)],
         front_note=_front_note(run, shown),
-        front_plot=scatter(0, 1, axes, dots) if shown else Markup(""),
+        front_plot=scatter(axes[0], axes[1], dots) if shown else Markup(""),
         front_keys=_front_keys(run),
         front_data={
             "layout": SCATTER_LAYOUT,
@@ -73,6 +75,8 @@ def optimisation_page(run: Optimisation) -> OptimisationPage:
             "dots": [[float(f"{v:.5g}") for v in dot.values] for dot in dots] if shown else [],
         },
         front=front_table(run),
+        tree=_tree(run),
+        tree_keys=[*([(START, START)] if run.starts else []), ("chosen", "chosen"), ("", "on the way")],
         paths=paths,
         moves=moves_table(run),
         failures=failures_table(run),
@@ -159,15 +163,35 @@ def _said(run: Optimisation, ligand: Ligand) -> str:
     return f"ligand {ligand.index}{f' ({kind})' if kind else ''}: {values}; {made}; {ligand.smiles}"
 
 
+def _tree(run: Optimisation) -> Markup:
+    """The chosen ligands and all that they come from, by round and score; empty where there is none."""
+    family, waiting = set(), list(run.chosen)
+    while waiting:
+        index = waiting.pop()
+        if index not in family:
+            family.add(index)
+            waiting += run.ligands[index].parents
+    members = [run.ligands[index] for index in sorted(family) if run.ligands[index].score is not None]
+    dots = [Dot(_kind(run, x).replace("front", "").strip(), _said(run, x), [x.round, x.score or 0.0]) for x in members]
+    if not dots:
+        return Markup("")
+    place = {ligand.index: k for k, ligand in enumerate(members)}
+    lines = [(place[parent], k) for k, x in enumerate(members) for parent in x.parents if parent in place]
+    rounds, scores = zip(*(dot.values for dot in dots), strict=True)
+    across = axis("round", rounds, rounds)
+    across = replace(across, ticks=[tick for tick in across.ticks if tick[0].is_integer()])
+    return scatter(across, axis("score", scores, scores), dots, lines, "tree")
+
+
 def _front_note(run: Optimisation, shown: bool) -> str:
     if len(run.objectives) < 2:
         return "There is one objective, so there is no front."
     if not shown:
         return "No ligand has a value of all objectives yet."
     text = (
-        f"{len(run.front)} ligands of the front: no other one is better in one of the {len(run.objectives)} objectives "
+        f"{len(run.front)} ligands are on the front: no other one is better in one of the {len(run.objectives)} "
+        "objectives and at least as good in the rest."
     )
-    text += "and at least as good in the rest."
     if len(run.objectives) > 2:
         text += " On two of the objectives alone, they may look worse than others."
     return f"{text} Ligands far beyond the others lie at the edge. Click a point to see what it is."

@@ -122,21 +122,25 @@ def axis(title: str, values: Sequence[float], inside: Sequence[float]) -> Axis:
     return Axis(title, low, high, [(tick, _text(tick)) for tick in ticks(low, high)])
 
 
-def scatter(across: int, up: int, axes: Sequence[Axis], dots: Sequence[Dot]) -> Markup:
-    """The dots on two of the axes."""
-    x, y = axes[across], axes[up]
+def scatter(
+    x: Axis, y: Axis, dots: Sequence[Dot], lines: Sequence[tuple[int, int]] = (), name: str = "scatter"
+) -> Markup:
+    """The dots by the first two of their values, and lines between pairs of them; `name` is the id of the plot."""
     layout = SCATTER_LAYOUT
-    place_x = _scale(x.low, x.high, layout["left"], layout["right"])
-    place_y = _scale(y.low, y.high, layout["bottom"], layout["top"])
+    across = _scale(x.low, x.high, layout["left"], layout["right"])
+    up = _scale(y.low, y.high, layout["bottom"], layout["top"])
+    places = [(across(dot.values[0]), up(dot.values[1])) for dot in dots]
     return render(
         "scatter.svg",
+        id=name,
         name=f"{y.title} against {x.title}: {len(dots)} ligands",
         layout=layout,
         x=x,
         y=y,
-        x_ticks=[(place_x(tick), text) for tick, text in x.ticks],
-        y_ticks=[(place_y(tick), text) for tick, text in y.ticks],
-        dots=[(k, place_x(dot.values[across]), place_y(dot.values[up]), dot) for k, dot in enumerate(dots)],
+        x_ticks=[(across(tick), text) for tick, text in x.ticks],
+        y_ticks=[(up(tick), text) for tick, text in y.ticks],
+        lines=[(*places[first], *places[second]) for first, second in lines],
+        dots=[(*place, dot) for place, dot in zip(places, dots, strict=True)],
     )
 
 
