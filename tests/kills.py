@@ -19,7 +19,7 @@ GENERATE = "--checkpoint tiny --num_atoms 9 --steps 4 --candidates 2 --device cp
 # Forks of a process that has all libraries: without their import, most kills would hit it.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["kills", "ligandsmith.generation", "ligandsmith.data.preparation", "ligandsmith.cli.main"]
+    ["kills", "ligandsmith.design.setup", "ligandsmith.data.preparation", "ligandsmith.cli.main"]
 )
 
 
@@ -75,6 +75,10 @@ JOBS = {
     "evaluate": Job(
         "evaluate made.sdf --protein in/7sza/protein.pdb.gz --ligand in/7sza/ligand.sdf --tools strain vina",
         ("summary.json", ".jsonl"),
+    ),
+    "optimise": Job(
+        "optimise --protein in/7sza/protein.pdb.gz --ligand in/7sza/ligand.sdf --objective qed,-strain_uff --budget 30 "
+        "--checkpoint small --num_atoms 8-10 --steps 6 --candidates 1 --device cpu --threads 1", (".json", ".jsonl"),
     ),
 }  # fmt: skip
 

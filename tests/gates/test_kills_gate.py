@@ -12,7 +12,7 @@ KILLS = 50
 @pytest.mark.gate
 @pytest.mark.parametrize("name", JOBS)
 def test_g14_killed_commands_give_the_same_results(name: str, tmp_path: Path, record) -> None:
-    """prepare, generate, generate --manifest --workers 2 and evaluate, killed 50 times each and started again"""
+    """prepare, generate, generate --manifest --workers 2, evaluate and optimise, killed 50 times each, started again"""
     same = 0
     try:
         compare_with_undisturbed(JOBS[name], tmp_path, KILLS)

@@ -135,7 +135,13 @@ class Optimiser:
     def _proposals(self, number: int, pool: Sequence[Row]) -> list[Proposal]:
         counts = move_counts(self.rows, self.moves if pool else (FRESH,))
         first, size = len(self.rows), self.plan.budget.next_round(self._sampled())
-        return [self._proposal(first + i, pool, counts) for i in range(size)]
+        new = [self._begins_fresh(number) and i % 2 == 1 for i in range(size)]
+        fresh = {FRESH: (1.0, 1.0)}
+        return [self._proposal(first + i, pool, fresh if new[i] else counts) for i in range(size)]
+
+    def _begins_fresh(self, number: int) -> bool:
+        """Whether every second ligand of a round is a fresh one: of the first, where a hit may be a poor start."""
+        return number == 1 and FRESH in self.moves and self.plan.scoring.similarity is None
 
     def _proposal(self, index: int, pool: Sequence[Row], counts: dict[str, tuple[float, float]]) -> Proposal:
         rng = np.random.default_rng([self.plan.options.seed, index])

@@ -56,11 +56,6 @@ def estimate(
     return total
 
 
-def is_quick(objective: Objective) -> bool:
-    """Whether it can be had of every candidate: a metric that needs no slow tool but Vina."""
-    return bool(objective.metric) and (objective.metric in VINA or not tools_for([objective]))
-
-
 def require_quick(objectives: Sequence[Objective]) -> None:
     """Raise LigandsmithError for an objective that cannot be had of every candidate."""
     for objective in objectives:

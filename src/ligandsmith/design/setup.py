@@ -16,7 +16,7 @@ from ligandsmith.design.moves import MOVE_NAMES
 from ligandsmith.design.objectives import SIMILARITY, Objective, parse_objectives
 from ligandsmith.design.optimise import Optimiser
 from ligandsmith.design.plan import Plan, parse_budget
-from ligandsmith.design.preference import VINA, is_quick
+from ligandsmith.design.preference import VINA
 from ligandsmith.design.results import Result
 from ligandsmith.design.rounds import generator_of
 from ligandsmith.design.scorers import Scorer
@@ -81,18 +81,16 @@ def plan_of(request: Request, out: Path) -> Plan:
 
 
 def _options(request: Request, objectives: Sequence[Objective], generator: LigandGenerator) -> GenerationOptions:
-    """How ligands are sampled: with the fragment to keep, steered where Vina's function is an objective, and chosen
-    among candidates by the objectives that need no slow tool."""
+    """How ligands are sampled: with the fragment to keep, steered where Vina's function is an objective."""
     options = request.options
     if options.candidates is None:
         options = replace(options, candidates=min(CANDIDATES, generator.config.sampling.candidates))
     if request.keep is not None:
         options = replace(options, fix=read_fragment(request.keep))
     steer = request.steer or ("vina" if any(o.metric in VINA for o in objectives) else "none")
-    constraints = replace(options.constraints or Constraints(), objectives=tuple(filter(is_quick, objectives)))
     if steer == "vina":
-        constraints = replace(constraints, steering=SteeringConfig())
-    options = replace(options, constraints=constraints)
+        constraints = options.constraints or Constraints()
+        options = replace(options, constraints=replace(constraints, steering=SteeringConfig()))
     generator.sampling_request(options, request.pocket)
     return options
 
