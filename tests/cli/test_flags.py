@@ -147,7 +147,7 @@ def test_every_flag_has_help(command: str | None) -> None:
 def test_descriptions_keep_the_case_of_names() -> None:
     described = {build_parser(name).description for name in ("report", "conformers", "properties", "train-all")}
     assert described == {
-        "Write an HTML page of an evaluation or training run.",
+        "Write an HTML page of an evaluation, optimisation or training run.",
         "Make a data set of ligands from SMILES.",
         "Add QED, SA and logP to a data set.",
         "Train everything together, on one or many GPUs.",

@@ -195,6 +195,13 @@ def test_a_run_without_a_whole_round_is_one_line(folder: Path, capsys: pytest.Ca
     assert not (folder / "report.html").exists()
 
 
+def test_what_is_unknown_of_a_round_is_left_out(folder: Path) -> None:
+    edit_record(folder, rounds=[None, {}, {"best": None, "moves": {"noise 0.2": None}}], seconds=None, selection=None)
+    text = text_of(folder)
+    assert f"{BUDGET} ligands made in 2 rounds" in text
+    assert 'class="curve best"' not in text
+
+
 def test_one_objective_has_no_front(folder: Path) -> None:
     record = json.loads((folder / "optimisation.json").read_text())
     edit_record(folder, objectives=record["objectives"][:1])

@@ -103,6 +103,7 @@ TARGETS = (
            ("scored/answers/strain.jsonl", "scored/ligands.sdf"), 3, "site"),
     Target("report {here}/scored", ("scored/summary.json", "scored/per_molecule.csv", "scored/molecules.sdf",
                                   "scored/interactions.json", "scored/pockets/scored.pdb"), 6, "site"),
+    Target("report {here}/better", ("better/history.csv", "better/optimisation.json"), 4, "site"),
     Target("report {here}", ("x_history.json", "x_report_card.json"), 3, "run"),
     Target("relax {here}/scored/ligands.sdf --protein {here}/protein.pdb --ligand {here}/ligand.sdf --out {out}",
            ("scored/ligands.sdf", "protein.pdb", "ligand.sdf", "scored/samples.json"), 4, "site"),

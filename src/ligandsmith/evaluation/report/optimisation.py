@@ -86,7 +86,7 @@ class Optimisation:
     @property
     def rounds(self) -> Sequence[Mapping[str, Any]]:
         """What each round did; round 0 are the ligands at the start."""
-        return list(self.record["rounds"])
+        return [entry or {} for entry in self.record["rounds"]]
 
     @cached_property
     def starts(self) -> list[Ligand]:

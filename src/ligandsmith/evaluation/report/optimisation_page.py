@@ -115,8 +115,7 @@ def _score_curve(run: Optimisation) -> Figure:
 def _figure(
     title: str, aside: str, best: Sequence[float | None], mean: Sequence[float | None], start: float | None
 ) -> Figure:
-    """The mean of round 0 is that of the start, so it is left out."""
-    series = {"best": _points(best), "mean": [point for point in _points(mean) if point[0] > 0]}
+    series = {"best": _points(best), "mean": _points(mean)}
     keys = {"best": "best so far", "mean": "mean of the round", "start": "start"}
     if start is not None:
         series["start"] = [(0.0, start), (float(max(len(best) - 1, 1)), start)]
