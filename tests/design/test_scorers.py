@@ -62,6 +62,15 @@ def test_what_a_function_does_wrong_is_a_reason(here: Path, mols: list[Chem.Mol]
     assert load_scorers([f"own_scores:{name}"])[0](mols) == said
 
 
+def test_a_function_named_like_a_column_has_the_name_of_its_module(here: Path, mols: list[Chem.Mol]) -> None:
+    (here / "rings_of.py").write_text("def score(mols):\n    return [m.GetRingInfo().NumRings() for m in mols]\n")
+    (scorer,) = load_scorers(["rings_of:score"])
+    assert scorer.name == "rings_of"
+    assert scorer(mols) == [float(mol.GetRingInfo().NumRings()) for mol in mols]
+    with pytest.raises(LigandsmithError, match="'round' is a column of the results"):
+        load_scorers(["round=rings_of:score"])
+
+
 def test_a_function_that_hangs_is_ended(here: Path, mols: list[Chem.Mol]) -> None:
     began = time.monotonic()
     assert load_scorers(["own_scores:hangs"], 1.0)[0](mols) == ["hangs: no scores within 1 s"] * 2

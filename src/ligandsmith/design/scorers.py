@@ -34,6 +34,10 @@ FUNCTION = re.compile(r"[\w.]+:\w+")
 NAMED = re.compile(r"([A-Za-z_]\w*)=(.+)", re.DOTALL)
 SECONDS = 300.0  # for all molecules of a round
 Score = float | str  # or why there is none
+# Columns of the table of all ligands; a function of such a name gives its objective the name of its module.
+TAKEN = frozenset(
+    ("index", "round", "move", "parents", "smiles", "score", "estimate", "defects", "chosen", "reason", "detail")
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ def load_scorers(texts: Sequence[str], seconds: float = SECONDS) -> tuple[Scorer
     for name in names:
         if names.count(name) > 1:
             raise LigandsmithError(f"--scorer: two are named '{name}'; name them apart, as in other=module:function")
+        if name in TAKEN:
+            raise LigandsmithError(f"--scorer: '{name}' is a column of the results; name it, as in my_{name}=...")
         if name in METRICS:
             raise LigandsmithError(f"--scorer: '{name}' is a metric; give it another name, as in my_{name}=...")
     return tuple(scorers)
@@ -92,7 +98,8 @@ def _scorer(text: str, seconds: float) -> Scorer:
     name, body = match.groups() if match else ("", text.strip())
     if FUNCTION.fullmatch(body):
         imported(body)
-        return Scorer(name or body.partition(":")[2], body, seconds)
+        module, _, function = body.partition(":")
+        return Scorer(name or (module.rpartition(".")[2] if function in TAKEN else function), body, seconds)
     for place in ("{sdf}", "{csv}"):
         if place not in body:
             raise LigandsmithError(
