@@ -23,7 +23,7 @@ from benchmarks.measure import report
 from benchmarks.performance_page import table
 from ligandsmith.config import Config
 from ligandsmith.data.dataset import ComplexDataset
-from ligandsmith.design.history import fingerprint
+from ligandsmith.design.history import morgan_fingerprint
 from ligandsmith.design.moves import FRESH
 from ligandsmith.design.setup import optimise
 from ligandsmith.evaluation.columns import sa_score
@@ -106,7 +106,7 @@ def mean(values: Sequence[Any]) -> float:
 
 def diversity(mols: Sequence[Chem.Mol]) -> float:
     """One minus the mean Tanimoto similarity of pairs."""
-    prints = [fingerprint(mol) for mol in mols]
+    prints = [morgan_fingerprint(mol) for mol in mols]
     pairs = [Chem.DataStructs.TanimotoSimilarity(a, b) for i, a in enumerate(prints) for b in prints[:i]]
     return 1 - mean(pairs) if pairs else 0.0
 

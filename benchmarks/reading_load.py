@@ -74,13 +74,13 @@ def training_step() -> set[str]:
     return files
 
 
-def ligand() -> set[str]:
-    """Files of one ligand from PDB to SDF."""
+def ligand(relax: bool = True) -> set[str]:
+    """Files of one ligand from PDB to SDF, with or without its relaxation in the pocket."""
     files: set[str] = set()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, traced(files):
         pocket, _ = read_pocket(SITE / "protein.pdb.gz", SITE / "ligand.sdf")
-        generate_to_folder(load("small"), pocket, GenerationOptions(num=1), Path(folder) / "out")
+        generate_to_folder(load("small"), pocket, GenerationOptions(num=1, relax=relax), Path(folder) / "out")
     return files
 
 

@@ -46,7 +46,9 @@ class Pocket:
     latent: NDArray[np.float16] | None = None  # [M, Z], where a frozen encoder has been run before
     kept: NDArray[np.bool_] | None = None  # [M], what the denoiser sees; the rest only surrounds it. None: all
     cut: str = ""  # around what, at the radii that size models are fitted to: ligand | center; empty: anything else
-    labels: tuple[str, ...] = ()  # of the residues by `residue_index`, CHAIN:NAME:NUMBER; empty where not known
+    labels: tuple[
+        str, ...
+    ] = ()  # of the residues by `residue_index`, CHAIN:NAME:NUMBER; empty where not known, as in shards
 
     @property
     def num_atoms(self) -> int:

@@ -8,7 +8,7 @@ import pytest
 from rdkit import Chem, DataStructs
 
 from ligandsmith.cli.main import main
-from ligandsmith.design.history import fingerprint
+from ligandsmith.design.history import morgan_fingerprint
 from ligandsmith.structure.ligands import read_ligand
 
 SITE = Path(__file__).parents[2] / "examples/complexes/7sza"
@@ -97,10 +97,10 @@ def test_analogues_are_within_the_range_or_failures(tmp_path: Path) -> None:
     assert main(words) == 0
     record = json.loads((tmp_path / "samples.json").read_text())
     assert len(record["molecules"]) + len(record["failures"]) == 4
-    hit = fingerprint(read_ligand(SITE / "ligand.sdf"))
+    hit = morgan_fingerprint(read_ligand(SITE / "ligand.sdf"))
     for molecule in record["molecules"]:
         mol = Chem.MolFromSmiles(molecule["smiles"])
-        assert 0.3 <= DataStructs.TanimotoSimilarity(hit, fingerprint(mol)) <= 0.9
+        assert 0.3 <= DataStructs.TanimotoSimilarity(hit, morgan_fingerprint(mol)) <= 0.9
     for failure in record["failures"]:
         assert failure["candidates"] == 3
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.sdf")}

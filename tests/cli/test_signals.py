@@ -56,7 +56,7 @@ def test_an_optimisation_keeps_its_rounds_and_goes_on(tmp_path: Path) -> None:
     words = f"--protein {SITE / 'protein.pdb.gz'} --ligand {SITE / 'ligand.sdf'} --objective qed --budget 1000"
     words += " --num_atoms 8-12 --checkpoint tiny --steps 2 --candidates 1 --threads 1 --device cpu --out run"
     command = [sys.executable, "-m", "ligandsmith", "optimise", *words.split()]
-    status, text = stopped(command, tmp_path, Path("run/rounds/0001.json"), signal.SIGTERM)
+    status, text = stopped(command, tmp_path, Path("run/rounds/0002.json"), signal.SIGTERM)
     assert status == INTERRUPTED, text
     assert "the same command continues" in text
     assert "Traceback" not in text

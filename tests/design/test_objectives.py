@@ -7,7 +7,7 @@ from ligandsmith.design.objectives import (
     BEYOND,
     GOOD_ENOUGH,
     NOT_OF_ONE_LIGAND,
-    SCALES,
+    OBJECTIVE_SCALES,
     SIMILARITY,
     metric_values,
     parse_objectives,
@@ -37,7 +37,7 @@ def test_every_metric_of_a_ligand_can_be_an_objective(name: str) -> None:
 
 
 def test_scales_are_of_what_there_is() -> None:
-    assert set(SCALES) - {SIMILARITY} <= set(METRICS)
+    assert set(OBJECTIVE_SCALES) - {SIMILARITY} <= set(METRICS)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_the_tools_are_those_that_the_metrics_ask_for() -> None:
 def test_the_score_is_a_weighted_sum_of_scaled_values() -> None:
     objectives = parse_objectives("vina_min:2, sa")
     values = {"vina_min": -8.4, "sa": 3.9}
-    expected = 2 * 8.4 / SCALES["vina_min"] - 3.9 / SCALES["sa"]
+    expected = 2 * 8.4 / OBJECTIVE_SCALES["vina_min"] - 3.9 / OBJECTIVE_SCALES["sa"]
     assert weighted_sum(objectives, values) == pytest.approx(expected)
     assert weighted_sum(objectives, {"vina_min": -8.4}) is None
 
@@ -82,7 +82,7 @@ def test_what_goes_beyond_a_good_value_counts_less() -> None:
     below, above = (qed.utility(good + step) - qed.utility(good) for step in (-0.2, 0.2))
     assert above == pytest.approx(-BEYOND * below)
     assert less.utility(good) - less.utility(good + 0.2) == pytest.approx(-below)  # asked for otherwise: all counts
-    assert set(GOOD_ENOUGH) <= set(SCALES)
+    assert set(GOOD_ENOUGH) <= set(OBJECTIVE_SCALES)
 
 
 def test_values_per_atom() -> None:

@@ -13,7 +13,7 @@ from rdkit import Chem, DataStructs
 
 import ligandsmith
 from ligandsmith.design import optimise as engine
-from ligandsmith.design.history import fingerprint
+from ligandsmith.design.history import morgan_fingerprint
 from ligandsmith.design.plan import parse_budget
 from ligandsmith.design.results import Result
 from ligandsmith.errors import LigandsmithError
@@ -87,7 +87,7 @@ def test_the_result_is_valid_and_best_first(whole: Path) -> None:
     chosen = [rows[int(mol.GetProp("index"))] for mol in mols]
     assert all(row["pb_valid"] == "1" and row["chosen"] == "1" and row["move"] != "start" for row in chosen)
     assert [row["smiles"] for row in chosen] == [mol.GetProp("smiles") for mol in mols]
-    prints = [fingerprint(mol) for mol in mols]
+    prints = [morgan_fingerprint(mol) for mol in mols]
     for i, one in enumerate(prints):
         assert all(DataStructs.TanimotoSimilarity(one, other) <= engine.ALIKE_RESULTS for other in prints[:i])
 
@@ -175,7 +175,7 @@ def test_a_range_of_similarity_holds(hit: Chem.Mol, tmp_path: Path) -> None:
     result = run(tmp_path / "out", hit, ROUND, similarity=(0.1, 0.3))
     for row in result.rows[1:]:
         if row.mol is not None:
-            value = DataStructs.TanimotoSimilarity(fingerprint(hit), row.fingerprint)
+            value = DataStructs.TanimotoSimilarity(morgan_fingerprint(hit), row.fingerprint)
             assert (row.reason == "similarity") == (not 0.1 <= round(value, 5) <= 0.3)
         assert row.reason != "similarity" or "is not within 0.1 to 0.3" in row.detail
 

@@ -27,7 +27,7 @@ from ligandsmith.config import UNLIMITED, Setting
 from ligandsmith.options import GenerationOptions, Hardware
 
 if TYPE_CHECKING:
-    from ligandsmith.design.setup import Request
+    from ligandsmith.design.setup import OptimisationRequest
 
 OBJECTIVE = "vina_min, qed:0.5, sa:0.5"
 SCORER_SECONDS = 300.0
@@ -103,14 +103,14 @@ def run_optimise(args: argparse.Namespace) -> None:
     )
 
 
-def _request(args: argparse.Namespace) -> "Request":
+def _request(args: argparse.Namespace) -> "OptimisationRequest":
     """What the flags ask for. Raises LigandsmithError."""
     from ligandsmith.chem.protein import load_protein
     from ligandsmith.design.hits import read_hits
     from ligandsmith.design.objectives import parse_objectives
     from ligandsmith.design.plan import parse_budget
     from ligandsmith.design.scorers import load_scorers
-    from ligandsmith.design.setup import Request
+    from ligandsmith.design.setup import OptimisationRequest
     from ligandsmith.generation import read_pocket
     from ligandsmith.parallel.devices import usable_device, use_threads
 
@@ -135,7 +135,7 @@ def _request(args: argparse.Namespace) -> "Request":
         protein = load_protein(args.protein, starts[0], report.removed_reference, (), args.allow_dropped)
     notes = {"command": " ".join(sys.argv), **report.notes()}
     device = hardware.device if args.engine == "ray" else usable_device(hardware.device)
-    return Request(
+    return OptimisationRequest(
         pocket, starts, args.objective, scorers, args.budget, args.num, args.similarity, args.keep, protein,
         _options(args), getattr(args, "steer", ""), tuple(args.moves), args.checkpoint, device,
         args.workers, args.engine, tuple(notes.items()),

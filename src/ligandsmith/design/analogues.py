@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from rdkit import Chem, DataStructs
 
-from ligandsmith.design.history import fingerprint
+from ligandsmith.design.history import morgan_fingerprint
 from ligandsmith.design.moves import Limits, Parent, Proposal, propose
 from ligandsmith.design.rounds import sampled
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.shape import shape_similarity
 from ligandsmith.files import write_csv
-from ligandsmith.generation.generator import LigandGenerator, Site
+from ligandsmith.generation.generator import LigandGenerator, SamplingSite
 from ligandsmith.generation.output import LIGANDS_FILE, generate_to_folder
 from ligandsmith.generation.sampler import NOTHING_KEPT, Keeping
 from ligandsmith.options import GenerationOptions
@@ -28,9 +28,9 @@ from ligandsmith.structure.ligands import ligand_from_mol
 
 FIRST_TIME, FACTOR = 0.22, 1.15  # of the noising, and by how much it changes from try to try
 LONGEST = 0.8
-BATCH = 32
-TABLE_FILE = "analogues.csv"
-APART = 1_000_000_000  # between the numbers of an analogue's tries, for their random seeds
+ANALOGUES_AT_ONCE = 32
+ANALOGUES_FILE = "analogues.csv"
+ANALOGUES_APART = 1_000_000_000  # between the numbers of an analogue's tries, for their random seeds
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Analogues:
         if isinstance(ligand, Rejection):
             raise LigandsmithError(f"the ligand: {ligand.reason}: {ligand.detail}")
         self.ligand: Ligand = ligand
-        self.print = fingerprint(self.hit)
+        self.print = morgan_fingerprint(self.hit)
         self.checkpoint_hash, self.sampling_request = self.generator.checkpoint_hash, self.generator.sampling_request
 
     @property
@@ -64,12 +64,14 @@ class Analogues:
         del keeping
         site = self.generator.site(pocket, options)
         known: set[str] = set()
-        for begin in range(0, options.num, BATCH):
-            made = self._batch(site, options, range(begin, min(begin + BATCH, options.num)), known)
+        for begin in range(0, options.num, ANALOGUES_AT_ONCE):
+            made = self._batch(site, options, range(begin, min(begin + ANALOGUES_AT_ONCE, options.num)), known)
             if begin + len(made) > start:
                 yield [ligand for ligand in made if ligand.index >= start]
 
-    def _batch(self, site: Site, options: GenerationOptions, numbers: range, known: set[str]) -> list[GeneratedLigand]:
+    def _batch(
+        self, site: SamplingSite, options: GenerationOptions, numbers: range, known: set[str]
+    ) -> list[GeneratedLigand]:
         done: dict[int, GeneratedLigand] = {}
         failed: dict[int, GeneratedLigand] = {}
         times = dict.fromkeys(numbers, FIRST_TIME)
@@ -89,9 +91,11 @@ class Analogues:
                     failed[number] = refused
         return [done.get(number) or failed[number] for number in numbers]
 
-    def _proposal(self, number: int, attempt: int, time: float, where: tuple[Site, GenerationOptions]) -> Proposal:
+    def _proposal(
+        self, number: int, attempt: int, time: float, where: tuple[SamplingSite, GenerationOptions]
+    ) -> Proposal:
         site, options = where
-        index, size = number + attempt * APART, self.ligand.num_atoms
+        index, size = number + attempt * ANALOGUES_APART, self.ligand.num_atoms
         if attempt % 2 == 0 and self.generator.config.denoiser.fragments:
             limits, rng = Limits(size, size, site.task.fragment), np.random.default_rng([options.seed, index])
             if (inpainted := propose("inpaint", index, [Parent(0, self.hit)], limits, rng)) is not None:
@@ -104,7 +108,7 @@ class Analogues:
             return ligand, 1 / FACTOR
         if not ligand.connected:
             return _failure(ligand, "several pieces", Chem.MolToSmiles(ligand.mol)), 1 / FACTOR
-        value = DataStructs.TanimotoSimilarity(self.print, fingerprint(ligand.mol))
+        value = DataStructs.TanimotoSimilarity(self.print, morgan_fingerprint(ligand.mol))
         low, high = self.similarity
         if not low <= value <= high:
             text = f"{value:.2f} is not within {low:g} to {high:g}"
@@ -136,13 +140,13 @@ def analogues_to_folder(
     rows = [_row(mol, made) for mol in Chem.SDMolSupplier(str(out / LIGANDS_FILE)) if mol is not None] \
         if record["molecules"] else []  # fmt: skip
     if rows:
-        write_csv(out / TABLE_FILE, rows)
+        write_csv(out / ANALOGUES_FILE, rows)
     return record
 
 
 def _row(mol: Chem.Mol, made: Analogues) -> dict[str, Any]:
     return {
         "index": mol.GetProp("index"), "smiles": Chem.MolToSmiles(mol),
-        "similarity": round(DataStructs.TanimotoSimilarity(made.print, fingerprint(mol)), 4),
+        "similarity": round(DataStructs.TanimotoSimilarity(made.print, morgan_fingerprint(mol)), 4),
         "shape_similarity": round(shape_similarity(mol, made.hit), 4),
     }  # fmt: skip

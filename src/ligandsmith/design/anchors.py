@@ -24,7 +24,7 @@ from ligandsmith.design.space import REACH, FreeSpace
 from ligandsmith.records import Pocket, Rejection
 from ligandsmith.structure.ligands import ligand_from_mol, mol_from_ligand
 
-GROUPS = {  # by kind of interaction; `:1` marks the atoms that are put beside the residue
+ANCHOR_GROUPS = {  # by kind of interaction; `:1` marks the atoms that are put beside the residue
     "hbond": (
         "c1cc[n:1]cc1", "c1nc[n:1]cc1", "c1c[nH:1]cc1", "c1c[nH:1]nc1", "c1ccc([NH2:1])cc1", "c1ccc([NH2:1])nc1",
         "c1ccc([OH:1])cc1", "c1ccccc1C(=[O:1])N", "c1ccccc1[NH:1]C=O", "C1CC(=[O:1])NC1", "O=C1CC[NH:1]C1",
@@ -44,15 +44,15 @@ SMALL_GROUPS = {  # where none of these fits; ligands that are grown from so few
     "contact": ("C[CH:1](C)C", "CC[CH2:1]C", "[CH3:1]C"),
     "metal": ("CC(=[O:1])[O-]", "C=[O:1]"),
 }  # fmt: skip
-DISTANCES = {  # Å, from the residue's atom or centre to the marked atom or centre
+ANCHOR_DISTANCES = {  # Å, from the residue's atom or centre to the marked atom or centre
     "hbond": (2.7, 3.3), "pi": (3.5, 5.4), "salt": (2.7, 3.6), "contact": (3.6, 4.3), "metal": (1.9, 2.4),
 }  # fmt: skip
 TOLERANCES = (0.95, 0.9, 0.8)  # of the least distance from a pocket atom; the next where nothing fits
-TRIES = 6000  # random placements of a group
+ANCHOR_TRIES = 6000  # random placements of a group
 EXAMINED = 40  # of those that touch nothing, by ProLIF
-APART = 3.0  # Å, between atoms of two anchors
+ANCHORS_APART = 3.0  # Å, between atoms of two anchors
 PREFERENCE = 10.0  # pocket atoms; a place that has so many fewer around it is chosen e times less
-ATTEMPTS = 8  # to find anchors that go together
+ANCHOR_ATTEMPTS = 8  # to find anchors that go together
 SHARE = 0.6  # of a ligand's atoms that anchors take, at most
 SMALLEST_SHARE = 6  # atoms: of a small ligand
 
@@ -80,7 +80,7 @@ def chosen(
     Of several attempts the first that is complete, else the one with most anchors.
     """
     best, least = fixed, len(anchors) + 1
-    for _ in range(ATTEMPTS):
+    for _ in range(ANCHOR_ATTEMPTS):
         whole, lacking = _drawn(anchors, site, most, rng, fixed)
         if lacking < least:
             best, least = whole, lacking
@@ -113,7 +113,7 @@ def _drawn(
 
 def are_apart(whole: Fragment | None, other: Fragment) -> bool:
     """Whether there is room for at least one atom between two fragments."""
-    return whole is None or cdist(whole.ligand.x, other.ligand.x).min() >= APART
+    return whole is None or cdist(whole.ligand.x, other.ligand.x).min() >= ANCHORS_APART
 
 
 def reference_groups(site: InteractionSite, reference: Chem.Mol) -> list[NDArray[np.bool_]]:
@@ -167,7 +167,7 @@ class AnchorSearch:
         found: list[Anchor] = []
         touched = target.atoms if target.requirement.kind == "metal" else ()  # by an atom of the ligand
         self.space = FreeSpace(self.pocket, touched)
-        for self.tolerance, groups in product(TOLERANCES, (GROUPS, SMALL_GROUPS)):
+        for self.tolerance, groups in product(TOLERANCES, (ANCHOR_GROUPS, SMALL_GROUPS)):
             found = [anchor for smiles in groups[target.requirement.kind] for anchor in self._placed(target, smiles)]
             if found:
                 break
@@ -199,13 +199,13 @@ class AnchorSearch:
 
     def _poses(self, x: NDArray[np.float64], centres: Sequence[list[int]], target: Target) -> NDArray[np.float64]:
         """Random poses [T, N, 3] with one of these centres, of atoms, beside the residue, on the site's side."""
-        direction = self.rng.normal(size=(TRIES, 3))
+        direction = self.rng.normal(size=(ANCHOR_TRIES, 3))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        low, high = DISTANCES[target.requirement.kind]
-        start = target.places[self.rng.integers(len(target.places), size=TRIES)]
-        place = start + direction * self.rng.uniform(low, high, (TRIES, 1))
-        middle = np.array([x[atoms].mean(0) for atoms in centres])[self.rng.integers(len(centres), size=TRIES)]
-        rotation = Rotation.random(TRIES, random_state=self.rng).as_matrix()
+        low, high = ANCHOR_DISTANCES[target.requirement.kind]
+        start = target.places[self.rng.integers(len(target.places), size=ANCHOR_TRIES)]
+        place = start + direction * self.rng.uniform(low, high, (ANCHOR_TRIES, 1))
+        middle = np.array([x[atoms].mean(0) for atoms in centres])[self.rng.integers(len(centres), size=ANCHOR_TRIES)]
+        rotation = Rotation.random(ANCHOR_TRIES, random_state=self.rng).as_matrix()
         inwards = ((place - start) * (self.space.centre - start)).sum(1) > 0
         near = np.linalg.norm(place - self.space.centre, axis=1) < REACH
         return (np.einsum("tij,tnj->tni", rotation, x - middle[:, None]) + place[:, None])[inwards & near]

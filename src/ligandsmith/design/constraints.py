@@ -21,7 +21,7 @@ from ligandsmith.design.interactions import read_requirement
 from ligandsmith.design.objectives import Objective
 from ligandsmith.design.parts import murcko
 from ligandsmith.design.placed import PlacedConstraints
-from ligandsmith.design.preference import Preference, require_quick
+from ligandsmith.design.preference import ObjectivePreference, require_quick
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
 from ligandsmith.design.steering import AttractionPotential, SteeringConfig, VinaSteering
 from ligandsmith.diffusion.guidance import Potential, StericPotential
@@ -149,7 +149,7 @@ class Constraints:
 
     def preference(self, pocket: Pocket) -> Callable[[Chem.Mol], float] | None:
         """How much a ligand in a pocket is wanted, more is better; None without objectives."""
-        return Preference.at(pocket, self.objectives).of if self.objectives else None
+        return ObjectivePreference.at(pocket, self.objectives).of if self.objectives else None
 
     def at(self, pocket: Pocket) -> Demands:
         """As they are judged in a pocket. Raises LigandsmithError for what cannot be there."""

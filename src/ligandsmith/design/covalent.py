@@ -20,7 +20,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Pocket, Rejection
 from ligandsmith.structure.ligands import ligand_from_mol
 
-LENGTHS = {  # Å, of single bonds between the residue's atom and the warhead's
+BONDED_LENGTHS = {  # Å, of single bonds between the residue's atom and the warhead's
     (16, 6): 1.81, (8, 6): 1.41, (7, 6): 1.45, (8, 5): 1.48,
 }  # fmt: skip
 ANGLES = {16: 102.0, 8: 115.0, 7: 116.0}  # degrees, at the residue's atom
@@ -29,9 +29,9 @@ CONFORMERS = 100
 DISTINCT = 0.3  # Å, RMSD between conformers
 OUTERMOST = 0.6  # of the burial that anchors need: a residue that reacts often lies at the rim
 TURNS = 60  # about the last bond of the residue
-CARBON = 6
+CARBON_ELEMENT = 6
 BONDED = 2.6  # Å; nearer atoms of other residues, another sulfur or a metal, are bonded to the residue's atom
-CLASH = 2.5  # Å, of the other atoms of a ligand with the residue
+RESIDUE_CLASH = 2.5  # Å, of the other atoms of a ligand with the residue
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class CovalentSite:
                 atom.SetNumExplicitHs(atom.GetTotalNumHs())
                 atom.SetNoImplicit(True)
         new.ReplaceAtom(self.warhead.num_atoms, Chem.Atom(self.element))
-        new.AddBond(self.warhead.num_atoms, new.AddAtom(Chem.Atom(CARBON)), Chem.BondType.SINGLE)
+        new.AddBond(self.warhead.num_atoms, new.AddAtom(Chem.Atom(CARBON_ELEMENT)), Chem.BondType.SINGLE)
         Chem.SanitizeMol(new)
         mol = Chem.AddHs(new.GetMol())
         rdDistGeom.EmbedMultipleConfs(mol, CONFORMERS, randomSeed=0, pruneRmsThresh=DISTINCT)
@@ -159,7 +159,7 @@ class CovalentSite:
         """Whether an atom of the ligand at x [3] has the geometry of a bond with the residue."""
         length, angle = self.length_and_angle(x)
         element = self.warhead.adduct.GetAtomWithIdx(self.warhead.bonded).GetAtomicNum()
-        ideal = LENGTHS.get((self.element, element), length)
+        ideal = BONDED_LENGTHS.get((self.element, element), length)
         return abs(length - ideal) <= LENGTH_TOLERANCE and abs(angle - ANGLES[self.element]) <= ANGLE_TOLERANCE
 
     def leave(self, excluded: Callable[[NDArray[np.float32]], bool]) -> bool:
@@ -185,7 +185,7 @@ class CovalentSite:
         found = [] if self.bonded(x[self.warhead.bonded]) else [f"no bond to {self.label}"]
         rest = x[self.warhead.num_atoms :]
         gap = np.linalg.norm(rest[:, None] - self.x[self.residue_atoms][None], axis=-1)
-        found += [f"atoms on {self.label}"] if (gap < CLASH).any() else []
+        found += [f"atoms on {self.label}"] if (gap < RESIDUE_CLASH).any() else []
         return found + ([] if len(Chem.GetMolFrags(mol)) == 1 else [f"a piece that is not bonded to {self.label}"])
 
     def notes(self, mol: Chem.Mol) -> dict[str, str]:

@@ -64,7 +64,7 @@ class Row:
     @cached_property
     def fingerprint(self) -> DataStructs.ExplicitBitVect:
         """Morgan, radius 2, 2048 bits."""
-        return fingerprint(self.pose)
+        return morgan_fingerprint(self.pose)
 
     def placed(self, mol: Chem.Mol) -> None:
         """Take a molecule with its pose."""
@@ -77,7 +77,7 @@ class Row:
         self.reason, self.detail, self.score = reason, detail, None
 
 
-def fingerprint(mol: Chem.Mol) -> DataStructs.ExplicitBitVect:
+def morgan_fingerprint(mol: Chem.Mol) -> DataStructs.ExplicitBitVect:
     """Morgan, radius 2, 2048 bits."""
     return _generator().GetFingerprint(mol)
 

@@ -20,9 +20,9 @@ from ligandsmith.structure.ligands import (
     without_hydrogens,
 )
 
-SLACK = 3  # heavy atoms more or fewer than the hits, where no range is given
-CONTACT = 5.0  # Å, between a hit and the nearest atom of its pocket, at most
-SAME_PLACE = 0.75  # Å, of an atom of the fragment to keep and its copy in a hit
+SIZE_SLACK = 3  # heavy atoms more or fewer than the hits, where no range is given
+HIT_CONTACT = 5.0  # Å, between a hit and the nearest atom of its pocket, at most
+KEPT_PLACE = 0.75  # Å, of an atom of the fragment to keep and its copy in a hit
 MOST_HITS = 1000
 
 
@@ -55,7 +55,7 @@ def usable_hits(
         if unknown:
             raise LigandsmithError(f"hit {number}: these weights do not know {', '.join(unknown)}; leave it out")
         distance, _ = tree.query(ligand.x)
-        if np.median(distance) > CONTACT:
+        if np.median(distance) > HIT_CONTACT:
             raise LigandsmithError(
                 f"hit {number} lies outside the pocket: its atoms are {np.median(distance):.0f} Å from it; give it in "
                 "the coordinates of the protein file, or name another site"
@@ -71,7 +71,7 @@ def _keep_first(mol: Chem.Mol, keep: Fragment | None, number: int) -> Chem.Mol:
     x = mol.GetConformer().GetPositions()
     distance, nearest = cKDTree(x).query(keep.ligand.x)
     elements = np.array([a.GetAtomicNum() for a in mol.GetAtoms()])
-    lacking = (distance > SAME_PLACE) | (elements[nearest] != keep.ligand.element)
+    lacking = (distance > KEPT_PLACE) | (elements[nearest] != keep.ligand.element)
     if lacking.any() or len(set(nearest.tolist())) < len(nearest):
         raise LigandsmithError(
             f"--keep: hit {number} does not have the fragment at its place (atom {int(lacking.argmax()) + 1} of it); "

@@ -24,7 +24,7 @@ KINDS = {
     "contact": ("Hydrophobic", "VdWContact"),
     "metal": ("MetalAcceptor",),
 }
-TYPES = ("ImplicitHBDonor", "ImplicitHBAcceptor", *(name for kind in list(KINDS)[1:] for name in KINDS[kind]))
+REQUIRED_TYPES = ("ImplicitHBDonor", "ImplicitHBAcceptor", *(name for kind in list(KINDS)[1:] for name in KINDS[kind]))
 PARAMETERS = {"VdWContact": {"preset": "csd"}}  # which knows all elements
 RINGS: dict[str, list[tuple[str, ...]]] = {
     "PHE": [("CG", "CD1", "CD2", "CE1", "CE2", "CZ")], "TYR": [("CG", "CD1", "CD2", "CE1", "CE2", "CZ")],
@@ -37,7 +37,7 @@ CHARGED: dict[str, tuple[str, ...]] = {
     "LYS": ("NZ",),
     "ARG": ("NE", "NH1", "NH2"),
 }
-BACKBONE = ("N", "CA", "C", "O", "OXT")
+BACKBONE_ATOMS = ("N", "CA", "C", "O", "OXT")
 NITROGEN, OXYGEN, CARBON = 7, 8, 6
 FORM = re.compile(r"\s*(\w+)\s+(\S+)\s*")
 
@@ -97,7 +97,7 @@ class InteractionSite:
         missing = not_installed("prolif")
         if missing:
             raise LigandsmithError(f"--require, --like: {missing}")
-        return InteractionFinder(self.protein, TYPES, PARAMETERS)
+        return InteractionFinder(self.protein, REQUIRED_TYPES, PARAMETERS)
 
     def _target(self, requirement: Requirement) -> Target:
         index = self.residues.find(requirement.residue, f"--require {requirement}")
@@ -133,7 +133,7 @@ class InteractionSite:
             return [a for a in own if protein.name[a] in CHARGED.get(name, ()) or (name and protein.name[a] == "OXT")]
         if kind == "metal":
             return list(own) if not name and len(own) == 1 else []
-        side = [a for a in own if protein.name[a] not in BACKBONE and protein.element[a] == CARBON]
+        side = [a for a in own if protein.name[a] not in BACKBONE_ATOMS and protein.element[a] == CARBON]
         return (side or list(own)) if name else []
 
     def _possible(self, index: int, own: Sequence[int]) -> str:

@@ -26,13 +26,13 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Ligand, Rejection
 from ligandsmith.structure.ligands import ligand_from_mol
 
-Mask = NDArray[np.bool_]
+AtomMask = NDArray[np.bool_]
 NOISE_TIMES = (0.2, 0.25, 0.3, 0.4)  # with less noise a ligand stays as it is, with more nothing of it stays
 INPAINT_TIME = 0.55
 SHRINK_TIME = 0.25
 STEP = 3  # heavy atoms that a move adds or takes, at most
 LINK = (2.0, 6.0)  # Å, between the parts of two parents that are linked
-BOND = 1.4  # Å, along a linker
+LINK_BOND = 1.4  # Å, along a linker
 SMALLEST_PART = 4  # heavy atoms, of a parent in a crossover
 TERMINAL = 8  # heavy atoms of a group that is dropped, at most
 FRESH = "fresh"
@@ -178,7 +178,7 @@ def _crossed(parents: Sequence[Parent], limits: Limits, rng: np.random.Generator
     choices.sort(key=lambda choice: -choice[0])
     total, gap, a, b = choices[rng.integers(min(len(choices), 10))]
     fragment = joined([_part(first, a, limits), Fragment(part_of(_ligand(second), b))])
-    return _grown(fragment, total + max(1, round(gap / BOND) - 1), limits)
+    return _grown(fragment, total + max(1, round(gap / LINK_BOND) - 1), limits)
 
 
 def _fresh(parents: Sequence[Parent], limits: Limits, rng: np.random.Generator) -> Made | None:
@@ -205,7 +205,7 @@ def _ligand(mol: Chem.Mol) -> Ligand:
     return ligand
 
 
-def _part(mol: Chem.Mol, kept: Mask, limits: Limits, only_cut: bool = False) -> Fragment:
+def _part(mol: Chem.Mol, kept: AtomMask, limits: Limits, only_cut: bool = False) -> Fragment:
     """These atoms, open at all hydrogens, or only where a bond was cut; the fragment to keep as the user opened it."""
     near = Chem.GetAdjacencyMatrix(mol).astype(bool)
     cut = near[~kept].any(0)[kept] if only_cut and not kept.all() else None
@@ -220,7 +220,7 @@ def _as_kept(fragment: Fragment, limits: Limits) -> Fragment:
     return replace(fragment, grows=grows)
 
 
-def _sides(mol: Chem.Mol) -> list[Mask]:
+def _sides(mol: Chem.Mol) -> list[AtomMask]:
     """Both sides of each single bond that is in no ring, as masks of atoms [N]."""
     sides = []
     n = mol.GetNumAtoms()

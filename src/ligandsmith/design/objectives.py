@@ -27,7 +27,7 @@ PER_ATOM = "_per_atom"
 NOT_OF_ONE_LIGAND = ("unique", "novel", "diversity", "seconds", "valid", "connected", "valid_connected")
 # Standard deviations of 78 crystal ligands of validation pockets; that of the strain from the quartiles, because a few
 # outliers would decide it. Similarities have a round value, and what is not listed has 1.
-SCALES = {
+OBJECTIVE_SCALES = {
     "vina_score": 2.3, "vina_min": 2.1, "vina_dock": 2.1, "strain_uff": 80.0, "strain_mmff": 45.0, "qed": 0.22,
     "sa": 0.95, "sa_normalised": 0.105, "logp": 2.4, "lipinski": 0.9, "heavy_atoms": 8.7,
     "heavy_atoms_over_reference": 8.7, "rings": 1.3, "posecheck_clashes": 6.0, "hb_donors": 1.3, "hb_acceptors": 2.8,
@@ -37,7 +37,7 @@ GOOD_ENOUGH = {  # about the better third of crystal ligands
     "qed": 0.6, "sa": 3.0, "sa_normalised": 0.78, "strain_uff": 70.0, "strain_mmff": 40.0, "posecheck_clashes": 5.0,
 }  # fmt: skip
 BEYOND = 0.25  # what counts of the rest
-TYPICAL_SIZE = 20  # heavy atoms, of the scale of a value per atom
+TYPICAL_ATOMS = 20  # heavy atoms, of the scale of a value per atom
 
 
 @dataclass(frozen=True)
@@ -112,17 +112,18 @@ def _objective(word: str, scorers: Collection[str]) -> Objective:
 def _known(name: str, scorers: Collection[str]) -> tuple[str, str, float]:
     """Better direction, unit and scale. Raises LigandsmithError listing near names."""
     if name in scorers or name == SIMILARITY:
-        return "higher", "", SCALES.get(name, 1.0)
+        return "higher", "", OBJECTIVE_SCALES.get(name, 1.0)
     whole = name.removesuffix(PER_ATOM)
     if name in NOT_OF_ONE_LIGAND:
         raise LigandsmithError(f"--objective: {name} is no property of a single ligand")
     if name in METRICS:
-        return METRICS[name].better, METRICS[name].unit, SCALES.get(name, SCALES["vina_dock"] / TYPICAL_SIZE
-                                                                   if name.endswith(PER_ATOM) else 1.0)  # fmt: skip
+        per_atom = OBJECTIVE_SCALES["vina_dock"] / TYPICAL_ATOMS
+        scale = OBJECTIVE_SCALES.get(name, per_atom if name.endswith(PER_ATOM) else 1.0)
+        return METRICS[name].better, METRICS[name].unit, scale
     if whole in METRICS:
         if METRICS[whole].unit != KCAL:
             raise LigandsmithError(f"--objective: {name}: only metrics in kcal/mol can be divided by the heavy atoms")
-        return METRICS[whole].better, f"{KCAL} per atom", SCALES.get(whole, 1.0) / TYPICAL_SIZE
+        return METRICS[whole].better, f"{KCAL} per atom", OBJECTIVE_SCALES.get(whole, 1.0) / TYPICAL_ATOMS
     choices = [SIMILARITY, *scorers, *(m for m in METRICS if m not in NOT_OF_ONE_LIGAND)]
     near = difflib.get_close_matches(name, choices, 5, 0.5) or choices[:8]
     raise LigandsmithError(f"--objective: no metric or scorer '{name}'; near it: {', '.join(near)}")

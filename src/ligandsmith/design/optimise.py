@@ -20,7 +20,7 @@ from ligandsmith.design import hits
 from ligandsmith.design.history import ROUNDS, START, Round, Row, read_round, write_round
 from ligandsmith.design.moves import FRAGMENT_MOVES, FRESH, SIMPLE_MOVES, Limits, Parent, Proposal, propose
 from ligandsmith.design.plan import Plan
-from ligandsmith.design.results import RUN_FILE, Result, write_results
+from ligandsmith.design.results import RUN_FILE, Result, write_optimisation
 from ligandsmith.design.rounds import RoundSampler, Sampled, generator_of, run_tasks, tasks_of
 from ligandsmith.design.scoring import ANSWERS
 from ligandsmith.design.selection import apart, best_of_each, draw_move, draw_parents, move_counts, parents_of, ranked
@@ -30,10 +30,10 @@ from ligandsmith.generation.generator import size_range
 from ligandsmith.generation.output import LIGANDS_FILE, SAMPLES_FILE, identity_of
 from ligandsmith.parallel.signals import handled_signals
 
-TRIES = 8  # of a move and parents that allow each other; then a fresh ligand
+ROUND_TRIES = 8  # of a move and parents that allow each other; then a fresh ligand
 ALIKE_RESULTS = 0.65  # Tanimoto similarity; above, only the better of two is in the result
 FIRST_CHECKED = 4  # times the wanted number: ligands that PoseBusters may look at for the result, at most
-FILES = (RUN_FILE, "history.csv", LIGANDS_FILE, SAMPLES_FILE, ROUNDS, ANSWERS)
+RESULT_FILES = (RUN_FILE, "history.csv", LIGANDS_FILE, SAMPLES_FILE, ROUNDS, ANSWERS)
 
 
 class Optimiser:
@@ -68,7 +68,9 @@ class Optimiser:
         plan = self.plan
         asked = size_range(plan.options)
         sizes = [mol.GetNumAtoms() for mol in plan.starts]
-        low, high = asked or ((min(sizes) - hits.SLACK, max(sizes) + hits.SLACK) if sizes else (MIN_ATOMS, MAX_ATOMS))
+        low, high = asked or (
+            (min(sizes) - hits.SIZE_SLACK, max(sizes) + hits.SIZE_SLACK) if sizes else (MIN_ATOMS, MAX_ATOMS)
+        )
         return Limits(max(low, MIN_ATOMS), min(high, MAX_ATOMS), plan.keep)
 
     @property
@@ -84,7 +86,7 @@ class Optimiser:
         theirs = record.get("identity") if record else None
         with held_alone(self.out), handled_signals(_interrupt):
             changed = changes(theirs if isinstance(theirs, dict) else None, self.identity)
-            refuse_other(self.out, FILES, changed, overwrite, what="an optimisation")
+            refuse_other(self.out, RESULT_FILES, changed, overwrite, what="an optimisation")
             if changed != []:
                 write_json(self.out / RUN_FILE, {"identity": self.identity})  # what is in the folder is ours from here
             result = self._start()
@@ -145,7 +147,7 @@ class Optimiser:
 
     def _proposal(self, index: int, pool: Sequence[Row], counts: dict[str, tuple[float, float]]) -> Proposal:
         rng = np.random.default_rng([self.plan.options.seed, index])
-        for _ in range(TRIES):
+        for _ in range(ROUND_TRIES):
             move = draw_move(counts, rng)
             parents = [Parent(row.index, row.mol) for row in draw_parents(pool, rng) if row.mol is not None]
             if (proposal := propose(move, index, parents, self.limits, rng)) is not None:
@@ -190,7 +192,7 @@ class Optimiser:
         best = ranked(made, self.plan.objectives, self.plan.pareto)
         chosen = apart(best, self.plan.num, ALIKE_RESULTS)
         result = Result(tuple(self.rows), tuple(chosen), tuple(self.seconds))
-        write_results(self.out, result, self.plan, self.identity)
+        write_optimisation(self.out, result, self.plan, self.identity)
         return result
 
 

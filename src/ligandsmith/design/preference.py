@@ -22,7 +22,7 @@ from ligandsmith.records import Pocket
 VINA = ("vina_score", "vina_min", "vina_dock")
 
 
-class Preference(NamedTuple):
+class ObjectivePreference(NamedTuple):
     """The objectives at one site."""
 
     objectives: tuple[Objective, ...]
@@ -30,7 +30,7 @@ class Preference(NamedTuple):
     receptor: VinaReceptor
 
     @classmethod
-    def at(cls, pocket: Pocket, objectives: Sequence[Objective]) -> "Preference":
+    def at(cls, pocket: Pocket, objectives: Sequence[Objective]) -> "ObjectivePreference":
         """In a pocket, without a reference ligand."""
         receptor = receptor_of(pocket, np.zeros(3, np.float32), torch.device("cpu"))
         return cls(tuple(objectives), Site(protein=protein_of(pocket)), receptor)
@@ -39,10 +39,10 @@ class Preference(NamedTuple):
         """The weighted sum of a ligand of heavy atoms with a conformer; more is better."""
         with rdBase.BlockLogs():
             found = metric_values(self.objectives, EvaluationInput((Sample(0, mol),), self.site))
-        return estimate(mol, self.objectives, {name: values[0] for name, values in found.items()}, self.receptor)
+        return estimated_score(mol, self.objectives, {name: values[0] for name, values in found.items()}, self.receptor)
 
 
-def estimate(
+def estimated_score(
     mol: Chem.Mol, objectives: Sequence[Objective], values: Mapping[str, Value], receptor: VinaReceptor
 ) -> float:
     """The weighted sum of known values, with our own Vina score in place of Vina's; what is not known adds nothing."""

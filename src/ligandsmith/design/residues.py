@@ -9,7 +9,7 @@ from ligandsmith.chem.surroundings import protein_of
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Pocket
 
-LISTED = 8  # residues in a message
+NEAR_LISTED = 8  # residues in a message
 
 
 class NamedResidues:
@@ -48,4 +48,4 @@ class NamedResidues:
             gap = abs(int(re.sub(r"\D*$", "", place)) - int(digits[0])) if digits else 0
             return chain != wanted.partition(":")[0], gap
 
-        return [self.label(number) for number in sorted(range(len(self.parts)), key=rank)[:LISTED]]
+        return [self.label(number) for number in sorted(range(len(self.parts)), key=rank)[:NEAR_LISTED]]

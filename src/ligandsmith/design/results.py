@@ -51,7 +51,7 @@ class Result:
         return lines + [f"  {count:5d}  {reason}" for reason, count in reasons.most_common()]
 
 
-def write_results(out: Path, result: Result, plan: Plan, identity: dict[str, Any]) -> None:
+def write_optimisation(out: Path, result: Result, plan: Plan, identity: dict[str, Any]) -> None:
     """Write ligands.sdf, samples.json, history.csv and optimisation.json."""
     names = [objective.name for objective in plan.objectives]
     write_sdf(out / LIGANDS_FILE, [(_titled(row, plan.options.add_hs), _properties(row)) for row in result.chosen])

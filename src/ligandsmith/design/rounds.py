@@ -17,7 +17,7 @@ from rdkit import Chem
 from ligandsmith.design.moves import Proposal
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import json_content, write_json
-from ligandsmith.generation.generator import LigandGenerator, Site, load
+from ligandsmith.generation.generator import LigandGenerator, SamplingSite, load
 from ligandsmith.generation.sampler import Start
 from ligandsmith.options import GenerationOptions
 from ligandsmith.parallel.devices import usable_device
@@ -29,7 +29,7 @@ TASK_SIZE = 8  # proposals
 
 
 @dataclass(frozen=True)
-class Task:
+class RoundTask:
     """Some proposals of a round, and the file of what comes of them."""
 
     path: Path
@@ -57,7 +57,7 @@ class RoundSampler:
     pocket: Pocket = field(compare=False)
     options: GenerationOptions = field(compare=False)
 
-    def __call__(self, task: Task, check: Check = lambda: None) -> None:
+    def __call__(self, task: RoundTask, check: Check = lambda: None) -> None:
         """Do a task and write it."""
         if task.path.is_file():
             return
@@ -75,13 +75,15 @@ def generator_of(checkpoint: str, device: str) -> LigandGenerator:
 
 
 @lru_cache(maxsize=1)
-def opened(sampler: RoundSampler) -> tuple[LigandGenerator, Site]:
+def opened(sampler: RoundSampler) -> tuple[LigandGenerator, SamplingSite]:
     """The generator and the encoded pocket, kept in a process."""
     generator = generator_of(sampler.checkpoint, sampler.device)
     return generator, generator.site(sampler.pocket, sampler.options)
 
 
-def sampled(generator: LigandGenerator, site: Site, seed: int, proposals: Sequence[Proposal]) -> list[GeneratedLigand]:
+def sampled(
+    generator: LigandGenerator, site: SamplingSite, seed: int, proposals: Sequence[Proposal]
+) -> list[GeneratedLigand]:
     """The ligands of proposals, in their order."""
     starts = []
     for proposal in proposals:
@@ -101,11 +103,11 @@ def _plain(ligand: GeneratedLigand) -> Sampled:
     return Sampled(ligand.index, Chem.MolToMolBlock(ligand.mol), repaired=ligand.repaired)
 
 
-def tasks_of(folder: Path, proposals: Sequence[Proposal]) -> list[Task]:
+def tasks_of(folder: Path, proposals: Sequence[Proposal]) -> list[RoundTask]:
     """Proposals in tasks: those that the sampler can take together, of similar size."""
     order = sorted(proposals, key=lambda p: (p.ligand is None, p.time, -p.size, p.index))
     parts = [order[i : i + TASK_SIZE] for i in range(0, len(order), TASK_SIZE)]
-    return [Task(folder / f"{_digest(part)}.json", tuple(part)) for part in parts]
+    return [RoundTask(folder / f"{_digest(part)}.json", tuple(part)) for part in parts]
 
 
 def _digest(proposals: Sequence[Proposal]) -> str:
@@ -113,7 +115,7 @@ def _digest(proposals: Sequence[Proposal]) -> str:
     return hashlib.sha256(repr([(p.index, p.move, p.parents, p.size) for p in proposals]).encode()).hexdigest()[:16]
 
 
-def run_tasks(sampler: RoundSampler, tasks: Sequence[Task], workers: int, engine: str) -> dict[int, Sampled]:
+def run_tasks(sampler: RoundSampler, tasks: Sequence[RoundTask], workers: int, engine: str) -> dict[int, Sampled]:
     """What came of all proposals, by index. With one local worker by the threads that torch has here.
 
     A proposal whose task could not be done has the reason.
@@ -133,7 +135,7 @@ def run_tasks(sampler: RoundSampler, tasks: Sequence[Task], workers: int, engine
     return found
 
 
-def _here(sampler: RoundSampler, tasks: Sequence[Task]) -> None:
+def _here(sampler: RoundSampler, tasks: Sequence[RoundTask]) -> None:
     with one_torch_thread():
         opened(sampler)  # before the threads, each of which would do it
     if len(tasks) == 1:

@@ -32,10 +32,10 @@ from ligandsmith.parallel.processes import WorkerFailure, results_from_processes
 
 FUNCTION = re.compile(r"[\w.]+:\w+")
 NAMED = re.compile(r"([A-Za-z_]\w*)=(.+)", re.DOTALL)
-SECONDS = 300.0  # for all molecules of a round
+SECONDS_OF_SCORER = 300.0  # for all molecules of a round
 Score = float | str  # or why there is none
 # Columns of the table of all ligands; a function of such a name gives its objective the name of its module.
-TAKEN = frozenset(
+TABLE_COLUMNS = frozenset(
     ("index", "round", "move", "parents", "smiles", "score", "estimate", "defects", "chosen", "reason", "detail")
 )
 
@@ -46,7 +46,7 @@ class Scorer:
 
     name: str
     text: str
-    seconds: float = SECONDS
+    seconds: float = SECONDS_OF_SCORER
 
     def __call__(self, mols: Sequence[Chem.Mol]) -> list[Score]:
         """A score for each molecule, or why it has none."""
@@ -79,14 +79,14 @@ class Scorer:
         return [why if score is None else _finite(score, self.name) for score in scores]
 
 
-def load_scorers(texts: Sequence[str], seconds: float = SECONDS) -> tuple[Scorer, ...]:
+def load_scorers(texts: Sequence[str], seconds: float = SECONDS_OF_SCORER) -> tuple[Scorer, ...]:
     """The scorers of the user's flags, functions imported. Raises LigandsmithError for what cannot be used."""
     scorers = [_scorer(text, seconds) for text in texts]
     names = [scorer.name for scorer in scorers]
     for name in names:
         if names.count(name) > 1:
             raise LigandsmithError(f"--scorer: two are named '{name}'; name them apart, as in other=module:function")
-        if name in TAKEN:
+        if name in TABLE_COLUMNS:
             raise LigandsmithError(f"--scorer: '{name}' is a column of the results; name it, as in my_{name}=...")
         if name in METRICS:
             raise LigandsmithError(f"--scorer: '{name}' is a metric; give it another name, as in my_{name}=...")
@@ -99,7 +99,7 @@ def _scorer(text: str, seconds: float) -> Scorer:
     if FUNCTION.fullmatch(body):
         imported(body)
         module, _, function = body.partition(":")
-        return Scorer(name or (module.rpartition(".")[2] if function in TAKEN else function), body, seconds)
+        return Scorer(name or (module.rpartition(".")[2] if function in TABLE_COLUMNS else function), body, seconds)
     for place in ("{sdf}", "{csv}"):
         if place not in body:
             raise LigandsmithError(

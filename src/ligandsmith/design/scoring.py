@@ -15,9 +15,9 @@ from rdkit import Chem, DataStructs, rdBase
 
 from ligandsmith.chem.plausibility import PocketAtoms, find_defects
 from ligandsmith.chem.vina import receptor_of
-from ligandsmith.design.history import DIGITS, Row, fingerprint
+from ligandsmith.design.history import DIGITS, Row, morgan_fingerprint
 from ligandsmith.design.objectives import SIMILARITY, Objective, metric_values, tools_for, weighted_sum
-from ligandsmith.design.preference import estimate
+from ligandsmith.design.preference import estimated_score
 from ligandsmith.design.scorers import Scorer
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.columns import pose_checks
@@ -122,7 +122,7 @@ class Scoring:
                 row.values[SIMILARITY] = round(self._similarity(row), DIGITS)
         self._metrics(rows, {})
         for row in rows:
-            row.estimate = round(estimate(row.pose, self.objectives, row.values, self._receptor), DIGITS)
+            row.estimate = round(estimated_score(row.pose, self.objectives, row.values, self._receptor), DIGITS)
 
     def _refuse(self, row: Row) -> None:
         value = row.values.get(SIMILARITY)
@@ -141,7 +141,7 @@ class Scoring:
 
     @cached_property
     def _prints(self) -> list[DataStructs.ExplicitBitVect]:
-        return [fingerprint(mol) for mol in self.starts]
+        return [morgan_fingerprint(mol) for mol in self.starts]
 
     def _similarity(self, row: Row) -> float:
         return max(DataStructs.BulkTanimotoSimilarity(row.fingerprint, self._prints))

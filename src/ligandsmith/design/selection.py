@@ -10,7 +10,7 @@ from ligandsmith.design.history import START, Row
 from ligandsmith.design.objectives import Objective
 from ligandsmith.evaluation.ranking import fronts
 
-POOL = 16  # parents of a round, at most
+PARENT_POOL = 16  # parents of a round, at most
 ALIKE_PARENTS = 0.7  # Tanimoto similarity; above, only the better of two is a parent
 PRIOR = (1.0, 2.0)  # successes and failures that each move is credited with
 FORGETS = 0.8  # what earlier rounds count for, each
@@ -74,7 +74,7 @@ def apart(rows: Sequence[Row], count: int, alike: float) -> list[Row]:
 def parents_of(rows: Sequence[Row], objectives: Sequence[Objective], pareto: bool) -> list[Row]:
     """The parents of the next round, best first; without any score the ligands at the start."""
     sound = [row for row in best_of_each(rows) if row.valid is not False]
-    pool = apart(ranked(sound, objectives, pareto), POOL, ALIKE_PARENTS)
+    pool = apart(ranked(sound, objectives, pareto), PARENT_POOL, ALIKE_PARENTS)
     return pool or [row for row in rows if row.move == START and row.mol is not None]
 
 

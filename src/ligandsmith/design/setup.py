@@ -33,7 +33,7 @@ CANDIDATES = 3  # of each ligand, at most, where the user names no number: selec
 
 
 @dataclass(frozen=True)
-class Request:
+class OptimisationRequest:
     """What the user asks for. `keep`: see `chem.fragment.read_fragment`."""
 
     pocket: Pocket
@@ -55,7 +55,7 @@ class Request:
     notes: tuple[tuple[str, Any], ...] = ()
 
 
-def plan_of(request: Request, out: Path) -> Plan:
+def plan_of(request: OptimisationRequest, out: Path) -> Plan:
     """The plan, once it is clear that it can be carried out. Raises LigandsmithError."""
     objectives = parse_objectives(request.objective, [scorer.name for scorer in request.scorers])
     budget = parse_budget(request.budget)
@@ -80,7 +80,9 @@ def plan_of(request: Request, out: Path) -> Plan:
     )  # fmt: skip
 
 
-def _options(request: Request, objectives: Sequence[Objective], generator: LigandGenerator) -> GenerationOptions:
+def _options(
+    request: OptimisationRequest, objectives: Sequence[Objective], generator: LigandGenerator
+) -> GenerationOptions:
     """How ligands are sampled: with the fragment to keep, steered where Vina's function is an objective."""
     options = request.options
     if options.candidates is None:
@@ -121,13 +123,13 @@ def optimise(
     `start`: molecules in the pocket's coordinates (Å) to start from, none for fresh ones. `budget`: ligands, or minutes
     as in "10min". `out`: the folder that `ligandsmith optimise` would write, where an interrupted run goes on; without
     it nothing is kept. `protein`: its file, for the scores; without it the atoms of the pocket. `more`: fields of
-    `GenerationOptions` and of `Request`. Raises LigandsmithError.
+    `GenerationOptions` and of `OptimisationRequest`. Raises LigandsmithError.
     """
     mols = [] if start is None else [start] if isinstance(start, Chem.Mol) else list(start)
     starts = tuple(Chem.RemoveAllHs(mol) for mol in mols)
     own = {name: more.pop(name) for name in list(more) if name in GenerationOptions.__dataclass_fields__
-           and name not in Request.__dataclass_fields__}  # fmt: skip
-    request = Request(pocket, starts, objectives, budget=budget, **more)
+           and name not in OptimisationRequest.__dataclass_fields__}  # fmt: skip
+    request = OptimisationRequest(pocket, starts, objectives, budget=budget, **more)
     request = replace(request, options=GenerationOptions(**own))
     if protein is not None:
         request = replace(request, protein=load_protein(protein, starts[0] if starts else None))

@@ -11,7 +11,7 @@ from rdkit import Chem
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.structure.ligands import read_ligand
 
-TABLE = "warheads.csv"
+WARHEADS_FILE = "warheads.csv"
 NUCLEOPHILES = {
     "CYS": ("SG", "CB"),
     "SER": ("OG", "CB"),
@@ -45,7 +45,7 @@ class Warhead:
 @cache
 def shipped_warheads() -> dict[str, Warhead]:
     """By name."""
-    with (resources.files(__package__) / TABLE).open(encoding="utf-8") as stream:
+    with (resources.files(__package__) / WARHEADS_FILE).open(encoding="utf-8") as stream:
         return {row["name"]: _shipped(row) for row in csv.DictReader(stream)}
 
 

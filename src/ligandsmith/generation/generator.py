@@ -108,7 +108,7 @@ class SamplingRequest(NamedTuple):
     constraints: Demands | None = None
 
 
-class Site(NamedTuple):
+class SamplingSite(NamedTuple):
     """A pocket that ligands are sampled in."""
 
     task: SamplingTask
@@ -174,7 +174,7 @@ class LigandGenerator:
             yield [replace(ligand, index=begin + row) for row, ligand in enumerate(ligands)]
 
     @torch.inference_mode()
-    def site(self, pocket: Pocket, options: GenerationOptions, keeping: Keeping = NOTHING_KEPT) -> Site:
+    def site(self, pocket: Pocket, options: GenerationOptions, keeping: Keeping = NOTHING_KEPT) -> SamplingSite:
         """A pocket, encoded, and how its ligands are sampled. Raises LigandsmithError."""
         request = self.sampling_request(options, pocket)
         constraints, (latents, origin) = request.constraints, self.encode(pocket)
@@ -186,14 +186,14 @@ class LigandGenerator:
             PoseRelaxation.in_pocket(pocket) if request.sampling.relax else None,
             None if constraints is None else constraints.preference(pocket),
         )  # fmt: skip
-        return Site(task, latents, int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little"))
+        return SamplingSite(task, latents, int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little"))
 
-    def seeds(self, site: Site, seed: int, index: Sequence[int]) -> Tensor:
+    def seeds(self, site: SamplingSite, seed: int, index: Sequence[int]) -> Tensor:
         """Seeds [B] of the ligands with these numbers."""
         return rng.make_seeds(seed, site.key, torch.tensor(index, device=self.device), device=self.device)
 
     def from_starts(
-        self, site: Site, seed: int, index: Sequence[int], sizes: Sequence[int], starts: Sequence[Start]
+        self, site: SamplingSite, seed: int, index: Sequence[int], sizes: Sequence[int], starts: Sequence[Start]
     ) -> list[GeneratedLigand]:
         """The ligands with these numbers and numbers of heavy atoms, each sampled from a start of its own."""
         ligands = self.sampler.best_of_n(

@@ -8,10 +8,10 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDepictor, rdFMCS
 
 from ligandsmith.evaluation.report.depiction import draw
-from ligandsmith.evaluation.report.optimisation import Ligand, Objective, Optimisation
+from ligandsmith.evaluation.report.optimisation import ListedLigand, ListedObjective, Optimisation
 from ligandsmith.evaluation.report.rendering import label, number
 
-SECONDS = 2  # for the common substructure of two ligands; what was found until then counts
+MCS_SECONDS = 2  # for the common substructure of two ligands; what was found until then counts
 ALL_SECONDS = 30.0  # for all of a page; later ones are drawn without marks
 MOST_STEPS = 30  # of a path; of a longer one the start and the end
 
@@ -30,7 +30,7 @@ class Change:
 class Step:
     """A ligand on the way. `other`: the second parent of a crossover."""
 
-    ligand: Ligand
+    ligand: ListedLigand
     picture: str
     changes: list[Change]
     new: int | None = None  # atoms that the parent does not have
@@ -48,7 +48,7 @@ class Path:
     left_out: int = 0
 
     @property
-    def ligand(self) -> Ligand:
+    def ligand(self) -> ListedLigand:
         """The chosen one."""
         return self.steps[-1].ligand
 
@@ -58,7 +58,7 @@ class Path:
         return sum(len(step.picture) + len(step.other_picture) for step in self.steps)
 
 
-def ancestors(run: Optimisation, index: int) -> list[Ligand]:
+def ancestors(run: Optimisation, index: int) -> list[ListedLigand]:
     """A ligand and those that it was made from, the first one first; of two parents, the first counts."""
     line = [run.ligands[index]]
     while line[-1].parents:
@@ -82,17 +82,17 @@ class Album:
             left_out = max(len(line) - MOST_STEPS, 0)
             yield Path(rank, [self._step(ligand) for ligand in [line[0], *line[1 + left_out :]]], left_out)
 
-    def _step(self, ligand: Ligand) -> Step:
+    def _step(self, ligand: ListedLigand) -> Step:
         if ligand.index not in self._steps:
             self._steps[ligand.index] = self._made(ligand)
         return self._steps[ligand.index]
 
-    def _mol(self, ligand: Ligand) -> Chem.Mol | None:
+    def _mol(self, ligand: ListedLigand) -> Chem.Mol | None:
         if ligand.index not in self._flat:
             self._flat[ligand.index] = _flat(ligand)
         return self._flat[ligand.index]
 
-    def _made(self, ligand: Ligand) -> Step:
+    def _made(self, ligand: ListedLigand) -> Step:
         mol = self._mol(ligand)
         parent = self.run.ligands[ligand.parents[0]] if ligand.parents else None
         changes = changes_of(ligand, parent, self.run.objectives)
@@ -109,7 +109,9 @@ class Album:
         )  # fmt: skip
 
 
-def changes_of(ligand: Ligand, parent: Ligand | None, objectives: Sequence[Objective]) -> list[Change]:
+def changes_of(
+    ligand: ListedLigand, parent: ListedLigand | None, objectives: Sequence[ListedObjective]
+) -> list[Change]:
     """Each objective and the score, beside those of the parent."""
     before = None if parent is None else parent.score
     changes = [_change("score", ligand.score, before, higher=True)]
@@ -127,7 +129,7 @@ def _change(name: str, value: float | None, before: float | None, higher: bool) 
     return Change(label(name), number(value), text, None if not difference else (difference > 0) == higher)
 
 
-def _flat(ligand: Ligand) -> Chem.Mol | None:
+def _flat(ligand: ListedLigand) -> Chem.Mol | None:
     """With 2D coordinates; None where RDKit refuses the SMILES."""
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(ligand.smiles) if ligand.smiles else None
@@ -138,7 +140,7 @@ def _flat(ligand: Ligand) -> Chem.Mol | None:
 
 def _common(first: Chem.Mol, second: Chem.Mol) -> dict[int, int]:
     """Atoms of the first molecule to those of the second, in the maximum common substructure."""
-    found = rdFMCS.FindMCS([first, second], timeout=SECONDS, ringMatchesRingOnly=True, completeRingsOnly=True)
+    found = rdFMCS.FindMCS([first, second], timeout=MCS_SECONDS, ringMatchesRingOnly=True, completeRingsOnly=True)
     pattern = Chem.MolFromSmarts(found.smartsString) if found.numAtoms else None
     if pattern is None:
         return {}

@@ -17,8 +17,8 @@ from ligandsmith.files import csv_content
 
 RUN_FILE, HISTORY_FILE = "optimisation.json", "history.csv"
 COMMAND = "optimise"
-START = "start"
-COLUMNS = (
+START_MOVE = "start"
+HISTORY_COLUMNS = (
     "index", "round", "move", "parents", "smiles", "heavy_atoms", "score", "pb_valid", "reason", "detail",
 )  # fmt: skip
 SHAPE: dict[str, Any] = {  # of optimisation.json, as far as the report reads it
@@ -33,11 +33,11 @@ SHAPE: dict[str, Any] = {  # of optimisation.json, as far as the report reads it
     "pareto_front": [COUNT],
     "chosen": [COUNT],
 }  # fmt: skip
-Values = Mapping[str, float | None]
+ObjectiveValues = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
-class Objective:
+class ListedObjective:
     """One thing that ligands were optimised for."""
 
     name: str
@@ -57,7 +57,7 @@ class Objective:
 
 
 @dataclass(frozen=True)
-class Ligand:
+class ListedLigand:
     """A row of history.csv."""
 
     index: int
@@ -66,7 +66,7 @@ class Ligand:
     parents: tuple[int, ...]
     smiles: str
     heavy_atoms: int | None
-    values: Values  # of the objectives
+    values: ObjectiveValues  # of the objectives
     score: float | None
     pb_valid: bool | None  # None: not checked
     reason: str  # why it has no score
@@ -78,8 +78,8 @@ class Optimisation:
     """What the report needs; `front` and `chosen` are indices of ligands, `chosen` best first."""
 
     record: Mapping[str, Any]
-    objectives: tuple[Objective, ...]
-    ligands: Mapping[int, Ligand]
+    objectives: tuple[ListedObjective, ...]
+    ligands: Mapping[int, ListedLigand]
     front: frozenset[int]
     chosen: tuple[int, ...]
 
@@ -89,14 +89,14 @@ class Optimisation:
         return [entry or {} for entry in self.record["rounds"]]
 
     @cached_property
-    def starts(self) -> list[Ligand]:
+    def starts(self) -> list[ListedLigand]:
         """The ligands that it began with."""
-        return [ligand for ligand in self.ligands.values() if ligand.move == START]
+        return [ligand for ligand in self.ligands.values() if ligand.move == START_MOVE]
 
     @cached_property
-    def made(self) -> list[Ligand]:
+    def made(self) -> list[ListedLigand]:
         """All other ones."""
-        return [ligand for ligand in self.ligands.values() if ligand.move != START]
+        return [ligand for ligand in self.ligands.values() if ligand.move != START_MOVE]
 
 
 def read_optimisation(folder: Path) -> Optimisation | None:
@@ -122,23 +122,23 @@ def read_optimisation(folder: Path) -> Optimisation | None:
     return Optimisation(record, objectives, ligands, frozenset(front), tuple(chosen))
 
 
-def _objective(entry: Any, path: Path) -> Objective:
+def _objective(entry: Any, path: Path) -> ListedObjective:
     if not entry or not entry.get("name") or entry.get("better") not in ("higher", "lower"):
         raise LigandsmithError(f"{path}: an objective without name or direction; was it changed by hand?")
     weight = entry.get("weight")
-    return Objective(entry["name"], entry["better"] == "higher", 1.0 if weight is None else weight,
+    return ListedObjective(entry["name"], entry["better"] == "higher", 1.0 if weight is None else weight,
                      entry.get("unit") or "")  # fmt: skip
 
 
-def _read_history(path: Path, objectives: Sequence[str]) -> dict[int, Ligand]:
+def _read_history(path: Path, objectives: Sequence[str]) -> dict[int, ListedLigand]:
     """Ligands by index. Raises LigandsmithError."""
     try:
         columns, records = csv_content(path, errors="replace")
     except (OSError, ValueError) as error:
         raise LigandsmithError(f"cannot read {path}: {error}; run `ligandsmith {COMMAND}` again") from error
-    if absent := [name for name in (*COLUMNS, *objectives) if name not in columns]:
+    if absent := [name for name in (*HISTORY_COLUMNS, *objectives) if name not in columns]:
         raise LigandsmithError(f"{path}: no column {shortened(absent[0])}; it is not the table of this optimisation")
-    ligands: dict[int, Ligand] = {}
+    ligands: dict[int, ListedLigand] = {}
     for line, record in records:
         try:
             ligand = _ligand(record, objectives)
@@ -152,10 +152,10 @@ def _read_history(path: Path, objectives: Sequence[str]) -> dict[int, Ligand]:
     return ligands
 
 
-def _ligand(record: Mapping[str, str], objectives: Sequence[str]) -> Ligand:
+def _ligand(record: Mapping[str, str], objectives: Sequence[str]) -> ListedLigand:
     valid = _number(record, "pb_valid")
     size = record["heavy_atoms"]
-    return Ligand(
+    return ListedLigand(
         index=_whole(record["index"]),
         round=_whole(record["round"]),
         move=record["move"],

@@ -8,13 +8,13 @@ from typing import Any
 from markupsafe import Markup
 
 from ligandsmith.evaluation.report.descent import Album, Path
-from ligandsmith.evaluation.report.optimisation import START, Ligand, Objective, Optimisation
+from ligandsmith.evaluation.report.optimisation import START_MOVE, ListedLigand, ListedObjective, Optimisation
 from ligandsmith.evaluation.report.optimisation_tables import (
-    failures_table,
     front_table,
     moves_table,
     objectives_table,
-    provenance_table,
+    optimisation_failures,
+    optimisation_provenance,
     values_of,
 )
 from ligandsmith.evaluation.report.plots import SCATTER_LAYOUT, Axis, Dot, Figure, Points, axis, curves, scatter
@@ -76,11 +76,11 @@ def optimisation_page(run: Optimisation) -> OptimisationPage:
         },
         front=front_table(run),
         tree=_tree(run),
-        tree_keys=[*([(START, START)] if run.starts else []), ("chosen", "chosen"), ("", "on the way")],
+        tree_keys=[*([(START_MOVE, START_MOVE)] if run.starts else []), ("chosen", "chosen"), ("", "on the way")],
         paths=paths,
         moves=moves_table(run),
-        failures=failures_table(run),
-        provenance=provenance_table(run),
+        failures=optimisation_failures(run),
+        provenance=optimisation_provenance(run),
     )
 
 
@@ -94,7 +94,7 @@ def _summary(run: Optimisation) -> str:
     )
 
 
-def _curve(run: Optimisation, objective: Objective) -> Figure:
+def _curve(run: Optimisation, objective: ListedObjective) -> Figure:
     rounds = run.rounds
     best, mean = ([(entry.get(key) or {}).get(objective.name) for entry in rounds] for key in ("best", "mean"))
     start = objective.best(values_of(run.starts, objective))
@@ -146,16 +146,20 @@ def _scatter(run: Optimisation) -> tuple[list[Axis], list[Dot]]:
     return axes, dots
 
 
-def _rank(run: Optimisation, ligand: Ligand) -> int:
-    return 3 if ligand.move == START else 2 if ligand.index in run.chosen else int(ligand.index in run.front)
+def _rank(run: Optimisation, ligand: ListedLigand) -> int:
+    return 3 if ligand.move == START_MOVE else 2 if ligand.index in run.chosen else int(ligand.index in run.front)
 
 
-def _kind(run: Optimisation, ligand: Ligand) -> str:
-    kinds = {"front": ligand.index in run.front, "chosen": ligand.index in run.chosen, "start": ligand.move == START}
+def _kind(run: Optimisation, ligand: ListedLigand) -> str:
+    kinds = {
+        "front": ligand.index in run.front,
+        "chosen": ligand.index in run.chosen,
+        "start": ligand.move == START_MOVE,
+    }
     return " ".join(kind for kind, holds in kinds.items() if holds)
 
 
-def _said(run: Optimisation, ligand: Ligand) -> str:
+def _said(run: Optimisation, ligand: ListedLigand) -> str:
     values = ", ".join(f"{label(name)} {number(value)}" for name, value in ligand.values.items())
     kind = _kind(run, ligand).replace(" ", ", ")
     made = f"{ligand.move}, round {ligand.round}"

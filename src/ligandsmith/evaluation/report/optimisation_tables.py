@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from ligandsmith.evaluation.report.descent import ancestors
-from ligandsmith.evaluation.report.optimisation import START, Ligand, Objective, Optimisation
+from ligandsmith.evaluation.report.optimisation import START_MOVE, ListedLigand, ListedObjective, Optimisation
 from ligandsmith.evaluation.report.rendering import label, number
 from ligandsmith.evaluation.report.tables import BETTER, Table
 
@@ -51,7 +51,7 @@ def objectives_table(run: Optimisation) -> Table:
     return Table("Objectives", columns, rows, numeric=columns[2:])
 
 
-def values_of(ligands: Sequence[Ligand], objective: Objective) -> list[float]:
+def values_of(ligands: Sequence[ListedLigand], objective: ListedObjective) -> list[float]:
     """Of the ligands with a score."""
     found = (ligand.values[objective.name] for ligand in ligands if ligand.score is not None)
     return [value for value in found if value is not None]
@@ -79,7 +79,7 @@ def moves_table(run: Optimisation) -> Table:
         for move, counts in (entry.get("moves") or {}).items():
             tried[move] += (counts or {}).get("tried") or 0
             won[move] += (counts or {}).get("won") or 0
-    del tried[START]
+    del tried[START_MOVE]
     scored = Counter(ligand.move for ligand in run.made if ligand.score is not None)
     used = Counter(x.move for x in {x.index: x for k in run.chosen for x in ancestors(run, k)}.values())
     order = sorted(tried, key=lambda move: (-won[move] / max(tried[move], 1), -tried[move], move))
@@ -95,7 +95,7 @@ def moves_table(run: Optimisation) -> Table:
     return Table("Moves", columns, rows, note, bars, numeric=columns[1:6])
 
 
-def failures_table(run: Optimisation) -> Table:
+def optimisation_failures(run: Optimisation) -> Table:
     """Why ligands have no score, or cannot be chosen."""
     examples = {x.reason: x.detail for x in reversed(run.made) if x.reason}
     counts = Counter(x.reason for x in run.made if x.reason)
@@ -114,7 +114,7 @@ def failures_table(run: Optimisation) -> Table:
     return Table("Failures", columns, rows, "" if rows else "Every ligand has a score.", bars, numeric=columns[1:3])
 
 
-def provenance_table(run: Optimisation) -> Table:
+def optimisation_provenance(run: Optimisation) -> Table:
     """Command, time, and what decides the ligands."""
     identity = run.record.get("identity")
     pairs = identity.items() if isinstance(identity, dict) else ()
