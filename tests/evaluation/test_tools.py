@@ -182,9 +182,9 @@ def test_what_hangs_or_dies_is_a_failure_and_the_others_survive(workers: int, tm
     kept = [json.loads(line)[1] for line in (tmp_path / "counter.jsonl").read_text().splitlines()]
     assert len(kept) == len(mols) - 1
     assert "counter: its process ended (7)" not in kept  # may lie in the machine: tried again
-    began = time.perf_counter()
+    written = (tmp_path / "counter.jsonl").read_text()
     assert run_tool(tool, Site(), mols, tmp_path, workers) == answers
-    assert time.perf_counter() - began < 0.9  # the one that hangs is not tried again
+    assert (tmp_path / "counter.jsonl").read_text() == written  # the one that hangs is not tried again
 
 
 def test_a_worker_killed_from_outside_is_a_failure_that_is_tried_again(tmp_path: Path) -> None:
