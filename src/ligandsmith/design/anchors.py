@@ -123,7 +123,7 @@ def reference_groups(site: InteractionSite, reference: Chem.Mol) -> list[NDArray
     ligand = site.finder.as_ligand(reference)
     found = []
     for target in site.targets:
-        contacts = [] if target.requirement.kind == "contact" else site.contacts(ligand, target)
+        contacts = site.contacts(ligand, target) if target.directed else []
         if contacts:
             atoms = np.zeros(reference.GetNumAtoms(), np.bool_)
             atoms[list(contacts[0])] = True
