@@ -66,9 +66,9 @@ class PlacedConstraints:
 
     def violations(self, mol: Chem.Mol) -> list[Violation]:
         """Every constraint that a ligand with a conformer breaks."""
-        anchored = self.site.targets[: len(self.anchors)]
         # Contacts of a reference have no anchors, so that another start would change nothing.
-        missing = [Violation(f"no {target.requirement}", restart=target.directed or any(target is each for each in anchored))
+        anchored = [id(target) for target in self.site.targets[: len(self.anchors)]]
+        missing = [Violation(f"no {target.requirement}", restart=target.directed or id(target) in anchored)
                    for target in self.site.missing(mol)]  # fmt: skip
         broken = [] if self.bond is None else [Violation(reason, restart=True) for reason in self.bond.broken(mol)]
         return [*self.general.violations(mol), *missing, *broken]
