@@ -1,8 +1,8 @@
 """Covalent ligands: the share with a bond of proper length and angle to a cysteine, serine or lysine near the site.
 
 `python -m benchmarks covalent COMPLEXES --warhead acrylamide --pockets 10 --num 4`
-COMPLEXES holds ID/protein.pdb (or .pdb.gz) and ID/ligand.sdf. Each residue of a pocket that the warhead reacts with and
-has room for is used. The ligand's size is that of the reference. One JSON line.
+COMPLEXES holds ID/protein.pdb (or .pdb.gz) and ID/ligand.sdf. Each residue that the warhead reacts with and has
+room for is used, if the reacting atom lies within 7 Å of the ligand, whose size new ligands have. One JSON line.
 """
 
 import argparse
@@ -26,19 +26,24 @@ from ligandsmith.generation.generator import load
 from ligandsmith.records import Pocket
 from ligandsmith.structure.pocket import read_pocket
 
+NEAR = 7.0  # Å
+
 
 def sites(folder: Path, warhead: str) -> Iterator[tuple[str, int, Pocket, CovalentSite]]:
     """Name, number of ligand atoms, pocket and reactive residue."""
     for ligand in sorted(folder.glob("*/ligand.sdf")):
+        reference = load_reference(ligand).GetConformer().GetPositions()
         pocket, _ = read_pocket(next(iter(sorted(ligand.parent.glob("protein.pdb*")))), ligand)
         for label in pocket.labels:
             chain, name, number = label.split(":")
             if name in shipped_warheads()[warhead].residues:
                 try:
-                    yield ligand.parent.name, load_reference(ligand).GetNumAtoms(), pocket, CovalentSite(
-                        pocket, f"{chain}:{name}{number}", warhead)  # fmt: skip
+                    site = CovalentSite(pocket, f"{chain}:{name}{number}", warhead)
                 except LigandsmithError as error:
                     print(f"{ligand.parent.name}: {error}", flush=True)
+                    continue
+                if np.linalg.norm(reference - site.x[site.atom], axis=1).min() < NEAR:
+                    yield ligand.parent.name, len(reference), pocket, site
 
 
 def main() -> None:

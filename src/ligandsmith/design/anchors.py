@@ -27,8 +27,7 @@ from ligandsmith.structure.ligands import ligand_from_mol, mol_from_ligand
 ANCHOR_GROUPS = {  # by kind of interaction; `:1` marks the atoms that are put beside the residue
     "hbond": (
         "c1cc[n:1]cc1", "c1nc[n:1]cc1", "c1c[nH:1]cc1", "c1c[nH:1]nc1", "c1ccc([NH2:1])cc1", "c1ccc([NH2:1])nc1",
-        "c1ccc([OH:1])cc1", "c1ccccc1C(=[O:1])N", "c1ccccc1[NH:1]C=O", "C1CC(=[O:1])NC1", "O=C1CC[NH:1]C1",
-        "C1C[O:1]CCN1", "c1ccccc1S(=[O:1])(=O)N",
+        "c1ccc([OH:1])cc1",
     ),
     "pi": ("[cH:1]1[cH:1][cH:1][cH:1][cH:1][cH:1]1", "[cH:1]1[cH:1][cH:1][n:1][cH:1][cH:1]1",
            "[cH:1]1[cH:1][s:1][cH:1][cH:1]1", "[cH:1]1[cH:1][nH:1][n:1][cH:1]1"),
@@ -124,7 +123,7 @@ def reference_groups(site: InteractionSite, reference: Chem.Mol) -> list[NDArray
     ligand = site.finder.as_ligand(reference)
     found = []
     for target in site.targets:
-        contacts = [] if target.requirement.kind == "contact" else site.contacts(ligand, target)
+        contacts = site.contacts(ligand, target) if target.directed else []
         if contacts:
             atoms = np.zeros(reference.GetNumAtoms(), np.bool_)
             atoms[list(contacts[0])] = True

@@ -157,7 +157,9 @@ class Constraints:
             return self
         reference = Chem.MolFromMolBlock(self.like) if self.like else None
         bond = CovalentSite(pocket, self.covalent, self.warhead) if self.covalent else None
-        return PlacedConstraints.of(self, pocket, [read_requirement(text) for text in self.require], reference, bond)
+        return PlacedConstraints.of(
+            self, pocket, [read_requirement(text) for text in dict.fromkeys(self.require)], reference, bond
+        )
 
     def start(self, size: int, seed: int, fixed: Fragment | None) -> Start:
         """The given fragment."""

@@ -28,6 +28,7 @@ LENGTH_TOLERANCE, ANGLE_TOLERANCE = 0.1, 12.0
 CONFORMERS = 100
 DISTINCT = 0.3  # Å, RMSD between conformers
 OUTERMOST = 0.6  # of the burial that anchors need: a residue that reacts often lies at the rim
+ENOUGH = 10  # places, for ligands to differ
 TURNS = 60  # about the last bond of the residue
 CARBON_ELEMENT = 6
 BONDED = 2.6  # Å; nearer atoms of other residues, another sulfur or a metal, are bonded to the residue's atom
@@ -77,10 +78,13 @@ class CovalentSite:
 
     def _placements(self, residue: str) -> list[Placement]:
         """The most buried ones first."""
+        found: list[Placement] = []
         for tolerance in TOLERANCES:
             found = [placed for pose in self._poses() if (placed := self._placed(*pose, tolerance))]
-            if found:
-                return sorted(found, key=lambda placed: -placed.burial)
+            if len(found) >= ENOUGH:
+                break
+        if found:
+            return sorted(found, key=lambda placed: -placed.burial)
         raise LigandsmithError(
             f"--covalent {residue}: no room for {self.warhead.name} at {self.atom_name}; "
             "it is buried, or faces away from the site"

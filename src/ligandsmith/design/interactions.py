@@ -81,6 +81,11 @@ class Target(NamedTuple):
         """Any of these, as ProLIF names them, fulfils it."""
         return self.requirement.types or KINDS[self.requirement.kind]
 
+    @property
+    def directed(self) -> bool:
+        """Whether few atoms of a ligand can take part."""
+        return self.requirement.kind != "contact"
+
 
 class InteractionSite:
     """A pocket with the requirements on ligands in it. Raises LigandsmithError for what cannot be."""

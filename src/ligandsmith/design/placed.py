@@ -66,7 +66,10 @@ class PlacedConstraints:
 
     def violations(self, mol: Chem.Mol) -> list[Violation]:
         """Every constraint that a ligand with a conformer breaks."""
-        missing = [Violation(f"no {target.requirement}", restart=True) for target in self.site.missing(mol)]
+        # Contacts of a reference have no anchors, so that another start would change nothing.
+        anchored = [id(target) for target in self.site.targets[: len(self.anchors)]]
+        missing = [Violation(f"no {target.requirement}", restart=target.directed or id(target) in anchored)
+                   for target in self.site.missing(mol)]  # fmt: skip
         broken = [] if self.bond is None else [Violation(reason, restart=True) for reason in self.bond.broken(mol)]
         return [*self.general.violations(mol), *missing, *broken]
 

@@ -35,7 +35,7 @@ from ligandsmith.diffusion.process import (
 MAX_PUSH = 1.0  # Å per step, for an atom deep inside the pocket
 GROWTH_TIMES = (0.05, 0.95)
 BOND_LENGTH = 1.5  # Å
-GROWTH_WIDTH = 1.0  # Å; atoms so much farther than the nearest one are drawn e times less
+GROWTH_WIDTH = 3.0  # Å; atoms so much farther than the nearest one are drawn e times less
 MAX_GROWTH = 0.5  # Å per step
 LAST_TIME = 0.01  # below this time the estimate is final in all but noise, and a push would bend bonds
 
