@@ -16,7 +16,7 @@ from ligandsmith.evaluation import relaxation
 from ligandsmith.evaluation.relaxation import RelaxTool, relax_sdf, relaxation_lines
 from ligandsmith.evaluation.sources import load_reference, load_samples
 from ligandsmith.evaluation.tools.clashes import count_posecheck_clashes
-from ligandsmith.evaluation.tools.runner import Site, run_tool
+from ligandsmith.evaluation.tools.runner import Site, ToolFailure, run_tool
 
 SITE = Path(__file__).parents[2] / "examples/complexes/7sza"
 PROTEIN, LIGAND = SITE / "protein.pdb.gz", SITE / "ligand.sdf"
@@ -100,8 +100,8 @@ def test_a_rise_of_clashes_is_a_failure(ligands: Path, monkeypatch: pytest.Monke
     counts = iter([1, 2])
     monkeypatch.setattr(relaxation, "count_clashes", lambda *_: next(counts))
     site = Site(protein=load_protein(PROTEIN))
-    (answer,) = run_tool(RelaxTool(), site, [load_reference(LIGAND)])
-    assert answer == "clashes would rise: from 1 to 2"
+    with pytest.raises(ToolFailure, match="clashes would rise: from 1 to 2"):
+        RelaxTool().open(site)(load_reference(LIGAND))
 
 
 def test_without_a_protein_there_is_no_answer() -> None:
