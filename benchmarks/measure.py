@@ -3,7 +3,7 @@
 import argparse
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,13 @@ import torch
 
 from benchmarks.meter import counted_gflop, cpu_seconds, matmul_rate, peak_gib, repeat
 from ligandsmith.config import Config
+from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.records import Complex, Ligand, Pocket
 from ligandsmith.structure.vocabulary import ATOM_NAMES, RESIDUES
 
 __all__ = [
     "against_matmul", "counted_gflop", "cpu_seconds", "edges", "machine", "matmul_rate", "measured", "peak_gib",
-    "repeat", "report", "size_flags", "synthetic_complex",
+    "repeat", "report", "size_flags", "synthetic_complex", "validation_complexes",
 ]  # fmt: skip
 
 
@@ -28,6 +29,15 @@ def size_flags(parser: argparse.ArgumentParser, batch: int, repeats: int = 7) ->
     parser.add_argument("--batch", type=int, default=batch, help="1 to 64")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=repeats, help="of which the median is reported")
+
+
+def validation_complexes(count: int, heavy_atoms: tuple[int, int]) -> Iterator[Complex]:
+    """So many complexes of the shipped validation split, spread evenly over those whose ligand is of such a size."""
+    data = ComplexDataset(None, "validation")
+    sizes = data.sizes()[0]
+    fitting = np.flatnonzero((sizes >= heavy_atoms[0]) & (sizes <= heavy_atoms[1]))
+    for i in fitting[np.linspace(0, len(fitting) - 1, count).astype(int)]:
+        yield data[int(i)]
 
 
 def report(**values: Any) -> None:

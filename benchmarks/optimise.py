@@ -19,10 +19,9 @@ import numpy as np
 from rdkit import Chem
 from scipy.stats import wilcoxon
 
-from benchmarks.measure import report
+from benchmarks.measure import report, validation_complexes
 from benchmarks.performance_page import table
 from ligandsmith.config import Config
-from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.design.history import morgan_fingerprint
 from ligandsmith.design.moves import FRESH
 from ligandsmith.design.setup import optimise
@@ -53,11 +52,7 @@ class Case(NamedTuple):
 
 def of_validation(count: int) -> Iterator[Case]:
     """Complexes of the shipped data set."""
-    data = ComplexDataset(None, "validation")
-    sizes = data.sizes()[0]
-    fitting = np.flatnonzero((sizes >= SIZES[0]) & (sizes <= SIZES[1]))
-    for i in fitting[np.linspace(0, len(fitting) - 1, count).astype(int)]:
-        record = data[int(i)]
+    for record in validation_complexes(count, SIZES):
         assert record.pocket is not None
         yield Case(
             record.id, mark_pocket(record.pocket, record.ligand.x, Config().pocket), mol_from_ligand(record.ligand)

@@ -18,12 +18,11 @@ import torch
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from benchmarks.measure import report
+from benchmarks.measure import report, validation_complexes
 from benchmarks.performance_page import table
 from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, find_defects
 from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.config import override
-from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
 from ligandsmith.evaluation.protocols import adapted
 from ligandsmith.generation.generator import LigandGenerator, load
@@ -61,11 +60,7 @@ def described(ligand: GeneratedLigand, site: PocketAtoms) -> dict[str, Any]:
 
 def chosen_pockets(generator: LigandGenerator, count: int) -> Iterator[tuple[str, Pocket, int]]:
     """Pockets of the validation split with their names and the numbers of heavy atoms of their ligands."""
-    data = ComplexDataset(None, "validation")
-    sizes = data.sizes()[0]
-    fitting = np.flatnonzero((sizes >= SIZES[0]) & (sizes <= SIZES[1]))
-    for i in fitting[np.linspace(0, len(fitting) - 1, count).astype(int)]:
-        record = data[int(i)]
+    for record in validation_complexes(count, SIZES):
         assert record.pocket is not None
         pocket = mark_pocket(record.pocket, record.ligand.x, generator.config.pocket)
         yield record.id, pocket, record.ligand.num_atoms

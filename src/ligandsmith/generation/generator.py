@@ -114,6 +114,7 @@ class SamplingSite(NamedTuple):
     task: SamplingTask
     latents: PocketLatents
     key: int  # of the pocket, for random seeds
+    request: SamplingRequest
 
 
 class LigandGenerator:
@@ -165,11 +166,11 @@ class LigandGenerator:
     ) -> Iterator[list[GeneratedLigand]]:
         """Ligands number `start` and following, a batch at a time. `keeping` gets to know them within a batch: its
         ligands are numbered from the start of their batch."""
-        request, site = self.sampling_request(options, pocket), self.site(pocket, options, keeping)
+        site = self.site(pocket, options, keeping)
         for begin in range(start, options.num, options.batch_size):
             index = range(begin, min(begin + options.batch_size, options.num))
             molecule_seeds = self.seeds(site, options.seed, index)
-            sizes = self._sizes(site.latents, molecule_seeds, request, pocket.cut)
+            sizes = self._sizes(site.latents, molecule_seeds, site.request, pocket.cut)
             ligands = self.sampler.best_of_n(site.task, sizes, molecule_seeds)
             yield [replace(ligand, index=begin + row) for row, ligand in enumerate(ligands)]
 
@@ -186,7 +187,8 @@ class LigandGenerator:
             PoseRelaxation.in_pocket(pocket) if request.sampling.relax else None,
             None if constraints is None else constraints.preference(pocket),
         )  # fmt: skip
-        return SamplingSite(task, latents, int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little"))
+        key = int.from_bytes(hashlib.sha256(pocket.x.tobytes()).digest()[:7], "little")
+        return SamplingSite(task, latents, key, request)
 
     def seeds(self, site: SamplingSite, seed: int, index: Sequence[int]) -> Tensor:
         """Seeds [B] of the ligands with these numbers."""
