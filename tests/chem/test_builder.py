@@ -167,6 +167,22 @@ def test_aromatic_bond_outside_a_ring_is_localised() -> None:
     assert not any(bond.GetIsAromatic() for bond in result.mol.GetBonds())
 
 
+def test_aromatic_oxygen_with_a_double_bond_is_no_valid_molecule() -> None:
+    """RDKit sanitises it once, and refuses every copy of the result."""
+    bonds = {(0, 1): 4, (0, 6): 4, (1, 2): 4, (2, 3): 4, (2, 7): 1, (3, 4): 4, (3, 8): 4, (4, 5): 4, (5, 6): 4,
+             (7, 8): 2}  # fmt: skip
+    ligand = Ligand(
+        element=np.array([6, 6, 7, 6, 6, 6, 6, 6, 8], dtype=np.uint8), charge=np.zeros(9, np.int8),
+        aromatic=np.array([True] * 7 + [False, True]), num_h=np.array([1, 1, 0, 0, 1, 1, 1, 1, 0], np.uint8),
+        x=spread(9), bond_index=np.array(list(bonds), dtype=np.int16),
+        bond_type=np.array(list(bonds.values()), dtype=np.uint8),
+    )  # fmt: skip
+    result = build_molecule(decode(ligand))
+    assert isinstance(result, BuildFailure) or not result.raw_valid
+    if isinstance(result, BuiltLigand):
+        Chem.SanitizeMol(Chem.Mol(result.mol))
+
+
 def test_wrong_aromatic_flag_does_not_change_the_molecule() -> None:
     ligand = decoded("Cc1ccccc1")
     result = built(replace(ligand, aromatic=np.ones(7, dtype=bool)))

@@ -194,3 +194,14 @@ def test_a_ligand_of_a_thousand_atoms_is_refused_as_a_reference(tmp_path: Path) 
     (tmp_path / "x.sdf").write_text(Chem.MolToV3KMolBlock(chain))
     with pytest.raises(UnreadableFile, match="1000 heavy atoms; at most 80"):
         read_ligand(tmp_path / "x.sdf")
+
+
+def test_an_aromatic_oxygen_with_a_double_bond_is_refused(tmp_path: Path) -> None:
+    """RDKit sanitises it once, and refuses every copy of the result."""
+    atoms, bonds = "CCNCCCCCO", "124 234 344 454 564 674 714 381 892 944"
+    block = f"\n     RDKit          3D\n\n{len(atoms):3d}{len(bonds.split()):3d}  0  0  0  0  0  0  0  0999 V2000\n"
+    block += "".join(f"{1.4 * i:10.4f}{i % 2:10.4f}    0.0000 {symbol}   0  0\n" for i, symbol in enumerate(atoms))
+    block += "".join(f"{a:>3}{b:>3}{order:>3}  0\n" for a, b, order in bonds.split())
+    (tmp_path / "x.sdf").write_text(block + "M  END\n")
+    with pytest.raises(UnreadableFile, match=r"x\.sdf: record 1: Can't kekulize"):
+        read_ligand(tmp_path / "x.sdf")

@@ -7,7 +7,7 @@ from rdkit import Chem, rdBase
 
 from ligandsmith.chem.graph import HEAVIEST_ELEMENT, MolecularGraph, repair_aromaticity, repair_valence
 from ligandsmith.records import BuildFailure, DecodedLigand
-from ligandsmith.structure.ligands import conformer
+from ligandsmith.structure.ligands import conformer, sanitise
 
 FAILURE_REASONS = ("no atoms", "unknown element", "non-finite values", "valence", "kekulization", "chemistry")
 MAX_REPAIR_ROUNDS = 3
@@ -77,7 +77,7 @@ def _sanitised(graph: MolecularGraph) -> tuple[Chem.Mol | None, BuildFailure]:
     """The sanitised molecule, or None and why."""
     mol = graph.to_rdkit().GetMol()
     try:
-        Chem.SanitizeMol(mol)
+        sanitise(mol)
     except (Chem.AtomValenceException, Chem.AtomKekulizeException, Chem.KekulizeException) as error:
         reason = "valence" if isinstance(error, Chem.AtomValenceException) else "kekulization"
         return None, BuildFailure(reason, _one_line(error))

@@ -12,7 +12,7 @@ from rdkit import Chem, rdBase
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_text
-from ligandsmith.structure.ligands import coordinate_problem, undefined, with_line_feeds
+from ligandsmith.structure.ligands import coordinate_problem, sanitise, undefined, with_line_feeds
 
 RECORD_END = "$$$$"
 FIELD_HEADING = re.compile(r">[^<]*<(.*)>")
@@ -175,9 +175,7 @@ def _parse(block: str, complete: bool) -> SdfRecord:
     if not np.isfinite(mol.GetConformer().GetPositions()).all():
         return SdfRecord(None, "non-finite coordinates", title)
     try:
-        Chem.SanitizeMol(mol)
-        if not undefined(mol):  # which has a reason of its own
-            Chem.Kekulize(Chem.Mol(mol))  # a few odd ring systems are sanitised, and cannot be written afterwards
+        (Chem.SanitizeMol if undefined(mol) else sanitise)(mol)  # what is undefined has a reason of its own
     except (Chem.MolSanitizeException, ValueError, RuntimeError) as error:
         return SdfRecord(None, f"RDKit refuses it: {' '.join(str(error).split())}", title)
     if mol.GetConformer().Is3D():

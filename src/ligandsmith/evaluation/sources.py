@@ -28,6 +28,7 @@ from ligandsmith.structure.ligands import (
     SDF_SUFFIXES,
     orders_lost,
     read_ligand,
+    sanitise,
     without_hydrogens,
 )
 from ligandsmith.structure.templates import COORDINATE_SUFFIXES
@@ -313,8 +314,7 @@ def _built(index: int, mol: Chem.Mol | None, title: str = "") -> Sample:
             return Sample(index, None, "no bond orders", "no bonds in the file, and none could be perceived", title)
     try:
         heavy = without_hydrogens(mol)
-        Chem.SanitizeMol(heavy)
-        Chem.Kekulize(Chem.Mol(heavy))  # what cannot be written as a molfile
+        sanitise(heavy)
     except (Chem.MolSanitizeException, ValueError, RuntimeError) as error:
         return Sample(index, None, "RDKit refuses it", one_line(error), title)
     lost = orders_lost(heavy, heavy.GetConformer().GetPositions())

@@ -206,12 +206,19 @@ def _sanitise(mol: Chem.Mol, place: str, placeholders: bool) -> None:
         raise UnreadableFile("unsupported atom or bond", f"{place}: {detail}")
     try:
         with rdBase.BlockLogs():
-            Chem.SanitizeMol(mol)
+            sanitise(mol)
     except Chem.KekulizeException as error:
         advice = "; give the hydrogens of its aromatic nitrogens, or the SMILES of the ligand"
         raise UnreadableFile("RDKit rejects the ligand", f"{place}: {_first_line(str(error))}{advice}") from None
     except (Chem.MolSanitizeException, RuntimeError) as error:  # an impossible charge is a RuntimeError
         raise UnreadableFile("RDKit rejects the ligand", f"{place}: {_first_line(str(error))}") from None
+
+
+def sanitise(mol: Chem.Mol) -> None:
+    """Sanitise in place. Raises RDKit's exceptions, also for what it lets pass and could not write or copy afterwards:
+    an oxygen with an aromatic and a double bond."""
+    Chem.SanitizeMol(mol)
+    Chem.Kekulize(Chem.Mol(mol))
 
 
 def undefined(mol: Chem.Mol, placeholders: bool = False) -> str:
