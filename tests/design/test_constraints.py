@@ -14,6 +14,8 @@ from ligandsmith.design.constraints import Constraints, Sphere, read_patterns, r
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
 from ligandsmith.errors import LigandsmithError
 
+HYDROCODONE = "COc1ccc2CC3N(C)CCC45C(Oc1c24)C(=O)CCC35"
+
 POCKET, SAMPLER = cast("Any", None), cast("Any", None)  # spheres need neither
 
 
@@ -95,6 +97,7 @@ def test_the_ring_systems_of_known_ligands() -> None:
         "O=C1CCCN1", "c1ccc2ccccc2c1",
     }  # fmt: skip
     assert {"O=C1CCCN1", "c1ccc2ccccc2c1"} <= known.keys()
+    assert {smiles for smiles, _ in ring_systems(embedded(HYDROCODONE))} <= known.keys()
 
 
 @pytest.mark.parametrize(

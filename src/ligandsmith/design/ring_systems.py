@@ -1,4 +1,4 @@
-"""Ring systems of known ligands: of the shipped crystal ligands and of drugs."""
+"""Ring systems of known ligands: of the shipped crystal ligands and of drugs (`scripts/build_ring_systems.py`)."""
 
 import csv
 from functools import cache
@@ -39,4 +39,4 @@ def _plain(smiles: str) -> str:
 def known_ring_systems() -> dict[str, int]:
     """Number of molecules with each known ring system, by its SMILES."""
     with (resources.files(__package__) / TABLE).open(encoding="utf-8") as stream:
-        return {row["smiles"]: int(row["molecules"]) for row in csv.DictReader(stream)}
+        return {row["smiles"]: int(row["crystal_ligands"]) + int(row["drugs"]) for row in csv.DictReader(stream)}
