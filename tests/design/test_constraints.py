@@ -14,6 +14,7 @@ from ligandsmith.design.constraints import Constraints, Sphere, read_patterns, r
 from ligandsmith.design.ring_systems import known_ring_systems, ring_systems
 from ligandsmith.errors import LigandsmithError
 
+UNKNOWN_RINGS = "C1CC2(C1)CC1(CCCCCCCCCC1)C2"
 HYDROCODONE = "COc1ccc2CC3N(C)CCC45C(Oc1c24)C(=O)CCC35"
 
 POCKET, SAMPLER = cast("Any", None), cast("Any", None)  # spheres need neither
@@ -33,7 +34,7 @@ def embedded(smiles: str) -> Chem.Mol:
         (Constraints(charge=(0, 0)), "CC(=O)[O-]", "charge -1"),
         (Constraints(chiral_centers_max=1), "C[C@H](O)[C@@H](N)CC", "2 chiral centres"),
         (Constraints(alerts=False), "CCC(=O)Cl", "alert: acid_halide"),
-        (Constraints(known_rings=True), "C1CC2(C1)CC1(CCCCCCCCCC1)C2", "unknown ring system"),
+        (Constraints(known_rings=True), UNKNOWN_RINGS, "unknown ring system"),
         (Constraints(other_scaffold="c1ccccc1"), "Cc1ccccc1", "the reference's scaffold again"),
     ],
 )
@@ -79,6 +80,14 @@ def test_a_fragment_that_contradicts_is_refused_before_sampling() -> None:
         Constraints(exclude=(Sphere(*x.tolist(), 0.5),)).fixed_atoms(fragment)
     with pytest.raises(LigandsmithError, match="--forbid cCl: the fragment has it"):
         Constraints(forbid=("cCl",)).fixed_atoms(fragment)
+    nitro = read_fragment(embedded("O=[N+]([O-])c1ccccc1"))
+    with pytest.raises(LigandsmithError, match="--no-alerts: the fragment has the alert nitro_group"):
+        Constraints(alerts=False).fixed_atoms(nitro)
+    assert Constraints(alerts=False).fixed_atoms(fragment) == fragment.num_atoms
+    # Its hydrogens may become bonds, by which a ring system changes; without any it is what it is.
+    Constraints(known_rings=True).fixed_atoms(read_fragment(embedded(UNKNOWN_RINGS)))
+    with pytest.raises(LigandsmithError, match="--rings known: the fragment has the ring system n1nnnnn1"):
+        Constraints(known_rings=True).fixed_atoms(read_fragment(embedded("N1=NN=NN=N1")))
 
 
 def test_spheres_and_patterns_come_from_files_too(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What every ligand must be and must not be. A ligand that does not fit is a failure with its reason."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -142,10 +142,21 @@ class Constraints:
         for violation in self._inside(mol):
             raise LigandsmithError(f"--exclude: the fragment lies in it ({violation.reason})")
         final = (fragment.ligand.num_h == 0) | fragment.closed  # what is bonded to other atoms does not change there
-        for text, pattern in zip(self.forbid, self._patterns[0], strict=True):
-            if any(final[list(match)].all() for match in mol.GetSubstructMatches(pattern)):
-                raise LigandsmithError(f"--forbid {text}: the fragment has it")
+        for reason, atoms in self._unwanted(mol):
+            if final[list(atoms)].all():
+                raise LigandsmithError(reason)
         return fragment.num_atoms
+
+    def _unwanted(self, mol: Chem.Mol) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Groups of a fragment that no ligand may have, and their atoms."""
+        for text, pattern in zip(self.forbid, self._patterns[0], strict=True):
+            yield from ((f"--forbid {text}: the fragment has it", match) for match in mol.GetSubstructMatches(pattern))
+        if not self.alerts:
+            yield from ((f"--no-alerts: the fragment has the alert {name}", atoms)
+                        for name, atoms in alerting_atoms(mol).items())  # fmt: skip
+        if self.known_rings:
+            yield from ((f"--rings known: the fragment has the ring system {smiles}", atoms)
+                        for smiles, atoms in ring_systems(mol) if smiles not in known_ring_systems())  # fmt: skip
 
     def preference(self, pocket: Pocket) -> Callable[[Chem.Mol], float] | None:
         """How much a ligand in a pocket is wanted, more is better; None without objectives."""

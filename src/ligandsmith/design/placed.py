@@ -97,9 +97,9 @@ class PlacedConstraints:
 
     def fixed_atoms(self, fragment: Fragment | None) -> int:
         """The given fragment and the warhead. Raises LigandsmithError where they contradict."""
-        self.general.fixed_atoms(fragment)
-        whole = fragment if self.bond is None else self.bond.start(np.random.default_rng(0), fragment)
-        return 0 if whole is None else whole.num_atoms
+        return self.general.fixed_atoms(
+            fragment if self.bond is None else self.bond.start(np.random.default_rng(0), fragment)
+        )
 
     def guide(self, pocket: Pocket, origin: NDArray[np.float32], device: torch.device) -> Guide:
         """As `general` does."""
