@@ -18,6 +18,7 @@ from ligandsmith.evaluation.report.page import write_report
 from ligandsmith.evaluation.report.plots import histogram, outside
 from ligandsmith.evaluation.report.rendering import ENVIRONMENT, markdown, number
 from ligandsmith.evaluation.report.results import read_results
+from ligandsmith.files import file_hash
 
 PARTS = ("molecules.sdf", "references.sdf", "interactions.json")
 
@@ -269,3 +270,16 @@ def test_the_fixture_has_what_the_report_must_survive(tmp_path: Path) -> None:
     assert titles.count("ligand") > 1
     assert any(not title.isascii() for title in titles)
     assert any(m.mol is None for m in made)
+
+
+def test_molecules_that_changed_after_they_were_scored_are_said(folder: Path) -> None:
+    ligands = folder / "ligands.sdf"
+    ligands.write_text("as scored")
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["inputs"][0] |= {"ligands": str(ligands), "ligands_sha256": file_hash(ligands)}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    assert not any("newer molecules" in text for text in read_results(folder).missing)
+    ligands.write_text("as a longer run left it")
+    assert any("newer molecules: ligands.sdf" in text for text in read_results(folder).missing)
+    write_report(folder)
+    assert "ligands.sdf changed after it was scored" in (folder / "report.html").read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ from ligandsmith.evaluation.protocols import Protocol
 from ligandsmith.evaluation.sources import Source
 from ligandsmith.evaluation.statistics import Value, estimate
 from ligandsmith.evaluation.tools.runner import Answer
+from ligandsmith.files import file_hash
 
 SUMMARY_FORMAT = 2
 NEVER_BUILT = {"not generated", "not sampled", "unusable pocket", "no atoms"}  # reasons of molecules that are not there
@@ -123,6 +124,7 @@ def _input(scored: Scored) -> dict[str, Any]:
     return {
         "pocket": source.pocket,
         **{name: None if path is None else str(path) for name, path in files.items()},
+        "ligands_sha256": file_hash(source.ligands) if source.ligands.is_file() else None,
         "protein_reading": "" if protein is None else protein.reading,
         "left_out_of_protein": [] if protein is None else list(protein.removed),
         "requested": len(scored.data.samples),

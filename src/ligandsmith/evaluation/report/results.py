@@ -55,7 +55,7 @@ SHAPE: dict[str, Any] = {  # of summary.json, as far as the report reads it; eve
     "distributions": {"status": TEXT, ANY_KEY: {"mean": NUMBER, ANY_KEY: {"jsd": NUMBER, "n": COUNT}}},
     "protocol": {"name": TEXT, "version": LABEL, "about": TEXT, "columns": [TEXT], "differences": [TEXT]},
     "published": [{"method": TEXT, "source": TEXT}],
-    "inputs": [{"pocket": TEXT}],
+    "inputs": [{"pocket": TEXT, "ligands": TEXT, "ligands_sha256": TEXT}],
     "generation": {ANY_KEY: ANY},
     "requested": COUNT,
     "seconds": NUMBER,
@@ -158,6 +158,8 @@ def read_results(folder: Path) -> Results:
     missing = [f"no {name}: {lacks}" for name, lacks in ABSENT.items() if not any(folder.glob(name))]
     if not any(row.smiles and not row.reason for row in table.rows):
         missing.append("no valid molecule among those requested")
+    missing += [f"newer molecules: {name} changed after it was scored; run `ligandsmith evaluate` again"
+                for name in _changed_since(summary, folder)]  # fmt: skip
     return Results(
         folder,
         summary,
@@ -169,6 +171,13 @@ def read_results(folder: Path) -> Results:
         missing=missing,
         choice=_read_choice(folder, table),
     )
+
+
+def _changed_since(summary: dict[str, Any], folder: Path) -> list[str]:
+    """Files of molecules that are others than those that were scored. One that is gone says nothing."""
+    scored = ((Path(entry.get("ligands") or ""), entry.get("ligands_sha256")) for entry in summary.get("inputs") or [])
+    places = ((path if path.is_file() else folder / path.name, digest) for path, digest in scored if digest)
+    return sorted({place.name for place, digest in places if place.is_file() and file_hash(place) != digest})
 
 
 def _read_choice(folder: Path, table: MoleculeTable) -> Choice | None:
