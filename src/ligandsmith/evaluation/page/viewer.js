@@ -29,6 +29,7 @@ export class Viewer {
     this.models = new Map();
     this.gl = this.#create();
     this.scene = null;
+    this.surface = "null";
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.scene && this.draw(this.scene));
   }
 
@@ -55,7 +56,8 @@ export class Viewer {
   }
 
   // Draws models {key, text, format, styles: [[selection, style]], pick?}, contacts {residue, colour, from, to},
-  // spheres {center, radius, colour, opacity?} and labels {text, at}. A model that stays as it is, is not built again.
+  // spheres {center, radius, colour, opacity?}, labels {text, at} and a surface {model, selection}. A model that stays
+  // as it is, is not built again.
   draw(scene) {
     this.scene = scene;
     if (!this.gl) return;
@@ -67,6 +69,7 @@ export class Viewer {
       this.gl.addSphere({ center: place(center), radius, color: colour, opacity, wireframe });
     }
     for (const { text, at } of scene.labels || []) this.#label(text, at);
+    this.#drawSurface(scene.surface || null);
     this.gl.setBackgroundColor(this.#background());
     this.gl.render();
   }
@@ -95,6 +98,15 @@ export class Viewer {
       known.pick = entry.pick;
       this.models.set(entry.key, known);
     }
+  }
+
+  #drawSurface(wanted) {
+    const look = JSON.stringify(wanted);
+    if (look === this.surface) return;
+    this.surface = look;
+    this.gl.removeAllSurfaces();
+    const known = wanted && this.models.get(wanted.model);
+    if (known) this.gl.addSurface($3Dmol.SurfaceType.VDW, { opacity: 0.7, color: COLOURS.protein }, { ...wanted.selection, model: known.model });
   }
 
   #drawContacts(contacts, labelled) {
