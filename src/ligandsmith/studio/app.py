@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Form, HTTPException, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -16,8 +16,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.report.depiction import depict
 from ligandsmith.evaluation.report.rendering import PAGE_FOLDER
-from ligandsmith.studio import molecules, sites, structures
+from ligandsmith.studio import exports, molecules, sites, structures
+from ligandsmith.studio.interactions import interactions_of
 from ligandsmith.studio.jobs import QUEUED, RUNNING
+from ligandsmith.studio.pockets import suggested_sites
 from ligandsmith.studio.processes import last_lines
 from ligandsmith.studio.progress import summary_of
 from ligandsmith.studio.projects import Conflict, NoSuchThing
@@ -316,6 +318,53 @@ def get_molecule(request: Request, p: str, m: str) -> Response:
     """A molecule as the command wrote it."""
     studio = _studio(request)
     return Response(studio.library.record(studio.projects.get(p), m), media_type="chemical/x-mdl-sdfile")
+
+
+@api.get("/projects/{p}/molecules/{m}/interactions")
+def get_interactions(request: Request, p: str, m: str) -> list[dict[str, Any]]:
+    """Interactions of a molecule with the protein."""
+    studio = _studio(request)
+    project = studio.projects.get(p)
+    return interactions_of(project, studio.library.block(project, m))
+
+
+@api.get("/projects/{p}/sites:suggest")
+def suggest_sites(request: Request, p: str) -> list[dict[str, Any]]:
+    """Pockets of the protein, best first."""
+    return suggested_sites(_studio(request).projects.get(p))
+
+
+@api.get("/projects/{p}/export")
+def export(
+    request: Request,
+    p: str,
+    format: Literal["sdf", "csv", "pdb", "report"],
+    ids: Annotated[str, Query(max_length=60_000)] = "",
+    filter: Annotated[str, Query(max_length=5000)] = "",
+    job: int | None = None,
+) -> Response:
+    """Molecules with these ids (comma-separated), or all that pass the filter: sdf, csv, or pdb of one in the protein;
+    or the report of a job, the last one that is done."""
+    studio = _studio(request)
+    project, names = studio.projects.get(p), [id for id in ids.split(",") if id]
+    if format == "report":
+        path = exports.report(project, studio.library.reported(project, names, job))
+        return FileResponse(path, filename=f"{project.id}-report.html")
+    if format == "pdb":
+        if len(names) != 1:
+            raise LigandsmithError("a PDB file is made of one molecule; choose one")
+        return _file(
+            exports.as_complex(project, studio.library.block(project, names[0])), f"{project.id}-{names[0]}.pdb"
+        )
+    found = studio.library.chosen(project, _filter(filter), names, job)
+    if format == "csv":
+        return _file(exports.as_csv(found["rows"], found["columns"]), f"{project.id}.csv")
+    return _file(exports.as_sdf(studio.library, project, found["rows"]), f"{project.id}.sdf")
+
+
+def _file(text: str, name: str) -> Response:
+    """A download; its name has letters, digits, dots and dashes alone."""
+    return Response(text, media_type="text/plain", headers={"content-disposition": f'attachment; filename="{name}"'})
 
 
 @api.get("/projects/{p}/jobs/{j}/family")

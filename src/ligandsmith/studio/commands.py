@@ -1,5 +1,6 @@
 """From what a page asks for to the command lines that do it. Only these flags can be given, each with its own check."""
 
+import hashlib
 import math
 import re
 import shlex
@@ -14,6 +15,7 @@ from ligandsmith.studio.jobs import SAMPLING, SCORING, Step, folder_name
 from ligandsmith.studio.projects import Project
 
 EVALUATION_TOOLS = ("posebusters", "vina")  # seconds for each molecule; the interactions of one are computed when asked
+PROTOCOL = "quick"
 PROTEIN, OUT = "--protein", "--out"
 REFERENCE = "reference"
 LONGEST_TEXT = 500
@@ -69,7 +71,7 @@ def evaluation(project: Project, ligands: str, out: str = "") -> list[str]:
     uses_ligand = bool(project.ligand and (project.site or {}).get("ligand"))
     argv = ["evaluate", ligands, PROTEIN, project.protein_path.name]
     argv += ["--ligand", project.ligand] if uses_ligand else []
-    argv += ["--tools", *EVALUATION_TOOLS]
+    argv += ["--tools", *EVALUATION_TOOLS]  # of the protocol that is the default
     return argv + ([OUT, out] if out else [])
 
 
@@ -125,6 +127,18 @@ class _Builder:
         self.files[path] = f"{self.molecules.block(self.project, id).rstrip()}\n$$$$\n"
         return path
 
+    def kept(self) -> list[str]:
+        """The flag --keep with a file of those atoms of the first molecule that are to stay."""
+        numbers = self.atoms("keep", "--keep")
+        if not numbers:
+            return []
+        id = self.fields.get("from", REFERENCE)
+        id = id[0] if isinstance(id, list) and id else id
+        path = f"parts/{id}.keep-{hashlib.sha256(numbers[1].encode()).hexdigest()[:8]}.sdf"
+        kept = [int(number) for number in numbers[1].split(",")]
+        self.files[path] = f"{_part(self.molecules.block(self.project, id), kept).rstrip()}\n$$$$\n"
+        return ["--keep", path]
+
     def atoms(self, name: str, flag: str) -> list[str]:
         """A flag with numbers of atoms."""
         self.used.add(name)
@@ -134,6 +148,27 @@ class _Builder:
         if not isinstance(numbers, list) or not all(type(n) is int and 0 < n < 1000 for n in numbers):
             raise LigandsmithError(f"'{name}' is a list of numbers of atoms, from 1")
         return [flag, ",".join(map(str, sorted(set(numbers))))]
+
+
+def _part(block: str, numbers: Sequence[int]) -> str:
+    """The mol block of some heavy atoms of a molecule, by number from 1. Raises LigandsmithError."""
+    mol = Chem.MolFromMolBlock(block, removeHs=False)
+    if mol is None or max(numbers) > mol.GetNumAtoms():
+        raise LigandsmithError(f"'keep' names atoms 1 to {0 if mol is None else mol.GetNumAtoms()} of the molecule")
+    part = Chem.RWMol(mol)
+    for index in reversed(range(mol.GetNumAtoms())):
+        if index + 1 not in numbers or mol.GetAtomWithIdx(index).GetAtomicNum() == 1:
+            part.RemoveAtom(index)
+    for atom in part.GetAtoms():
+        atom.SetNoImplicit(False)  # where a bond was cut, there are hydrogens
+    try:
+        with rdBase.BlockLogs():
+            Chem.SanitizeMol(part)
+    except (Chem.MolSanitizeException, ValueError):
+        raise LigandsmithError("'keep' cuts an aromatic ring; name the whole ring") from None
+    if not part.GetNumAtoms():
+        raise LigandsmithError("'keep' names no heavy atom")
+    return str(Chem.MolToMolBlock(part))
 
 
 def _flag(name: str, value: Any) -> list[str]:
@@ -293,14 +328,15 @@ def _optimise(builder: _Builder) -> list[str]:
     place = [] if site.get("ligand") else _site_without_ligand(site)
     return [
         "optimise", PROTEIN, project.protein_path.name, *start, *place,
-        *builder.flags("objective", "budget", *FIRST, "similarity", "moves", *DEMANDS, *SAMPLING_FLAGS),
+        *builder.kept(), *builder.flags("objective", "budget", *FIRST, "similarity", "moves"),
+        *builder.flags(*DEMANDS, *SAMPLING_FLAGS),
     ]  # fmt: skip
 
 
 def _analogues(builder: _Builder) -> list[str]:
     return [
         "analogues", *builder.sources(), PROTEIN, builder.project.protein_path.name,
-        *builder.flags("similarity", "num", "seed", *DEMANDS, *SAMPLING_FLAGS),
+        *builder.kept(), *builder.flags("similarity", "num", "seed", *DEMANDS, *SAMPLING_FLAGS),
     ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from ligandsmith.evaluation.molecule_table import CHECK_PREFIX
 from ligandsmith.evaluation.report.rendering import label
 from ligandsmith.files import json_content, write_json
 from ligandsmith.studio.jobs import DONE, Job, JobStore
-from ligandsmith.studio.projects import NOTES_FILE, NoSuchThing, Project, Projects
+from ligandsmith.studio.projects import NOTES_FILE, Conflict, NoSuchThing, Project, Projects
 from ligandsmith.studio.properties import cheap_properties, clusters, matching
 from ligandsmith.studio.scores import partial_scores
 from ligandsmith.studio.tables import JobTable, job_table, record, relations
@@ -61,6 +61,18 @@ class Library:
 
     def __init__(self, projects: Projects, store: JobStore) -> None:
         self.projects, self.store = projects, store
+
+    def chosen(
+        self, project: Project, wanted: Mapping[str, Any], ids: Sequence[str], job: int | None
+    ) -> dict[str, Any]:
+        """Columns and rows of the molecules with these ids, or of all that pass a filter. Raises LigandsmithError."""
+        found = self.query(project, Query(filter=wanted, size=MOST_ROWS, job=job))
+        if not ids:
+            return found
+        rows = {row["id"]: row for row in found["rows"]}
+        if missing := [id for id in ids if id not in rows]:
+            raise NoSuchThing(f"there is no molecule '{shortened(missing[0])}'")
+        return {**found, "rows": [rows[id] for id in ids]}
 
     def query(self, project: Project, query: Query) -> dict[str, Any]:
         """A page of the table, as the API has it. Raises LigandsmithError."""
@@ -139,6 +151,20 @@ class Library:
             write_json(project.folder / NOTES_FILE, {**rest, **({id: kept} if kept else {})})
         return self.row(project, id)
 
+    def reported(self, project: Project, ids: Sequence[str], number: int | None) -> Job:
+        """The job that a report is asked for: by its number, by a molecule of it, else the last one that is done.
+
+        Raises LigandsmithError.
+        """
+        if number is not None:
+            return self.job(project, number)
+        if ids:
+            return self.find(project, ids[0])[0]
+        done = [job for job in self.store.all(project.id) if job.state == DONE]
+        if not done:
+            raise Conflict("no job of this project is done; the report is made of one that is")
+        return done[-1]
+
     def family(self, project: Project, number: int) -> list[dict[str, Any]]:
         """All ligands of an optimisation with their parents, as the API has it. Raises LigandsmithError."""
         job = self.job(project, number)
@@ -177,7 +203,7 @@ class Library:
         cheap = cheap_properties(table.smiles)
         known = {name: np.where(np.isnan(table.values[name]), column, table.values[name]) if name in table.values
                  else column for name, column in cheap.items()}  # fmt: skip
-        partial = partial_scores(project, job, folder, table.indices)
+        partial = partial_scores(project, folder, table.indices)
         return JobTable(table.indices, table.smiles, {**known, **partial, **{
             name: column for name, column in table.values.items() if name not in known and name not in partial
         }})  # fmt: skip
