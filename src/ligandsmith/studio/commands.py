@@ -1,0 +1,351 @@
+"""From what a page asks for to the command lines that do it. Only these flags can be given, each with its own check."""
+
+import hashlib
+import math
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from rdkit import Chem, rdBase
+
+from ligandsmith.errors import LigandsmithError, shortened
+from ligandsmith.studio.jobs import SAMPLING, SCORING, Step, folder_name
+from ligandsmith.studio.projects import Project
+
+EVALUATION_TOOLS = ("posebusters", "vina")  # seconds for each molecule; the interactions of one are computed when asked
+PROTOCOL = "quick"
+PROTEIN, OUT = "--protein", "--out"
+REFERENCE = "reference"
+LONGEST_TEXT = 500
+MOST_VALUES = 200
+
+
+class Molecules(Protocol):
+    """Where a task finds the molecules that it starts from."""
+
+    def block(self, project: Project, id: str) -> str:
+        """The mol block of a molecule. Raises LigandsmithError."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps of a job, and the files that they read, by path in the project's folder."""
+
+    steps: tuple[Step, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def shown(steps: Sequence[Step]) -> str:
+    """The command lines as a user would type them in the project's folder."""
+    return " && ".join(f"ligandsmith {shlex.join(step.argv)}" for step in steps)
+
+
+def plan(project: Project, number: int, request: tuple[str, Mapping[str, Any]], molecules: Molecules) -> Plan:
+    """The steps of a task with its fields for the job of a number. Raises LigandsmithError for what cannot be."""
+    task, fields = request
+    if task not in TASKS:
+        raise LigandsmithError(f"there is no task '{shortened(task)}'; there are: {', '.join(TASKS)}")
+    fields = {name: value for name, value in fields.items() if not _is_empty(value)}
+    builder = _Builder(project, fields, molecules)
+    out = f"jobs/{folder_name(number, task)}"
+    argv = TASKS[task](builder)
+    if unknown := sorted(set(fields) - builder.used):
+        raise LigandsmithError(f"the task {task} has no field '{shortened(unknown[0])}'")
+    steps = [Step(SCORING, tuple(evaluation(project, f"{out}/ligands.sdf", out)))]
+    if argv:
+        steps = [
+            Step(SAMPLING, (*argv, OUT, out)),
+            Step(SCORING, tuple(evaluation(project, out))),
+        ]
+    return Plan(tuple(steps), builder.files)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value is False or value in ("", [])
+
+
+def evaluation(project: Project, ligands: str, out: str = "") -> list[str]:
+    """The command that scores molecules."""
+    uses_ligand = bool(project.ligand and (project.site or {}).get("ligand"))
+    argv = ["evaluate", ligands, PROTEIN, project.protein_path.name]
+    argv += ["--ligand", project.ligand] if uses_ligand else []
+    argv += ["--tools", *EVALUATION_TOOLS]  # of the protocol that is the default
+    return argv + ([OUT, out] if out else [])
+
+
+def site_flags(project: Project) -> list[str]:
+    """The flags that name the site. Raises LigandsmithError without one."""
+    site = project.site or {}
+    if site.get("ligand"):
+        return ["--ligand", project.ligand_path.name]
+    return _site_without_ligand(site)
+
+
+def _site_without_ligand(site: Mapping[str, Any]) -> list[str]:
+    if site.get("het"):
+        return ["--het", str(site["het"])]
+    if site.get("residues"):
+        return ["--residues", *map(str, site["residues"])]
+    if site.get("center"):
+        radius = ["--radius", f"{site['radius']:g}"] if site.get("radius") else []
+        return [f"--center={','.join(f'{x:g}' for x in site['center'])}", *radius]
+    raise LigandsmithError("choose the site first: a ligand, residues or a point")
+
+
+class _Builder:
+    """Flags from the fields of a request; remembers which fields were used and which files the command needs."""
+
+    def __init__(self, project: Project, fields: Mapping[str, Any], molecules: Molecules) -> None:
+        self.project, self.fields, self.molecules = project, fields, molecules
+        self.used: set[str] = set()
+        self.files: dict[str, str] = {}
+
+    def flags(self, *names: str) -> list[str]:
+        """Those of the fields that were given."""
+        words: list[str] = []
+        for name in names:
+            if name in self.fields:
+                self.used.add(name)
+                words += _flag(name, self.fields[name])
+        return words
+
+    def sources(self, single: bool = True) -> list[str]:
+        """The files of the molecules that the task starts from."""
+        self.used.add("from")
+        given = self.fields.get("from", REFERENCE)
+        ids = given if isinstance(given, list) else [given]
+        if not all(isinstance(id, str) for id in ids) or (single and len(ids) != 1) or len(ids) > MOST_VALUES:
+            raise LigandsmithError("'from' names one molecule, as in 3.12, or 'reference'")
+        return [self._source(id) for id in ids]
+
+    def _source(self, id: str) -> str:
+        if id == REFERENCE:
+            return self.project.ligand_path.name
+        path = f"parts/{id}.sdf"
+        self.files[path] = f"{self.molecules.block(self.project, id).rstrip()}\n$$$$\n"
+        return path
+
+    def kept(self) -> list[str]:
+        """The flag --keep with a file of those atoms of the first molecule that are to stay."""
+        numbers = self.atoms("keep", "--keep")
+        if not numbers:
+            return []
+        id = self.fields.get("from", REFERENCE)
+        id = id[0] if isinstance(id, list) and id else id
+        path = f"parts/{id}.keep-{hashlib.sha256(numbers[1].encode()).hexdigest()[:8]}.sdf"
+        kept = [int(number) for number in numbers[1].split(",")]
+        self.files[path] = f"{_part(self.molecules.block(self.project, id), kept).rstrip()}\n$$$$\n"
+        return ["--keep", path]
+
+    def atoms(self, name: str, flag: str) -> list[str]:
+        """A flag with numbers of atoms."""
+        self.used.add(name)
+        numbers = self.fields.get(name)
+        if not numbers:
+            return []
+        if not isinstance(numbers, list) or not all(type(n) is int and 0 < n < 1000 for n in numbers):
+            raise LigandsmithError(f"'{name}' is a list of numbers of atoms, from 1")
+        return [flag, ",".join(map(str, sorted(set(numbers))))]
+
+
+def _part(block: str, numbers: Sequence[int]) -> str:
+    """The mol block of some heavy atoms of a molecule, by number from 1. Raises LigandsmithError."""
+    mol = Chem.MolFromMolBlock(block, removeHs=False)
+    if mol is None or max(numbers) > mol.GetNumAtoms():
+        raise LigandsmithError(f"'keep' names atoms 1 to {0 if mol is None else mol.GetNumAtoms()} of the molecule")
+    part = Chem.RWMol(mol)
+    for index in reversed(range(mol.GetNumAtoms())):
+        if index + 1 not in numbers or mol.GetAtomWithIdx(index).GetAtomicNum() == 1:
+            part.RemoveAtom(index)
+    for atom in part.GetAtoms():
+        atom.SetNoImplicit(False)  # where a bond was cut, there are hydrogens
+    try:
+        with rdBase.BlockLogs():
+            Chem.SanitizeMol(part)
+    except (Chem.MolSanitizeException, ValueError):
+        raise LigandsmithError("'keep' cuts an aromatic ring; name the whole ring") from None
+    if not part.GetNumAtoms():
+        raise LigandsmithError("'keep' names no heavy atom")
+    return str(Chem.MolToMolBlock(part))
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    """A field as words of a command line. Raises LigandsmithError."""
+    make, flag = FLAGS[name]
+    try:
+        texts = make(value)
+    except (TypeError, ValueError) as error:
+        raise LigandsmithError(f"{name}: {error}") from None
+    if texts is None:
+        return [flag]
+    return [word for text in texts for word in ([f"{flag}={text}"] if text.startswith("-") else [flag, text])]
+
+
+Texts = list[str] | None
+
+
+def _whole(value: Any) -> Texts:
+    if type(value) is not int:
+        raise ValueError("a whole number is needed")
+    return [str(value)]
+
+
+def _number(value: Any) -> Texts:
+    if value == "any":
+        return ["any"]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("a number is needed")
+    return [f"{value:g}"]
+
+
+def _text(value: Any) -> Texts:
+    if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST_TEXT:
+        raise ValueError(f"a text of at most {LONGEST_TEXT} letters is needed")
+    return [value]
+
+
+def _words(value: Any) -> Texts:
+    """A plain word or range: nothing that could be a path."""
+    text = str(value) if type(value) is int else value
+    if not isinstance(text, str) or not re.fullmatch(r"[\w.,-]{1,80}", text) or ".." in text:
+        raise ValueError("a word, a number or a range like 18-26 is needed")
+    return [text]
+
+
+def _pair(value: Any) -> Texts:
+    """A range: a text as on the command line, or two numbers."""
+    if isinstance(value, list) and len(value) == 2:
+        low, high = (_number(each) for each in value)
+        return [f"{low[0]}-{high[0]}"] if low and high else None
+    return _words(value)
+
+
+def _list(make: Callable[[Any], Texts]) -> Callable[[Any], Texts]:
+    def each(value: Any) -> Texts:
+        values = value if isinstance(value, list) else [value]
+        if len(values) > MOST_VALUES:
+            raise ValueError(f"at most {MOST_VALUES} values are possible")
+        return [text for one in values for text in make(one) or ()]
+
+    return each
+
+
+def _joined(value: Any) -> Texts:
+    """Objectives: one text, or a list of terms."""
+    return _text(", ".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value)
+
+
+def _numbers(count: int) -> Callable[[Any], Texts]:
+    def make(value: Any) -> Texts:
+        if not isinstance(value, list) or len(value) != count:
+            raise ValueError(f"{count} numbers are needed")
+        return [",".join((_number(each) or [""])[0] for each in value)]
+
+    return make
+
+
+def _smarts(value: Any) -> Texts:
+    texts = _text(value)
+    with rdBase.BlockLogs():
+        if Chem.MolFromSmarts(value) is None:
+            raise ValueError(f"RDKit cannot read the pattern {shortened(value)}")
+    return texts
+
+
+def _switch(value: Any) -> Texts:
+    if value is not True:
+        raise ValueError("true or false is needed")
+    return None
+
+
+def _known_rings(value: Any) -> Texts:
+    return ["known"] if value is True else _words(value)
+
+
+FLAGS: dict[str, tuple[Callable[[Any], Texts], str]] = {
+    "num": (_whole, "--num"), "num_atoms": (_pair, "--num_atoms"), "seed": (_whole, "--seed"),
+    "objective": (_joined, "--objective"), "require": (_list(_text), "--require"),
+    "exclude": (_list(_numbers(4)), "--exclude"), "toward": (_numbers(3), "--toward"),
+    "steer": (_words, "--steer"), "forbid": (_list(_smarts), "--forbid"),
+    "require_smarts": (_list(_smarts), "--require_smarts"), "no_alerts": (_switch, "--no-alerts"),
+    "rings": (_known_rings, "--rings"), "charge": (_words, "--charge"),
+    "chiral_centers_max": (_whole, "--chiral_centers_max"), "qed": (_number, "--qed"), "sa": (_number, "--sa"),
+    "logp": (_number, "--logp"), "candidates": (_whole, "--candidates"), "steps": (_whole, "--steps"),
+    "checkpoint": (_words, "--checkpoint"), "budget": (_words, "--budget"), "similarity": (_pair, "--similarity"),
+    "moves": (_list(_words), "--moves"), "smarts": (_smarts, "--smarts"), "add_hs": (_switch, "--add-hs"),
+    "covalent": (_text, "--covalent"), "warhead": (_words, "--warhead"),
+}  # fmt: skip
+SAMPLING_FLAGS = ("candidates", "steps", "checkpoint", "add_hs")
+DEMANDS = (
+    "require", "exclude", "toward", "steer", "forbid", "require_smarts", "no_alerts", "rings", "charge",
+    "chiral_centers_max", "qed", "sa", "logp",
+)  # fmt: skip
+FIRST = ("num", "num_atoms", "seed")
+
+
+def _generate(builder: _Builder, *parts: str) -> list[str]:
+    return [
+        "generate", PROTEIN, builder.project.protein_path.name, *site_flags(builder.project), *parts,
+        *builder.flags(*FIRST, "objective", *DEMANDS, *SAMPLING_FLAGS),
+    ]  # fmt: skip
+
+
+def _new(builder: _Builder) -> list[str]:
+    return _generate(builder, *builder.flags("covalent", "warhead"))
+
+
+def _grow(builder: _Builder) -> list[str]:
+    return _generate(builder, "--fix", *builder.sources(), *builder.atoms("atoms", "--grow_from"))
+
+
+def _replace(builder: _Builder) -> list[str]:
+    parts = [*builder.sources(), *builder.atoms("atoms", "--atoms"), *builder.flags("smarts")]
+    if len(parts) == 1:
+        raise LigandsmithError("choose the atoms that are to be replaced")
+    return _generate(builder, "--replace", *parts)
+
+
+def _hop(builder: _Builder) -> list[str]:
+    return _generate(builder, "--hop", *builder.sources())
+
+
+def _decorate(builder: _Builder) -> list[str]:
+    return _generate(builder, "--decorate", *builder.sources())
+
+
+def _link(builder: _Builder) -> list[str]:
+    sources = builder.sources(single=False)
+    if len(sources) < 2:
+        raise LigandsmithError("choose at least two molecules to link")
+    return _generate(builder, "--fix", *sources)
+
+
+def _optimise(builder: _Builder) -> list[str]:
+    project, site = builder.project, builder.project.site or {}
+    start = ["--ligand", *builder.sources(single=False)] if "from" in builder.fields or site.get("ligand") else []
+    place = [] if site.get("ligand") else _site_without_ligand(site)
+    return [
+        "optimise", PROTEIN, project.protein_path.name, *start, *place,
+        *builder.kept(), *builder.flags("objective", "budget", *FIRST, "similarity", "moves"),
+        *builder.flags(*DEMANDS, *SAMPLING_FLAGS),
+    ]  # fmt: skip
+
+
+def _analogues(builder: _Builder) -> list[str]:
+    return [
+        "analogues", *builder.sources(), PROTEIN, builder.project.protein_path.name,
+        *builder.kept(), *builder.flags("similarity", "num", "seed", *DEMANDS, *SAMPLING_FLAGS),
+    ]  # fmt: skip
+
+
+def _import(builder: _Builder) -> list[str]:
+    builder.used.update(("file", "name"))
+    return []
+
+
+TASKS: dict[str, Callable[[_Builder], list[str]]] = {
+    "generate": _new, "grow": _grow, "replace": _replace, "hop": _hop, "decorate": _decorate, "link": _link,
+    "optimise": _optimise, "analogues": _analogues, "import": _import,
+}  # fmt: skip
