@@ -3,7 +3,7 @@
 
 import { failed, openDialog, toast } from "./feedback.js";
 import { allRows, contactsOf, pictureOf } from "./molecules.js";
-import { better, passes, show } from "./results.js";
+import { better, passes, show, titled } from "./results.js";
 import { kindOf } from "./scene.js";
 import { byId, element, format } from "./shared/dom.js";
 
@@ -18,7 +18,7 @@ function bestOf(column, rows) {
 function numbers(columns, rows) {
   return columns.filter((column) => rows.some((row) => typeof row.values[column.name] === "number")).map((column) => {
     const best = bestOf(column, rows);
-    return element("tr", {}, element("th", { scope: "row" }, `${column.label}${column.unit ? ` (${column.unit})` : ""}${better(column)}`), ...rows.map((row) => {
+    return element("tr", {}, element("th", { scope: "row" }, `${titled(column)}${better(column)}`), ...rows.map((row) => {
       const value = row.values[column.name];
       const wins = best !== null && value === best;
       return element("td", { class: wins ? "num best" : "num" }, wins ? "▸ " : "", format(value, column.unit, column.decimals));

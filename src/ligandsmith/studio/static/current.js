@@ -10,6 +10,8 @@ import { emit, on, state } from "./store.js";
 import { startFrom } from "./task.js";
 import { TASKS } from "./tasks.js";
 
+const MOST_NUMBERS = 7;
+
 function button(text, act, css = "small") {
   const node = element("button", { type: "button", class: css }, text);
   node.addEventListener("click", act);
@@ -45,7 +47,7 @@ async function contacts(id, place) {
   const found = await contactsOf(id).catch(() => []);
   const grouped = new Map();
   for (const { kind, residue } of found) grouped.set(kindOf(kind)[0], new Set([...(grouped.get(kindOf(kind)[0]) || []), residue]));
-  place.replaceChildren(...[...grouped].map(([name, residues]) => element("span", {}, element("b", {}, name), ` ${[...residues].join(", ")} `)));
+  place.replaceChildren(...[...grouped].flatMap(([name, residues], k) => [k ? " · " : "", element("b", {}, name), ` ${[...residues].join(", ")}`]));
   if (!found.length) place.textContent = "No interaction with the protein was found.";
 }
 
@@ -65,13 +67,13 @@ function draw() {
     byId("current").replaceChildren(element("p", { class: "soft" }, source.total ? "Choose a molecule in the list, or press →." : ""));
     return undefined;
   }
-  const numbers = shownColumns().filter((column) => typeof row.values[column.name] === "number").map((column) => element("div", {}, element("dt", {}, `${column.label}${better(column)}`), element("dd", {}, format(row.values[column.name], column.unit, column.decimals))));
+  const [first, rest] = [shownColumns().slice(0, MOST_NUMBERS), shownColumns().slice(MOST_NUMBERS)].map((columns) => columns.filter((column) => typeof row.values[column.name] === "number").map((column) => element("div", {}, element("dt", {}, `${column.label}${better(column)}`), element("dd", {}, format(row.values[column.name], column.unit, column.decimals)))));
   const lines = element("p", { class: "soft contacts" });
   const starred = button(row.starred ? "★" : "☆", () => star(row), `star${row.starred ? " on" : ""}`);
   starred.setAttribute("aria-label", "Star this molecule");
   byId("current").replaceChildren(element("div", { class: "current-head" }, element("img", { src: pictureOf(id), alt: `Structure of molecule ${id}`, width: 110, height: 77 }),
     element("div", { class: "current-text" }, element("div", { class: "card-head" }, element("b", {}, id), passes(row), starred, element("code", { class: "smiles", title: row.smiles }, row.smiles)),
-      element("dl", {}, ...numbers), lines),
+      element("dl", {}, ...first), lines, rest.length ? element("details", {}, element("summary", {}, "All numbers"), element("dl", {}, ...rest)) : null),
     element("div", { class: "current-tools" }, nextTask(id), noteBox(row))));
   contacts(id, lines);
   return undefined;

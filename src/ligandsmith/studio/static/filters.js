@@ -18,6 +18,11 @@ function button(text, act, css = "small") {
   return node;
 }
 
+function titled(node, text) {
+  node.title = text;
+  return node;
+}
+
 const closeMenus = () => document.querySelectorAll("details.menu[open]").forEach((menu) => { menu.open = false; });
 
 function chip(text, changes, said) {
@@ -138,7 +143,7 @@ function drawTicked() {
   byId("ticked-bar").hidden = !ids.length;
   byId("ticked-bar").replaceChildren(element("b", {}, `${ids.length} ticked`),
     button("Compare", () => compare(ids), "small primary"), button("Link", () => startFrom(state.from, "link")), button("Optimise", () => startFrom(state.from, "optimise")),
-    button("Tick all listed", tickListed), button("Untick", () => setTicks(ids, false, `untick ${ids.length} molecules`)));
+    titled(button("All", tickListed), "Tick all that are listed"), button("None", () => setTicks(ids, false, `untick ${ids.length} molecules`)));
 }
 
 export function startFilters() {

@@ -55,10 +55,10 @@ function drawAxes(pen, x, y, width, height) {
   for (const tick of ticks(y)) pen.fillText(text(tick), EDGE.left - 6, y.at(tick) + 4);
 }
 
-function drawDot(pen, { row, x, y }) {
+function drawDot(pen, { row, x, y }, radius) {
   const [chosen, ticked] = [row.id === state.current, state.ticked.has(row.id)];
   pen.beginPath();
-  if (row.ok === false) { pen.moveTo(x - 3.5, y - 3.5); pen.lineTo(x + 3.5, y + 3.5); pen.moveTo(x - 3.5, y + 3.5); pen.lineTo(x + 3.5, y - 3.5); } else pen.arc(x, y, chosen ? 6 : 4, 0, 7);
+  if (row.ok === false) { pen.moveTo(x - 3.5, y - 3.5); pen.lineTo(x + 3.5, y + 3.5); pen.moveTo(x - 3.5, y + 3.5); pen.lineTo(x + 3.5, y - 3.5); } else pen.arc(x, y, chosen ? 7 : radius, 0, 7);
   pen.strokeStyle = row.ok === false ? colour("--soft") : colour("--ink");
   pen.fillStyle = ticked ? colour("--orange") : row.ok === null ? colour("--soft") : colour("--bar");
   pen.lineWidth = chosen ? 3 : row.ok === false ? 1.5 : 0.5;
@@ -85,7 +85,7 @@ function draw() {
   drawAxes(pen, x, y, width, height);
   dots = rows.map((row) => ({ row, x: x.at(row.values[across]), y: y.at(row.values[up]) }));
   const important = (dot) => Number(dot.row.id === state.current) * 2 + Number(state.ticked.has(dot.row.id));
-  for (const dot of [...dots].sort((a, b) => important(a) - important(b))) drawDot(pen, dot);
+  for (const dot of [...dots].sort((a, b) => important(a) - important(b))) drawDot(pen, dot, rows.length < 500 ? 5 : 3);
   if (box) { pen.strokeStyle = colour("--orange"); pen.setLineDash([5, 3]); pen.strokeRect(box[0], box[1], box[2] - box[0], box[3] - box[1]); }
   canvas.setAttribute("aria-label", `${up} against ${across}: ${rows.length} molecules. The table shows the same values.`);
   byId("plot-note").textContent = `${rows.length} molecules. Click one to see it; drag to keep those inside; shift-drag ticks them.`;

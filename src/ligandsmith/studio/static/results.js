@@ -9,14 +9,17 @@ import { MoleculeTable } from "./shared/table.js";
 import { act, emit, on, setTicks, state } from "./store.js";
 
 const ROW_HEIGHT = 107;  // px, as in shared.css
-const ON_CARDS = ["vina_min", "vina_dock", "vina_score", "qed", "sa", "strain_uff", "heavy_atoms", "logp"];
-const MOST_ON_CARDS = 4;
+const ON_CARDS = [  // of each the first that has a value, and its name on a card
+  [["vina_dock", "vina_min", "vina_score"], "Vina"], [["qed"], "QED"], [["sa"], "SA"], [["logp"], "logP"], [["heavy_atoms"], "atoms"], [["strain_uff", "strain_mmff"], "strain"],
+];
+const MOST_ON_CARDS = 6;
 const AGAIN = 700;  // ms between redraws while molecules are made
 const ARROWS = { higher: "↑", lower: "↓" };
 export let source = new PagedRows({}, { id: "" }, () => null);
 let again = 0;
 
 export const better = (column) => (column.better ? ` ${ARROWS[column.better]}` : "");
+export const titled = ({ label, unit }) => (unit && !label.includes(unit) ? `${label} (${unit})` : label);
 export const shownColumns = () => source.columns.filter((column) => column.name !== "pb_valid");
 export const rowOf = (id) => source.find(id);
 
@@ -58,10 +61,10 @@ export function passes(row) {
 }
 
 function card(row) {
-  const known = ON_CARDS.map((name) => source.columns.find((column) => column.name === name)).filter((column) => column && typeof row.values[column.name] === "number").slice(0, MOST_ON_CARDS);
-  const numbers = known.map((column) => element("div", {}, element("dt", {}, `${column.label}${better(column)}`), element("dd", {}, format(row.values[column.name], column.unit, column.decimals))));
+  const known = ON_CARDS.map(([names, text]) => [source.columns.find(({ name }) => names.includes(name) && typeof row.values[name] === "number"), text]).filter(([column]) => column).slice(0, MOST_ON_CARDS);
+  const numbers = known.map(([column, text]) => element("div", { title: column.label }, element("dt", {}, `${text}${better(column)}`), element("dd", {}, format(row.values[column.name], column.unit, column.decimals))));
   const body = element("div", { class: "card-body" }, element("div", { class: "card-head" }, view(row), passes(row), row.note ? element("span", { class: "soft", title: row.note }, "✎") : null, element("span", { class: "grow" }), starButton(row)),
-    element("dl", {}, ...numbers), row.move || row.parent ? element("p", { class: "soft origin" }, [row.move, row.parent ? `from ${row.parent}` : ""].filter(Boolean).join(" ")) : null);
+    element("dl", {}, ...numbers), row.move && row.move !== "generate" ? element("p", { class: "soft origin" }, [row.move, row.parent ? `from ${row.parent}` : ""].filter(Boolean).join(" ")) : null);
   const cell = element("td", { class: "card-cell" }, element("div", { class: "molecule-card" }, tickBox(row), picture(row), body));
   cell.querySelector("img").addEventListener("click", () => show(row.id));
   return cell;
@@ -76,7 +79,7 @@ function columns() {
     { id: "index", label: "Molecule", cell: (row) => element("th", { scope: "row" }, view(row), element("span", { class: "where" }, row.move || "")) },
     { id: "pb_valid", label: "PoseBusters", cell: (row) => element("td", {}, passes(row)) },
     ...shownColumns().map((column) => ({
-      id: column.name, label: `${column.label}${column.unit ? ` (${column.unit})` : ""}${better(column)}`,
+      id: column.name, label: `${titled(column)}${better(column)}`,
       cell: (row) => element("td", { class: "num" }, format(row.values[column.name], column.unit, column.decimals)),
     })),
   ];

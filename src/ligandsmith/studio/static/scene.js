@@ -2,6 +2,7 @@
 "use strict";
 
 import { failed } from "./feedback.js";
+import { heavyAtoms, residuesNear } from "./geometry.js";
 import { contactsOf, proteinText, structureOf } from "./molecules.js";
 import { popover } from "./popover.js";
 import { byId, element } from "./shared/dom.js";
@@ -9,10 +10,11 @@ import { COLOURS, molecule, sticks, Viewer } from "./shared/viewer.js";
 import { emit, on, state } from "./store.js";
 
 const MOST_TICKED = 20;
+const BESIDE = 5.0;  // Å, from the ligand to residues that are shown as sticks
 const AVOIDED = 2.0;  // Å, radius of a region that is avoided
-const KINDS = {  // colours of Okabe and Ito
-  hbond: ["hydrogen bond", "#0072B2"], pi: ["π", "#CC79A7"], salt: ["salt bridge", "#D55E00"],
-  halogen: ["halogen bond", "#56B4E9"], metal: ["metal", "#009E73"], hydrophobic: ["hydrophobic", "#E69F00"],
+const KINDS = {  // colours of Okabe and Ito; the last one on a dark ground
+  hbond: ["hydrogen bond", "#0072B2", "#56B4E9"], pi: ["π", "#CC79A7"], salt: ["salt bridge", "#D55E00"],
+  halogen: ["halogen bond", "#8E6BBF"], metal: ["metal", "#009E73"], hydrophobic: ["hydrophobic", "#E69F00"],
 };
 const STARTS = [["hydrogen", "hbond"], ["hb", "hbond"], ["pi", "pi"], ["cationpi", "pi"], ["face", "pi"], ["edge", "pi"], ["salt", "salt"], ["ionic", "salt"],
   ["cation", "salt"], ["anion", "salt"], ["xb", "halogen"], ["halogen", "halogen"], ["metal", "metal"], ["hydrophobic", "hydrophobic"]];
@@ -35,18 +37,27 @@ const residueOf = (atom) => `${atom.chain}:${atom.resn}${atom.resi}`;
 export function kindOf(name) {
   const plain = name.toLowerCase().replace(/[^a-z]/g, "");
   const start = STARTS.filter(([text]) => plain.startsWith(text)).sort((a, b) => b[0].length - a[0].length)[0];
-  return start ? KINDS[start[1]] : OTHER;
+  const [said, ...colours] = start ? KINDS[start[1]] : OTHER;
+  return [said, window.matchMedia("(prefers-color-scheme: dark)").matches ? colours.at(-1) : colours[0]];
 }
 
-function proteinModel() {
+function proteinModel(ligand) {
   const styles = [];
   const pocket = scene.site ? scene.site.residues : [];
   if (byId("show-cartoon").checked || !pocket.length) styles.push([{ hetflag: false }, { cartoon: { color: COLOURS.protein, opacity: pocket.length ? 0.55 : 1 } }]);
   styles.push([{ hetflag: true, not: { resn: ["HOH", "WAT", "DOD"] } }, sticks("#b39ddb", 0.1)]);
-  if (pocket.length && byId("show-pocket").checked) styles.push([selectionOf(pocket), sticks(COLOURS.protein, 0.09)]);
+  if (pocket.length && byId("show-pocket").checked) styles.push([selectionOf(near(pocket, ligand)), sticks(COLOURS.protein, 0.08)]);
   const marked = [...scene.residues, ...state.require.map((text) => text.split(" ")[1].split(":").slice(0, 2).join(":"))];
   if (marked.length) styles.push([selectionOf(marked), sticks(COLOURS.mark, 0.16)]);
   return { key: "protein", text: scene.protein, format: "pdb", styles, pick: pickProtein };
+}
+
+// Of the residues of the pocket, those beside the ligand that is shown; all where none is.
+function near(pocket, ligand) {
+  if (!ligand) return pocket;
+  const found = residuesNear(scene.protein, heavyAtoms(ligand.text), BESIDE);
+  const kept = pocket.filter((residue) => found.has(residue));
+  return kept.length ? kept : pocket;
 }
 
 function ligandModel(key, text, carbon, radius, ball) {
@@ -68,23 +79,15 @@ function wantedLigands() {
   return wanted;
 }
 
-async function models() {
-  const found = [];
-  if (state.project.protein) {
-    scene.protein = await proteinText(`${state.project.protein.file} ${state.project.protein.num_atoms}`);
-    found.push(proteinModel());
-  }
+async function ligands() {
   const wanted = wantedLigands();
   const texts = await Promise.allSettled([...wanted.keys()].map(structureOf));
-  [...wanted].forEach(([id, look], k) => {
-    if (texts[k].status === "fulfilled") found.push(ligandModel(id, texts[k].value, ...look));
-  });
-  return found;
+  return [...wanted].flatMap(([id, look], k) => (texts[k].status === "fulfilled" ? [ligandModel(id, texts[k].value, ...look)] : []));
 }
 
 async function contacts() {
   if (!byId("show-contacts").checked || !state.project.protein) return [];
-  const id = state.current || (state.project.reference && state.site && byId("show-reference").checked ? "reference" : "");
+  const id = state.current || (state.project.reference && scene.site && byId("show-reference").checked ? "reference" : "");
   const found = id ? await contactsOf(id).catch(() => []) : [];
   return found.map((each) => ({ ...each, name: kindOf(each.kind)[0], colour: kindOf(each.kind)[1] }));
 }
@@ -103,11 +106,13 @@ export async function draw() {
   if (!state.project) return;
   turn += 1;
   const mine = turn;
-  const [found, lines] = await Promise.all([models(), contacts()]);
+  const { protein } = state.project;
+  const [found, lines, text] = await Promise.all([ligands(), contacts(), protein ? proteinText(`${protein.file} ${protein.num_atoms}`) : ""]);
   if (mine !== turn) return;
+  scene.protein = text;
   const labels = scene.suggestions.map(({ center }, k) => ({ text: `site ${k + 1}`, at: center }));
   viewer.draw({
-    models: found, contacts: lines, labelled: byId("show-labels").checked, spheres: spheres(), labels,
+    models: found.concat(text ? [proteinModel(found[0])] : []), contacts: lines, labelled: byId("show-labels").checked, spheres: spheres(), labels,
     surface: byId("show-surface").checked && scene.site ? { model: "protein", selection: selectionOf(scene.site.residues) } : null,
   });
   if (viewer.gl) viewer.say(state.project.protein ? "" : "No protein yet. Drop a PDB or mmCIF file anywhere on this page.");

@@ -31,7 +31,7 @@ function drawProtein() {
   }
   if (reference) {
     const show = button("Show", () => { state.current = "reference"; emit("current"); }, "ghost small");
-    parts.push(element("p", {}, `Reference ligand, ${reference.heavy_atoms} heavy atoms `, show));
+    parts.push(element("p", { class: "toolbar" }, `Reference ligand, ${reference.heavy_atoms} atoms`, show));
   }
   parts.push(button(protein ? "Add or replace files" : "Choose files", () => byId("structure-files").click(), "small"));
   byId("protein").replaceChildren(...parts);

@@ -176,6 +176,9 @@ function draw() {
 
 let asked = 0;
 
+// Words that do not break, so that a flag stays in one line.
+const words = (text) => text.split(" ").flatMap((word) => [element("span", {}, word), " "]).slice(0, -1);
+
 async function check() {
   asked += 1;
   const mine = asked;
@@ -183,7 +186,7 @@ async function check() {
   try {
     const { command: text } = await api.post(`${path("jobs")}?dry_run=true`, { task: state.task, fields: fields() });
     if (mine !== asked) return;
-    byId("command").textContent = text;
+    byId("command").replaceChildren(...words(text));
   } catch (error) {
     problem = error.message;
   }
