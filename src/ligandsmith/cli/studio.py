@@ -4,13 +4,14 @@
 
 import argparse
 import contextlib
+import logging
 import socket
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ligandsmith.cli.arguments import Parser, add_number, add_path, checked, say
+from ligandsmith.cli.arguments import Parser, add_number, add_path, checked, log, say
 from ligandsmith.cli.design import analogues_flags, optimise_flags
 from ligandsmith.cli.evaluate import evaluate_flags
 from ligandsmith.cli.generate import generate_flags, require_fitting_flags
@@ -85,8 +86,20 @@ def run_studio(args: argparse.Namespace) -> None:
             create_app(studio, access), log_level="warning", access_log=False, server_header=False,
             timeout_graceful_shutdown=2,
         )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listening])
+        with _quiet():
+            uvicorn.Server(config).run(sockets=[listening])
     say("stopped; the same command goes on")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Only warnings: what is read for a page is told on the page."""
+    level = log.level
+    log.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _password(args: argparse.Namespace) -> str:
@@ -112,7 +125,7 @@ def _socket(host: str, port: int) -> socket.socket:
     """Bound to an address. Raises LigandsmithError."""
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        listening = socket.socket(found[0][0], socket.SOCK_STREAM)
+        listening = socket.socket(*found[0][:3])  # asyncio sends without delay where it knows that this is TCP
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(found[0][4])
     except OSError as error:

@@ -29,11 +29,12 @@ def as_sdf(library: Library, project: Project, rows: Sequence[dict[str, Any]]) -
 
 
 def _record(text: str, row: dict[str, Any]) -> str:
-    values = {"id": row["id"], **row["values"], "note": row["note"], "starred": "yes" if row["starred"] else ""}
+    scores = {name: f"{value:g}" for name, value in row["values"].items() if value is not None}
+    values = {"id": row["id"], **scores, "note": row["note"], "starred": "yes" if row["starred"] else ""}
     lines = [text.rstrip().removesuffix(RECORD_END).rstrip("\n"), ""]
     for name, value in values.items():
-        if value not in (None, "") and f"<{name}>" not in text:
-            shown = [line for line in str(value).splitlines() if line.strip() and not line.startswith(RECORD_END)]
+        if value and f"<{name}>" not in text:
+            shown = [line for line in value.splitlines() if line.strip() and not line.startswith(RECORD_END)]
             lines += [f">  <{name}>", *shown, ""]
     return "\n".join([*lines, RECORD_END, ""])
 

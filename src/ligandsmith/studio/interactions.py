@@ -1,5 +1,6 @@
 """Interactions of one molecule with the protein, by ProLIF, computed when a page asks for them."""
 
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,7 @@ _lock = Lock()  # ProLIF's molecules are prepared once and shared
 
 def interactions_of(project: Project, block: str) -> list[dict[str, Any]]:
     """Kind, residue and both ends (Å) of each interaction of a molecule. Raises LigandsmithError."""
+    logging.getLogger("MDAnalysis").setLevel(logging.ERROR)  # tells of file formats that are not used here
     if missing := not_installed("prolif"):
         raise Conflict(missing)
     mol = Chem.MolFromMolBlock(block)

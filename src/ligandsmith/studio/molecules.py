@@ -1,59 +1,24 @@
 """One table of all molecules of a project: sorted, filtered, starred."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
 from ligandsmith.chem.sdf import data_fields
 from ligandsmith.errors import LigandsmithError, shortened
-from ligandsmith.evaluation.metrics import METRICS
-from ligandsmith.evaluation.molecule_table import CHECK_PREFIX
-from ligandsmith.evaluation.report.rendering import label
 from ligandsmith.files import json_content, write_json
 from ligandsmith.studio.jobs import DONE, Job, JobStore
 from ligandsmith.studio.projects import NOTES_FILE, Conflict, NoSuchThing, Project, Projects
-from ligandsmith.studio.properties import cheap_properties, clusters, matching
+from ligandsmith.studio.properties import cheap_properties, clusters
+from ligandsmith.studio.rows import CLUSTER, Query, Table, api_rows, columns, ordered, passing
 from ligandsmith.studio.scores import partial_scores
 from ligandsmith.studio.tables import JobTable, job_table, record, relations
 
 LONGEST_NOTE = 2000
 MOST_ROWS = 20_000  # of one answer
-FIRST_COLUMNS = (
-    "pb_valid", "vina_min", "vina_score", "qed", "sa", "logp", "heavy_atoms", "shape_similarity", "strain_uff",
-)  # fmt: skip
-CONSTANT = {"valid", "valid_connected", "pb_valid_of_requested", "seconds", "novel"}  # say nothing of a single molecule
-WHOLE = {"count", "atoms", "rings", "pairs", "of 4"}  # units of whole numbers
-DEFAULT_ORDER = (("pb_valid", True), ("vina_min", False), ("qed", True))
-CLUSTER = "cluster"
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """All molecules of a project: [M] rows."""
-
-    jobs: NDArray[np.int64]
-    indices: NDArray[np.int64]
-    smiles: tuple[str, ...]
-    values: dict[str, NDArray[np.float64]]
-    ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Query:
-    """What a page asks for. `filter`: pb_valid, starred, smarts, ranges, cluster."""
-
-    sort: str = ""
-    descending: bool = False
-    filter: Mapping[str, Any] | None = None
-    page: int = 0
-    size: int = 100
-    job: int | None = None
 
 
 class Library:
@@ -76,32 +41,32 @@ class Library:
 
     def query(self, project: Project, query: Query) -> dict[str, Any]:
         """A page of the table, as the API has it. Raises LigandsmithError."""
-        jobs = [job for job in self.store.all(project.id) if query.job in (None, job.id)]
-        table = self._table(project, jobs)
-        notes = read_notes(project)
-        rows = np.flatnonzero(self._mask(table, query.filter or {}, notes))
-        rows = rows[_order(table, rows, query)]
-        size = min(max(query.size, 1), MOST_ROWS)
-        shown = rows[query.page * size : (query.page + 1) * size]
-        origins = _origins(project, jobs)
+        jobs = self.store.all(project.id)
+        table, notes = self._table(project, jobs), read_notes(project)
+        asked = table.jobs == query.job if query.job is not None else np.ones(len(table.ids), dtype=bool)
+        rows = np.flatnonzero(asked & passing(table, query.filter or {}, notes))
+        rows = rows[ordered(table, rows, query)]
+        shown = rows[query.page * query.size : (query.page + 1) * query.size]
         return {
-            "total": len(table.ids), "matching": len(rows), "columns": columns(table.values),
-            "rows": [_row(table, int(row), notes, origins) for row in shown],
+            "total": int(asked.sum()), "matching": len(rows), "columns": columns(table.values),
+            "rows": api_rows(table, shown, notes, _origins(project, jobs)),
         }  # fmt: skip
 
     def row(self, project: Project, id: str) -> dict[str, Any]:
         """One molecule. Raises NoSuchThing."""
         job, index = self.find(project, id)
-        table = self._table(project, [job])
-        found = np.flatnonzero(table.indices == index)
+        jobs = self.store.all(project.id)
+        table = self._table(project, jobs)
+        found = np.flatnonzero((table.jobs == job.id) & (table.indices == index))
         if not len(found):
             raise NoSuchThing("there is no such molecule")
-        return _row(table, int(found[0]), read_notes(project), _origins(project, [job]))
+        (row,) = api_rows(table, found[:1], read_notes(project), _origins(project, jobs))
+        return row
 
     def find(self, project: Project, id: str) -> tuple[Job, int]:
         """Job and index of a molecule's id. Raises NoSuchThing."""
         number, _, index = id.partition(".")
-        if not (number.isdecimal() and index.isdecimal() and id.isascii() and len(id) <= 20):
+        if not (number.isdecimal() and index.isdecimal() and id.isascii() and max(len(number), len(index)) <= 9):
             raise NoSuchThing(f"there is no molecule '{shortened(id)}'; an id is JOB.INDEX, as in 3.12")
         return self.job(project, int(number)), int(index)
 
@@ -208,27 +173,6 @@ class Library:
             name: column for name, column in table.values.items() if name not in known and name not in partial
         }})  # fmt: skip
 
-    def _mask(self, table: Table, wanted: Mapping[str, Any], notes: Mapping[str, Any]) -> NDArray[np.bool_]:
-        """Which rows pass the filter. Raises LigandsmithError for one that cannot be."""
-        mask = np.ones(len(table.ids), dtype=bool)
-        for name, value in wanted.items():
-            if value is None or value is False:
-                continue
-            if name == "pb_valid":
-                mask &= table.values.get(name, np.zeros(len(mask))) == 1
-            elif name == "starred":
-                mask &= np.array([bool(notes.get(id, {}).get("starred")) for id in table.ids], dtype=bool)
-            elif name == "smarts":
-                mask &= matching(table.smiles, str(value))
-            elif name == CLUSTER and isinstance(value, int):
-                mask &= table.values[CLUSTER] == value if len(mask) else mask
-            elif name == "ranges" and isinstance(value, dict):
-                for column, limits in value.items():
-                    mask &= _within(table, column, limits)
-            else:
-                raise LigandsmithError(f"there is no filter '{shortened(name)}' with this value")
-        return mask
-
 
 def job_folder(project: Project, job: Job) -> Path:
     """The folder of a job."""
@@ -237,76 +181,6 @@ def job_folder(project: Project, job: Job) -> Path:
 
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _within(table: Table, column: str, limits: Any) -> NDArray[np.bool_]:
-    if column not in table.values:
-        raise LigandsmithError(f"there is no column '{shortened(column)}'")
-    ok = isinstance(limits, list) and len(limits) == 2 and all(
-        x is None or (isinstance(x, int | float) and not isinstance(x, bool)) for x in limits
-    )  # fmt: skip
-    if not ok:
-        raise LigandsmithError(f"the range of {column} is a list of two numbers, or null where it is open")
-    low, high = (-math.inf if limits[0] is None else limits[0], math.inf if limits[1] is None else limits[1])
-    values = table.values[column]
-    return (values >= low) & (values <= high)
-
-
-def _order(table: Table, rows: NDArray[np.int64], query: Query) -> NDArray[np.int64]:
-    """Positions of rows in the order that is asked for; those without a value come last, equal ones as made."""
-    if query.sort in ("", "index"):
-        keys = [(name, descending) for name, descending in DEFAULT_ORDER if name in table.values]
-        if query.sort or not keys:
-            return np.arange(len(rows))[:: -1 if query.descending else 1]
-    elif query.sort in table.values:
-        keys = [(query.sort, query.descending)]
-    else:
-        raise LigandsmithError(f"there is no column '{shortened(query.sort)}' to sort by")
-    columns = [np.nan_to_num(table.values[name][rows] * (-1 if descending else 1), nan=np.inf)
-               for name, descending in reversed(keys)]  # fmt: skip
-    return np.lexsort(columns)
-
-
-def columns(values: Mapping[str, NDArray[np.float64]]) -> list[dict[str, Any]]:
-    """What the columns are: of every metric with a value, those first that say most."""
-    known = [name for name in values if name in METRICS and _is_shown(name)]
-    ordered = [name for name in FIRST_COLUMNS if name in known]
-    described = [_column(name) for name in [*ordered, *(name for name in known if name not in ordered)]]
-    if CLUSTER in values:
-        described.append({"name": CLUSTER, "label": CLUSTER, "unit": "", "better": None, "decimals": 0})
-    return described
-
-
-def _is_shown(name: str) -> bool:
-    return name == CLUSTER or (name in METRICS and name not in CONSTANT)
-
-
-def _column(name: str) -> dict[str, Any]:
-    metric = METRICS[name]
-    unit = "" if metric.unit in ("fraction", "count") else metric.unit
-    whole = metric.unit in WHOLE or name in ("connected", "unique", "pb_valid", "pb_molecule", "pb_pocket")
-    better = None if metric.better == "none" else metric.better
-    return {"name": name, "label": label(name), "unit": unit, "better": better, "decimals": 0 if whole else 2}
-
-
-def _row(table: Table, row: int, notes: Mapping[str, Any], origins: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-    id = table.ids[row]
-    values = {name: _rounded(column[row]) for name, column in table.values.items() if _is_shown(name)}
-    failed = [name.removeprefix(CHECK_PREFIX).replace("_", " ") for name, column in table.values.items()
-              if name.startswith(CHECK_PREFIX) and name not in METRICS and column[row] == 0]  # fmt: skip
-    own = notes.get(id, {})
-    job = str(table.jobs[row])
-    parent, move = origins.get(id) or origins.get(job) or ("", "")
-    valid = values.get("pb_valid")
-    return {
-        "id": id, "job": job, "index": int(table.indices[row]), "smiles": table.smiles[row], "values": values,
-        "starred": bool(own.get("starred")), "note": str(own.get("note") or ""), "parent": parent or None,
-        "move": move or None, "ok": None if valid is None else valid == 1, "failed": failed,
-    }  # fmt: skip
-
-
-def _rounded(value: float) -> float | None:
-    return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
 def _origins(project: Project, jobs: Iterable[Job]) -> dict[str, tuple[str, str]]:

@@ -58,13 +58,12 @@ class Studio:
             for project in self.projects.all()
         ]  # fmt: skip
 
-    def remove_project(self, id: str) -> None:
+    def remove_project(self, project: Project) -> None:
         """Move a project to the trash. Raises Conflict while one of its jobs runs or waits."""
-        project = self.projects.get(id)
         if any(job.state in (*RUNNING, "queued") for job in self.store.all(project.id)):
             raise Conflict("a job of this project runs or waits; cancel it first")
-        self.projects.remove(id)
-        self.store.remove_project(id)
+        self.projects.remove(project.id)
+        self.store.remove_project(project.id)
 
     def command(self, project: Project, task: str, fields: Mapping[str, Any]) -> str:
         """The command lines of a task, which is not started. Raises LigandsmithError."""
