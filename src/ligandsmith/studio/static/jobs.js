@@ -9,7 +9,7 @@ import { TASKS } from "./tasks.js";
 
 const POLL = 4000;  // ms
 const ENDED = ["done", "cancelled", "failed", "interrupted"];
-const WORDS = { preparing: "preparing: reads the protein, loads the weights", sampling: "sampling", scoring: "scoring", queued: "waits", done: "done", cancelled: "cancelled; what was made is kept", failed: "failed", interrupted: "interrupted" };
+const WORDS = { preparing: "preparing: reads the protein, loads the weights", sampling: "sampling", scoring: "scoring", queued: "waits", done: "done", cancelled: "cancelled", failed: "failed", interrupted: "interrupted" };
 let stream = null;
 
 const active = () => state.project.jobs.filter((job) => !ENDED.includes(job.state));
@@ -89,7 +89,7 @@ export function line(job) {
   if (!ended) parts.push(element("progress", { max: job.total || 1, ...(job.state === "queued" || job.state === "preparing" ? (job.state === "queued" ? { value: 0 } : {}) : { value: job.done }), "aria-label": `Progress of job ${job.id}` }));
   if (job.message) parts.push(element("p", { class: job.state === "failed" ? "problem" : "soft" }, job.message));
   const made = `${job.molecules} molecule${job.molecules === 1 ? "" : "s"}`;
-  const tools = [element("span", { class: "soft" }, `${made}${left ? ` · ${left} left` : ""}`), element("span", { class: "grow" })];
+  const tools = [element("span", { class: "soft made" }, `${made}${left ? ` · ${left} left` : ""}`), element("span", { class: "grow" })];
   if (job.molecules) tools.push(button("Show", () => { setFilters({ job: job.id }, `only job ${job.id}`); byId("jobs-panel").hidden = true; }));
   if (ended && job.state !== "done") tools.push(button("Continue", () => order(job, "continue")));
   if (!ended) tools.push(button("Cancel", () => order(job, "cancel")));

@@ -106,6 +106,7 @@ export async function draw() {
   if (!state.project) return;
   turn += 1;
   const mine = turn;
+  byId("stage").ariaBusy = "true";
   const { protein } = state.project;
   const [found, lines, text] = await Promise.all([ligands(), contacts(), protein ? proteinText(`${protein.file} ${protein.num_atoms}`) : ""]);
   if (mine !== turn) return;
@@ -118,7 +119,7 @@ export async function draw() {
   if (viewer.gl) viewer.say(state.project.protein ? "" : "No protein yet. Drop a PDB or mmCIF file anywhere on this page.");
   drawLegend(lines);
   look(false);
-  byId("stage").dataset.drawn = String(mine);
+  byId("stage").ariaBusy = "false";
 }
 
 // Turns to the molecule, else to the site, else to the whole protein; once for each.
@@ -142,9 +143,8 @@ function drawLegend(lines) {
     return element("span", {}, line, ` ${text}`);
   };
   const items = [];
-  if (state.current) items.push(key(COLOURS.molecule, state.current === "reference" ? "reference" : state.current, true));
-  if (state.current !== "reference" && state.project.reference && byId("show-reference").checked) items.push(key(COLOURS.reference, "reference", true));
-  if (state.ticked.size && byId("show-ticked").checked) items.push(key(COLOURS.ticked, "ticked", true));
+  const drawn = new Map([...wantedLigands()].map(([id, [colour]]) => [colour === COLOURS.ticked ? "ticked" : id, colour]));
+  for (const [text, colour] of drawn) items.push(key(colour, text, true));
   if (state.exclude.length) items.push(key(COLOURS.avoid, "avoid", true));
   for (const [name, [colour, count]] of counts) items.push(key(colour, `${name} ${count}`, false));
   byId("legend").replaceChildren(...items);

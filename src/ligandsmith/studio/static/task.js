@@ -10,7 +10,7 @@ import { parsed, scene, setMode, toggleAtoms } from "./scene.js";
 import { byId, element } from "./shared/dom.js";
 import { sketch } from "./sketch.js";
 import { emit, on, state } from "./store.js";
-import { fields, OBJECTIVES, sources, TASKS, values, weightOf } from "./tasks.js";
+import { completes, fields, missing, OBJECTIVES, sources, TASKS, values, WEIGHTS, weightOf } from "./tasks.js";
 
 const CHECKED_AFTER = 250;  // ms
 const path = (rest) => `/api/projects/${state.id}/${rest}`;
@@ -112,7 +112,7 @@ function requirement(text, k) {
   const name = (parsed(residue.split(":").slice(0, 2).join(":")) || {}).resn || "";
   const put = (value) => { state.require = state.require.flatMap((other, place) => (place === k ? value : [other])); emit("task"); };
   const select = element("select", { "aria-label": `Kind of interaction with ${residue}` }, ...[...new Set([kind, ...kindsOf(name), "hbond", "pi", "salt", "contact", "metal"])].map((each) => element("option", { value: each, selected: each === kind }, said(each))));
-  select.addEventListener("change", () => put([`${select.value} ${residue}`]));
+  select.addEventListener("change", () => put([`${select.value} ${select.value === "hbond" ? residue : residue.split(":").slice(0, 2).join(":")}`]));
   const node = chip("", () => put([]), text);
   node.prepend(select, ` ${residue}`);
   return node;
@@ -136,7 +136,7 @@ function patterns(name, text) {
 
 function size() {
   const optimise = state.task === "optimise";
-  const weights = element("select", { id: "field-checkpoint" }, ...[["", "small: better"], ["tiny", "tiny: quicker, to try things out"]].map(([name, text]) => element("option", { value: name, selected: values.checkpoint === name }, text)));
+  const weights = element("select", { id: "field-checkpoint", disabled: completes(), title: completes() ? "The tiny weights cannot complete a part of a molecule, nor place one that makes an interaction." : "" }, ...Object.entries(WEIGHTS).map(([name, text]) => element("option", { value: name, selected: !completes() && values.checkpoint === name }, text)));
   weights.addEventListener("change", () => { values.checkpoint = weights.value; command(); });
   const rows = [element("h3", {}, "How many"), element("div", { class: "pair" }, field(optimise ? "Kept" : "Number", input("num", { type: "number", min: "1", max: "100000" })), field("Seed", input("seed", { type: "number", min: "0" })))];
   if (optimise) rows.push(field("Budget (ligands, or 10min)", input("budget", { type: "text" })));
@@ -182,15 +182,13 @@ const words = (text) => text.split(" ").flatMap((word) => [element("span", {}, w
 async function check() {
   asked += 1;
   const mine = asked;
-  let problem = "";
-  try {
-    const { command: text } = await api.post(`${path("jobs")}?dry_run=true`, { task: state.task, fields: fields() });
-    if (mine !== asked) return;
-    byId("command").replaceChildren(...words(text));
-  } catch (error) {
-    problem = error.message;
+  let problem = missing(), text = "";
+  if (!problem) {
+    const answer = await api.post(`${path("jobs")}?dry_run=true`, { task: state.task, fields: fields() }).catch((error) => ({ problem: error.message }));
+    ({ command: text = "", problem = "" } = answer);
   }
   if (mine !== asked) return;
+  byId("command").replaceChildren(...words(text));
   byId("make").disabled = Boolean(problem);
   byId("copy").disabled = Boolean(problem);
   byId("task-problem").textContent = problem;

@@ -28,6 +28,10 @@ export const values = {  // of the form
   weights: {}, no_alerts: false, rings: false, steer: false, qed: "", sa: "", logp: "", forbid: [], require_smarts: [],
 };
 
+// Weights by name; the tiny ones were not trained to complete a part of a molecule, as a required interaction needs.
+export const WEIGHTS = { "": "small: better", tiny: "tiny: quicker, to try things out" };
+export const completes = () => ["grow", "replace", "hop", "decorate", "link"].includes(state.task) || state.require.length > 0;
+
 export function weightOf(name) {
   if (name in values.weights) return values.weights[name];
   return state.task === "optimise" ? { vina_min: 1, qed: 0.5, sa: 0.5 }[name] || 0 : 0;
@@ -39,12 +43,25 @@ function objective() {
   return terms.length ? terms : undefined;
 }
 
+// What is still to be chosen, in words; empty when the server can be asked.
+export function missing() {
+  const { from } = TASKS[state.task];
+  const { protein, site, reference } = state.project;
+  if (!protein) return "Drop a protein first.";
+  if (!site) return "Choose the site first.";
+  const starts = from === "many" ? sources() : from ? state.from : [];
+  if (starts.includes("reference") && !reference) return "There is no reference ligand: choose a molecule in the list as the start.";
+  if (state.task === "link" && starts.length < 2) return "Tick two or more molecules to link.";
+  if (state.task === "replace" && !state.atoms.length) return "Click the atoms that are to be replaced.";
+  return "";
+}
+
 // What POST .../jobs takes; empty fields are left out.
 export function fields() {
   const { from, atoms } = TASKS[state.task];
   const number = (text) => (text === "" ? undefined : Number(text));
   const found = {
-    num: values.num, seed: values.seed || undefined, checkpoint: values.checkpoint, objective: objective(),
+    num: values.num, seed: values.seed || undefined, checkpoint: completes() ? "" : values.checkpoint, objective: objective(),
     require: state.require, exclude: state.exclude, forbid: values.forbid, require_smarts: values.require_smarts,
     no_alerts: values.no_alerts, rings: values.rings, steer: values.steer ? "vina" : undefined,
     qed: number(values.qed), sa: number(values.sa), logp: number(values.logp), num_atoms: values.num_atoms.trim(),
