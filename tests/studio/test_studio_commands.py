@@ -43,13 +43,22 @@ def command(opened: Opened, project: str, task: str, fields: dict[str, Any]) -> 
     """The parsed command lines of a task."""
     answer = opened.client.post(f"{project}/jobs?dry_run=true", json={"task": task, "fields": fields})
     assert answer.status_code == 200, answer.text
-    return [parsed(line) for line in answer.json()["command"].split(" && ")]
+    words = shlex.split(answer.json()["command"])
+    second = words.index("&&")
+    return [parsed(words[:second]), parsed(words[second + 1 :])]
 
 
-def parsed(line: str) -> argparse.Namespace:
-    program, *words = shlex.split(line)
-    assert program == "ligandsmith"
-    return build_parser().parse_args(words)
+def parsed(words: list[str]) -> argparse.Namespace:
+    assert words[0] == "ligandsmith"
+    return build_parser().parse_args(words[1:])
+
+
+def out_of(args: argparse.Namespace) -> str:
+    """The task that the output folder is named after."""
+    parent, name = args.out.parts
+    number, _, task = name.partition("-")
+    assert (parent, len(number), number.isdecimal()) == ("jobs", 4, True)
+    return str(task)
 
 
 DEMANDS = {
@@ -69,11 +78,8 @@ def test_a_request_sets_the_flags_of_generate(opened: Opened, project: str) -> N
     assert made.forbid == ["[N+](=O)[O-]", "c1ccccc1"]
     assert (made.charge, made.logp, made.no_alerts, made.rings) == ((-1, 0), 0, True, "known")
     assert made.wanted == "-vina_min, qed:0.5"
-    assert (made.protein, made.ligand, made.out) == (
-        Path("protein.pdb.gz"),
-        Path("ligand.sdf"),
-        Path("jobs/0002-generate"),
-    )
+    assert (made.protein, made.ligand) == (Path("protein.pdb.gz"), Path("ligand.sdf"))
+    assert out_of(made) == "generate"
     assert not hasattr(made, "add_hs")
     assert (scored.command, scored.ligands, scored.tools) == ("evaluate", made.out, ["posebusters", "vina"])
     assert (scored.protein, scored.ligand) == (made.protein, made.ligand)
@@ -106,7 +112,8 @@ def test_each_task_is_the_command_of_its_name(
     assert made.command == (task if task in COMMANDS else "generate")
     assert {name: getattr(made, name) for name in expected} == expected
     assert made.protein == Path("protein.pdb.gz")
-    assert scored.ligands == made.out == Path(f"jobs/0002-{task}")
+    assert scored.ligands == made.out
+    assert out_of(made) == task
 
 
 def test_all_tasks_are_tried_here() -> None:
@@ -151,7 +158,7 @@ def test_the_part_to_keep_is_a_fragment_of_the_start(opened: Opened, project: st
     refused(opened.client.post(f"{project}/jobs", json=cut), 422, "aromatic ring")
     job = opened.studio.start(opened.studio.projects.get(id), "optimise", {"from": "1.7", "keep": ring})
     opened.client.post(f"/api/jobs/{job.id}:cancel")
-    made = parsed(shown(job.steps[:1]))
+    made = parsed(shlex.split(shown(job.steps[:1])))
     fragment = read_fragment(opened.studio.projects.root / id / made.keep)
     assert fragment.num_atoms == len(ring)
     assert made.ligand == [Path("parts/1.7.sdf")]
@@ -214,7 +221,7 @@ def test_what_cannot_be_is_refused_before_it_waits(
 def test_a_text_stays_one_value_of_its_flag(opened: Opened, project: str, text: str) -> None:
     made, _ = command(opened, project, "generate", {"covalent": text, "warhead": "acrylamide"})
     assert made.covalent == text
-    assert made.out == Path("jobs/0002-generate")
+    assert out_of(made) == "generate"
 
 
 def test_no_flag_names_a_file_or_runs_a_program() -> None:
