@@ -23,6 +23,7 @@ _known: dict[str, tuple[float, ...]] = {}
 
 def cheap_properties(smiles: Sequence[str]) -> dict[str, Numbers]:
     """Columns [M] of CHEAP; NaN for molecules whose turn has not come yet."""
+    _properties("C")  # the first time loads tables, which takes longer than many molecules
     until = time.monotonic() + SECONDS
     for text in smiles:
         if text not in _known:
