@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "complexes"
 HOST = "127.0.0.1:8000"
 QUICK = {"num": 3, "num_atoms": "9", "steps": 3, "candidates": 1, "checkpoint": "tiny", "seed": 1}
-SLOW = {**QUICK, "num": 60, "steps": 30, "candidates": 2}  # a quarter of a minute
+SLOW = {**QUICK, "num": 40, "steps": 25, "candidates": 2}  # some ten seconds
 ENDED = ("done", "cancelled", "failed", "interrupted")
 
 
