@@ -39,11 +39,24 @@ def check_command(argv: Sequence[str]) -> None:
     parser = _LineParser(prog="ligandsmith", add_help=False)
     FLAGS[argv[0]](parser)
     args = parser.parse_args(list(argv[1:]))
-    if argv[0] == "generate":
-        try:
+    try:
+        if argv[0] == "generate":
             require_fitting_flags(args)
-        except argparse.ArgumentTypeError as error:
-            raise LigandsmithError(str(error)) from None
+    except argparse.ArgumentTypeError as error:
+        raise LigandsmithError(str(error)) from None
+    _check_demands(args)
+
+
+def _check_demands(args: argparse.Namespace) -> None:
+    """Read objectives and required interactions, as the command will. Raises LigandsmithError."""
+    from ligandsmith.design.interactions import read_requirement
+    from ligandsmith.design.objectives import parse_objectives
+
+    objective = getattr(args, "wanted", None) or getattr(args, "objective", None)
+    if objective:
+        parse_objectives(objective)
+    for text in getattr(args, "require", ()):
+        read_requirement(text)
 
 
 def studio_flags(parser: argparse.ArgumentParser) -> None:

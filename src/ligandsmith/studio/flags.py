@@ -7,10 +7,12 @@ from typing import Any
 
 from rdkit import Chem, rdBase
 
+from ligandsmith.config import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.errors import LigandsmithError, shortened
 
 LONGEST_TEXT = 500
 MOST_VALUES = 200
+SEVERAL = ("moves",)  # whose flag takes all values at once
 
 
 def flag_words(name: str, value: Any) -> list[str]:
@@ -22,6 +24,8 @@ def flag_words(name: str, value: Any) -> list[str]:
         raise LigandsmithError(f"{name}: {error}") from None
     if texts is None:
         return [flag]
+    if name in SEVERAL:
+        return [flag, *texts]
     return [word for text in texts for word in ([f"{flag}={text}"] if text.startswith("-") else [flag, text])]
 
 
@@ -56,12 +60,27 @@ def _words(value: Any) -> Texts:
     return [text]
 
 
+def _letters(value: Any) -> Texts:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z]{1,40}", value):
+        raise ValueError("words of small letters are needed")
+    return [value]
+
+
 def _pair(value: Any) -> Texts:
     """A range: a text as on the command line, or two numbers."""
     if isinstance(value, list) and len(value) == 2:
         low, high = (_number(each) for each in value)
         return [f"{low[0]}-{high[0]}"] if low and high else None
     return _words(value)
+
+
+def _size(value: Any) -> Texts:
+    texts = _pair(value) or [""]
+    parts = texts[0].split("-")
+    sizes = [int(part) for part in parts if part.isdecimal() and len(part) < 9]
+    if not 1 <= len(parts) == len(sizes) <= 2 or not MIN_ATOMS <= sizes[0] <= sizes[-1] <= MAX_ATOMS:
+        raise ValueError(f"a number or a range like 18-26 is needed, within {MIN_ATOMS}-{MAX_ATOMS}")
+    return texts
 
 
 def _list(make: Callable[[Any], Texts]) -> Callable[[Any], Texts]:
@@ -107,7 +126,7 @@ def _known_rings(value: Any) -> Texts:
 
 
 FLAGS: dict[str, tuple[Callable[[Any], Texts], str]] = {
-    "num": (_whole, "--num"), "num_atoms": (_pair, "--num_atoms"), "seed": (_whole, "--seed"),
+    "num": (_whole, "--num"), "num_atoms": (_size, "--num_atoms"), "seed": (_whole, "--seed"),
     "objective": (_joined, "--objective"), "require": (_list(_text), "--require"),
     "exclude": (_list(_numbers(4)), "--exclude"), "toward": (_numbers(3), "--toward"),
     "steer": (_words, "--steer"), "forbid": (_list(_smarts), "--forbid"),
@@ -116,6 +135,6 @@ FLAGS: dict[str, tuple[Callable[[Any], Texts], str]] = {
     "chiral_centers_max": (_whole, "--chiral_centers_max"), "qed": (_number, "--qed"), "sa": (_number, "--sa"),
     "logp": (_number, "--logp"), "candidates": (_whole, "--candidates"), "steps": (_whole, "--steps"),
     "checkpoint": (_words, "--checkpoint"), "budget": (_words, "--budget"), "similarity": (_pair, "--similarity"),
-    "moves": (_list(_words), "--moves"), "smarts": (_smarts, "--smarts"), "add_hs": (_switch, "--add-hs"),
+    "moves": (_list(_letters), "--moves"), "smarts": (_smarts, "--smarts"), "add_hs": (_switch, "--add-hs"),
     "covalent": (_text, "--covalent"), "warhead": (_words, "--warhead"),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from ligandsmith.errors import LigandsmithError, shortened
 from ligandsmith.files import json_content, write_json
 from ligandsmith.studio.jobs import DONE, Job, JobStore
 from ligandsmith.studio.projects import NOTES_FILE, Conflict, NoSuchThing, Project, Projects
-from ligandsmith.studio.properties import cheap_properties, clusters
+from ligandsmith.studio.properties import Clusters, cheap_properties
 from ligandsmith.studio.rows import CLUSTER, Query, Table, api_rows, columns, ordered, passing
 from ligandsmith.studio.scores import partial_scores
 from ligandsmith.studio.tables import JobTable, job_table, record, relations
@@ -26,6 +26,7 @@ class Library:
 
     def __init__(self, projects: Projects, store: JobStore) -> None:
         self.projects, self.store = projects, store
+        self.clusters: dict[str, Clusters] = {}  # by project
 
     def chosen(
         self, project: Project, wanted: Mapping[str, Any], ids: Sequence[str], job: int | None
@@ -152,7 +153,7 @@ class Library:
             for name in names
         }  # fmt: skip
         if smiles:
-            values[CLUSTER] = clusters(smiles)
+            values[CLUSTER] = self.clusters.setdefault(project.id, Clusters()).column(smiles)
         counts = [len(table.indices) for table in tables]
         return Table(
             np.repeat(np.array([job.id for job in jobs], dtype=np.int64), counts),

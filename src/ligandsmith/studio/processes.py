@@ -29,8 +29,16 @@ def start(argv: Sequence[str], folder: Path, log: Path) -> "subprocess.Popen[byt
         stream.flush()
         return subprocess.Popen(  # -P: no module of the project folder is imported
             [sys.executable, "-P", "-m", "ligandsmith", *argv], cwd=folder, stdin=subprocess.DEVNULL, stdout=stream,
-            stderr=subprocess.STDOUT, start_new_session=True,
+            stderr=subprocess.STDOUT, start_new_session=True, env=_environment(),
         )  # fmt: skip
+
+
+def _environment() -> dict[str, str]:
+    """That of the server, with paths of modules that mean the same in another folder."""
+    paths = os.environ.get("PYTHONPATH")
+    if not paths:
+        return dict(os.environ)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths.split(os.pathsep)))}
 
 
 def is_running(log: Path) -> bool:

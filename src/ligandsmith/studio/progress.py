@@ -10,9 +10,10 @@ from ligandsmith.files import earlier_record
 from ligandsmith.studio.commands import EVALUATION_TOOLS, shown
 from ligandsmith.studio.jobs import DONE, PREPARING, QUEUED, RUNNING, SAMPLING, SCORING, Job, JobStore
 from ligandsmith.studio.projects import when
+from ligandsmith.studio.tables import HISTORY_FILE, LIGANDS_FILE, SAMPLES_FILE
 
 RECORD_END = b"\n$$$$\n"
-LIGANDS_FILE, SAMPLES_FILE, ROUNDS, ANSWERS = "ligands.sdf", "samples.json", "rounds", "answers"
+ROUNDS, ANSWERS = "rounds", "answers"
 OF_BUDGET = {"min": 60.0, "h": 3600.0}
 
 
@@ -104,7 +105,7 @@ class Progress:
     def _rounds(self, job: Job, folder: Path) -> tuple[int, int]:
         """Ligands that were sampled, of the budget; seconds, where the budget is a time."""
         budget = str(job.fields.get("budget") or 300)
-        rows = max(self.counter.count(folder / "history.csv", b"\n") - 1, 0)
+        rows = max(self.counter.count(folder / HISTORY_FILE, b"\n") - 1, 0)
         if budget.isdecimal():
             return min(rows, int(budget)), int(budget)
         unit = "min" if budget.endswith("min") else "h"

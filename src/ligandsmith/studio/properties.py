@@ -3,19 +3,19 @@
 import time
 from collections.abc import Sequence
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import QED, rdFingerprintGenerator, rdSubstructLibrary
-from rdkit.SimDivFilters import rdSimDivPickers
 
 from ligandsmith.errors import LigandsmithError, shortened
 from ligandsmith.evaluation.columns import FINGERPRINT_BITS, FINGERPRINT_RADIUS, logp, sa_score
 
 CHEAP = ("qed", "sa", "logp", "heavy_atoms")
 SECONDS = 0.3  # that an answer may spend on properties; the next one goes on
-SAME_CLUSTER = 0.6  # Tanimoto distance to the cluster's first molecule, at most
+ALIKE = 0.4  # Tanimoto similarity to the first molecule of a cluster, at least
 Numbers = NDArray[np.float64]
 Print = DataStructs.ExplicitBitVect
 _known: dict[str, tuple[float, ...]] = {}
@@ -23,6 +23,7 @@ _known: dict[str, tuple[float, ...]] = {}
 
 def cheap_properties(smiles: Sequence[str]) -> dict[str, Numbers]:
     """Columns [M] of CHEAP; NaN for molecules whose turn has not come yet."""
+    _properties("C")  # the first time loads tables, which takes longer than many molecules
     until = time.monotonic() + SECONDS
     for text in smiles:
         if text not in _known:
@@ -45,20 +46,41 @@ def _properties(smiles: str) -> tuple[float, ...]:
         return (np.nan,) * len(CHEAP)
 
 
-@lru_cache(maxsize=4)
-def clusters(smiles: tuple[str, ...]) -> Numbers:
-    """The cluster [M] of each molecule, from 1: that of the nearest of molecules that differ (Morgan, radius 2)."""
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=FINGERPRINT_RADIUS, fpSize=FINGERPRINT_BITS)
-    with rdBase.BlockLogs():
-        mols = [Chem.MolFromSmiles(text) or Chem.Mol() for text in smiles]
-    prints = list(generator.GetFingerprints(mols, numThreads=0))
-    leaders = list(rdSimDivPickers.LeaderPicker().LazyBitVectorPick(prints, len(prints), SAME_CLUSTER))
-    return _nearest(prints, [prints[i] for i in leaders])
+class Clusters:
+    """The clusters of a project's molecules, by Morgan fingerprints, radius 2.
 
+    A molecule joins the cluster whose first molecule is most similar to it, or begins one where none is similar. So the
+    number of a molecule's cluster stays when others come.
+    """
 
-def _nearest(prints: Sequence[Print], leaders: Sequence[Print]) -> Numbers:
-    similarity = [DataStructs.BulkTanimotoSimilarity(leader, prints) for leader in leaders]
-    return np.argmax(np.array(similarity), axis=0).astype(np.float64) + 1
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.first: list[Print] = []  # of each cluster
+        self.numbers: dict[str, float] = {}  # from 1, by SMILES
+        self.generator = rdFingerprintGenerator.GetMorganGenerator(radius=FINGERPRINT_RADIUS, fpSize=FINGERPRINT_BITS)
+
+    def column(self, smiles: Sequence[str]) -> Numbers:
+        """The number of the cluster [M] of each molecule; NaN for molecules whose turn has not come yet."""
+        until = time.monotonic() + SECONDS
+        with self.lock, rdBase.BlockLogs():
+            for text in smiles:
+                if text not in self.numbers:
+                    self.numbers[text] = self._number(text)
+                    if time.monotonic() > until:
+                        break
+            return np.array([self.numbers.get(text, np.nan) for text in smiles], dtype=np.float64)
+
+    def _number(self, smiles: str) -> float:
+        mol = Chem.MolFromSmiles(smiles)
+        if mol is None:
+            return float("nan")
+        found = self.generator.GetFingerprint(mol)
+        similar = DataStructs.BulkTanimotoSimilarity(found, self.first)
+        best = int(np.argmax(similar)) if similar else -1
+        if best >= 0 and similar[best] >= ALIKE:
+            return best + 1.0
+        self.first.append(found)
+        return float(len(self.first))
 
 
 @lru_cache(maxsize=4)

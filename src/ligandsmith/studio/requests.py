@@ -58,6 +58,6 @@ class Smiles(Strict):
 def one_line(errors: Any) -> str:
     """What is wrong with a request, of the first error alone."""
     first = errors[0] if errors else {"loc": (), "msg": "cannot be read"}
-    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    place = ".".join(map(str, first["loc"][1:]))  # without the part of the request: body, query, path
     text = f"{str(first['msg'])[:1].lower()}{str(first['msg'])[1:]}"
     return f"{place}: {text}" if place else text

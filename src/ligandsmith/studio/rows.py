@@ -145,11 +145,13 @@ def api_rows(
 
 
 def _failed(table: Table, rows: NDArray[np.int64], checks: Sequence[str]) -> list[list[str]]:
-    """The checks of PoseBusters that each row fails."""
+    """The checks of PoseBusters that each row fails, or that could not decide."""
     found: list[list[str]] = [[] for _ in rows]
+    invalid = _column_of(table, "pb_valid")[rows] == 0
     for name in checks:
-        for place in np.flatnonzero(table.values[name][rows] == 0).tolist():
-            found[place].append(name.removeprefix(CHECK_PREFIX).replace("_", " "))
+        column, shown = table.values[name][rows], name.removeprefix(CHECK_PREFIX).replace("_", " ")
+        for place in np.flatnonzero(invalid & (column != 1)).tolist():
+            found[place].append(f"{shown} (undecided)" if np.isnan(column[place]) else shown)
     return found
 
 

@@ -1,11 +1,13 @@
 """Threads that take jobs from the queue and run their command lines one after the other."""
 
 import time
+from collections import Counter
 from pathlib import Path
 from subprocess import Popen
 from threading import Event, Lock, Thread
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import earlier_record
 from ligandsmith.studio import processes
 from ligandsmith.studio.jobs import (
     CANCELLED,
@@ -15,11 +17,13 @@ from ligandsmith.studio.jobs import (
     PREPARING,
     QUEUED,
     RUNNING,
+    SCORING,
     STOPPED,
     Job,
     JobStore,
 )
 from ligandsmith.studio.projects import Conflict
+from ligandsmith.studio.tables import LIGANDS_FILE, SAMPLES_FILE, records_of, version
 
 POLL = 0.2  # s
 GRACE = 30.0  # s that an interrupted command has to write what is finished
@@ -112,6 +116,8 @@ class Runner:
                 state, message = self._why_stopped(job)
             while state == DONE and job.step < len(job.steps):
                 step = job.steps[job.step]
+                if step.state == SCORING and (message := self._why_nothing_to_score(job)):
+                    break
                 process = processes.start(step.argv, self.root / job.project, self.log(job))
                 self.store.update(job.id, state=PREPARING, pid=process.pid, started=time.time())
                 self._wait(job, process, process.pid)
@@ -123,6 +129,16 @@ class Runner:
             state, message = FAILED, str(error)
         self.cancelled.discard(job.id)
         self.store.update(job.id, state=state, message=message, pid=0, ended=time.time())
+
+    def _why_nothing_to_score(self, job: Job) -> str:
+        """Why a job has no molecule, in words; empty if it has one."""
+        folder = self.root / job.project / "jobs" / job.name
+        if records_of(folder / LIGANDS_FILE, version(folder / LIGANDS_FILE)):
+            return ""
+        failures = (earlier_record(folder / SAMPLES_FILE) or {}).get("failures")
+        reasons = Counter(str(each.get("reason")) for each in failures or () if isinstance(each, dict))
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+        return f"no molecule was obtained ({told})" if told else "no molecule was obtained that fits what was asked for"
 
     def _why_stopped(self, job: Job, status: int = INTERRUPTED_EXIT) -> tuple[str, str]:
         if job.id in self.cancelled:

@@ -5,6 +5,7 @@ another site's page nor a name that points to this machine (DNS rebinding) gets 
 another site's page cannot send. The content of uploads is limited in size and time.
 """
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -14,7 +15,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
 Message = MutableMapping[str, Any]
@@ -176,28 +177,34 @@ class _Body:
         self.size, self.began, self.whole = 0, time.monotonic(), False
         self.refused: _Refused | None = None
 
+    async def receive(self) -> Message:
+        """The next piece. Raises _Refused where it is too much or too late."""
+        if self.whole:  # what comes now is the end of the connection
+            return await self.source()
+        message = await self._next()
+        if self.size > self.largest:
+            await self.too_large()
+        return message
+
     async def too_large(self) -> None:
         """Read the rest, then raise."""
-        while not self.whole and self.size <= LARGEST_DRAINED and time.monotonic() - self.began < SLOWEST_UPLOAD:
-            message = await self.source()
-            self.size += len(message.get("body", b""))
-            self.whole = message["type"] != "http.request" or not message.get("more_body", False)
+        while not self.whole and self.size <= LARGEST_DRAINED:
+            await self._next()
         self._refuse(413, f"more than {self.largest // MEGABYTE} MB; give a smaller file, or a packed one (.gz)")
 
-    def _refuse(self, status: int, detail: str) -> None:
+    async def _next(self) -> Message:
+        left = SLOWEST_UPLOAD - (time.monotonic() - self.began)
+        try:
+            message = await asyncio.wait_for(self.source(), max(left, 0))
+        except TimeoutError:
+            self._refuse(408, f"the file did not come within {SLOWEST_UPLOAD:g} s; try again")
+        self.size += len(message.get("body", b""))
+        self.whole = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    def _refuse(self, status: int, detail: str) -> NoReturn:
         self.refused = _Refused(status, detail)
         raise self.refused
-
-    async def receive(self) -> Message:
-        message = await self.source()
-        if message["type"] == "http.request":
-            self.size += len(message.get("body", b""))
-            self.whole = not message.get("more_body", False)
-            if self.size > self.largest:
-                await self.too_large()
-            if not self.whole and time.monotonic() - self.began > SLOWEST_UPLOAD:
-                self._refuse(408, f"the file did not come within {SLOWEST_UPLOAD:g} s; try again")
-        return message
 
 
 class _Answer:

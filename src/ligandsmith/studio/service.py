@@ -64,6 +64,7 @@ class Studio:
             raise Conflict("a job of this project runs or waits; cancel it first")
         self.projects.remove(project.id)
         self.store.remove_project(project.id)
+        self.library.clusters.pop(project.id, None)
 
     def command(self, project: Project, task: str, fields: Mapping[str, Any]) -> str:
         """The command lines of a task, which is not started. Raises LigandsmithError."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import gemmi
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 from ligandsmith.chem.sdf import complete_records, write_sdf
 from ligandsmith.errors import LigandsmithError, shortened
@@ -90,7 +90,7 @@ def add_structures(projects: Projects, id: str, uploads: Sequence[Upload]) -> Pr
 
 def _checked(upload: Upload, kind: str, project: Project) -> bytes:
     """What is kept of a file that can be used. Raises LigandsmithError."""
-    with _as_file(upload, project.folder, f".{kind}") as path:
+    with _as_file(upload, project.folder, f".{kind}") as path, rdBase.BlockLogs():
         if kind in (PDB, CIF):
             read_protein(path)
             return upload.data

@@ -16,11 +16,11 @@ from rdkit import Chem, rdBase
 
 from ligandsmith.chem.sdf import complete_records, data_fields
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.evaluation.molecule_table import TABLE_FILE, TEXT_COLUMNS
+from ligandsmith.evaluation.molecule_table import CHECK_PREFIX, TABLE_FILE, TEXT_COLUMNS
 from ligandsmith.files import file_text
 from ligandsmith.structure.ligands import with_line_feeds
 
-LIGANDS_FILE, SCORED_FILE, HISTORY_FILE = "ligands.sdf", "molecules.sdf", "history.csv"
+LIGANDS_FILE, SCORED_FILE, SAMPLES_FILE, HISTORY_FILE = "ligands.sdf", "molecules.sdf", "samples.json", "history.csv"
 INDEX = re.compile(r"^>[^\n]*<index>[^\n]*\n(\d{1,9})\s*$", flags=re.MULTILINE)
 KEPT_FILES = 64  # that are held in memory
 Version = tuple[int, int]
@@ -91,20 +91,19 @@ def _scores(path: Path, _: Version | None) -> JobTable | None:
     except (OSError, ValueError, KeyError):  # being written, or a stranger's
         return None
     there = np.array([bool(text) and not reason for text, reason in zip(smiles, reasons, strict=True)], dtype=bool)
-    numbers = (name for name in table.column_names if name not in TEXT_COLUMNS)
-    values = {name: column[there] for name in numbers if (column := _numeric(table[name])) is not None}
     kept = tuple(text for text, keep in zip(smiles, there, strict=True) if keep)
-    return JobTable(indices[there], kept, {name: v for name, v in values.items() if np.isfinite(v).any()})
+    values = {name: _numeric(table[name])[there] for name in table.column_names if name not in TEXT_COLUMNS}
+    told = {n: v for n, v in values.items() if np.isfinite(v).any() or n.startswith(CHECK_PREFIX)}
+    return JobTable(indices[there], kept, told)
 
 
-def _numeric(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
-    if pa.types.is_null(column.type) or not (pa.types.is_boolean(column.type) or pa.types.is_integer(column.type)
-                                             or pa.types.is_floating(column.type)):  # fmt: skip
-        return None
-    filled = (
-        column.cast(pa.int64()).cast(pa.float64()) if pa.types.is_boolean(column.type) else column.cast(pa.float64())
-    )
-    return np.array(filled.to_numpy(zero_copy_only=False), dtype=np.float64)
+def _numeric(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Numbers, 1 and 0 for truth values; NaN for what is missing, or is a text."""
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int64())
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return np.full(len(column), np.nan)
+    return np.array(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 @lru_cache(maxsize=KEPT_FILES)
