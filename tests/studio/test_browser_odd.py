@@ -114,15 +114,17 @@ def test_two_tabs_tell_the_same(visit: Visit, context: object, server: Server) -
     other.page.close()
 
 
-def test_a_stopped_server_is_said_and_forgotten_when_it_is_back(tmp_path: Path) -> None:
-    with served(tmp_path / "projects") as server, browsing(server) as context:
-        visit = Visit(context, server.origin)
+def test_a_stopped_server_is_said(context: object, tmp_path: Path) -> None:
+    with served(tmp_path / "projects") as server:
+        visit = Visit(context.browser.new_context(), server.origin)  # type: ignore[attr-defined]
+        visit.page.goto(server.address)
         visit.example("7off")
         visit.expected = ("ERR_CONNECTION_REFUSED", "Failed to load resource")
         server.stop()
         visit.page.locator("#banner", has_text="does not answer").wait_for()
         assert visit.page.locator("#protein").inner_text()
         assert visit.complaints == []
+        visit.context.close()
 
 
 def test_without_the_cookie_nothing_is_shown(server: Server, visit: Visit) -> None:

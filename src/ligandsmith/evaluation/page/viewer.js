@@ -36,8 +36,10 @@ export class Viewer {
   #create() {
     try {
       const probe = document.createElement("canvas");
-      if (!probe.getContext("webgl2") && !probe.getContext("webgl")) throw new Error("no WebGL");
-      const gl = $3Dmol.createViewer(this.stage, { backgroundColor: this.#background(), antialias: true });
+      const context = probe.getContext("webgl2") || probe.getContext("webgl");
+      if (!context) throw new Error("no WebGL");
+      const smooth = !drawnBySoftware(context);
+      const gl = $3Dmol.createViewer(this.stage, { backgroundColor: this.#background(), antialias: smooth, cartoonQuality: smooth ? 10 : 5 });
       if (gl) return gl;
     } catch (error) {
       if (!(error instanceof Error)) throw error;
@@ -132,6 +134,14 @@ export class Viewer {
     if (zoom !== 1) this.gl.zoom(zoom);
     this.gl.render();
   }
+}
+
+// Whether there is no graphics chip, so that every pixel counts.
+function drawnBySoftware(context) {
+  const names = context.getExtension("WEBGL_debug_renderer_info");
+  const renderer = names ? String(context.getParameter(names.UNMASKED_RENDERER_WEBGL)) : "";
+  context.getExtension("WEBGL_lose_context")?.loseContext();
+  return /swiftshader|llvmpipe|software/i.test(renderer);
 }
 
 const place = ([x, y, z]) => ({ x, y, z });

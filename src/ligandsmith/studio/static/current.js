@@ -3,7 +3,7 @@
 
 import { failed, toast } from "./feedback.js";
 import { contactsOf, nameOf, patch, pictureOf } from "./molecules.js";
-import { better, passes, rowOf, shownColumns, source, star } from "./results.js";
+import { better, failures, passes, rowOf, shownColumns, source, star } from "./results.js";
 import { kindOf } from "./scene.js";
 import { byId, element, format } from "./shared/dom.js";
 import { emit, on, state } from "./store.js";
@@ -73,7 +73,7 @@ function draw() {
   starred.setAttribute("aria-label", "Star this molecule");
   byId("current").replaceChildren(element("div", { class: "current-head" }, element("img", { src: pictureOf(id), alt: `Structure of molecule ${id}`, width: 110, height: 77 }),
     element("div", { class: "current-text" }, element("div", { class: "card-head" }, element("b", {}, id), passes(row), starred, element("code", { class: "smiles", title: row.smiles }, row.smiles)),
-      element("dl", {}, ...first), lines, rest.length ? element("details", {}, element("summary", {}, "All numbers"), element("dl", {}, ...rest)) : null),
+      element("dl", {}, ...first), row.ok === false ? element("p", { class: "bad" }, `Fails ${failures(row)}`) : null, lines, rest.length ? element("details", {}, element("summary", {}, "All numbers"), element("dl", {}, ...rest)) : null),
     element("div", { class: "current-tools" }, nextTask(id), noteBox(row))));
   contacts(id, lines);
   return undefined;

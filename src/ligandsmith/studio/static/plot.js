@@ -3,6 +3,7 @@
 
 import { failed } from "./feedback.js";
 import { allRows } from "./molecules.js";
+import { drawParallel, parallelCanvas } from "./parallel.js";
 import { better, show } from "./results.js";
 import { byId, element } from "./shared/dom.js";
 import { emit, on, setFilters, setTicks, state } from "./store.js";
@@ -25,7 +26,7 @@ function axisNames() {
 }
 
 function scale(values, from, to) {
-  let [low, high] = [Math.min(...values), Math.max(...values)];
+  let [low, high] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
   const margin = 0.05 * (high - low) || 0.5;
   [low, high] = [low - margin, high + margin];
   return { low, high, at: (value) => from + ((value - low) / (high - low)) * (to - from), value: (at) => low + ((at - from) / (to - from)) * (high - low) };
@@ -71,6 +72,11 @@ function drawDot(pen, { row, x, y }, radius) {
 function draw() {
   if (state.layout !== "plot" || byId("plot").hidden) return;
   const canvas = byId("plot").querySelector("canvas");
+  if (canvas && state.plot === "parallel") {
+    drawParallel(canvas, data, null);
+    byId("plot-note").textContent = `${data.rows.length} molecules, the better end of each axis above. Drag along an axis to keep those that pass there.`;
+    return;
+  }
   const [across, up] = axisNames();
   if (!canvas || !up) return;
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
@@ -119,14 +125,30 @@ function axisSelect(place) {
   return element("label", { class: "row" }, ["Across ", "Up "][place], select);
 }
 
+function kinds() {
+  const button = ([name, label]) => {
+    const node = element("button", { type: "button", "aria-pressed": String(state.plot === name) }, label);
+    node.addEventListener("click", () => { state.plot = name; emit("axes"); });
+    return node;
+  };
+  return element("div", { class: "segmented", role: "group", "aria-label": "Kind of plot" }, ...[["scatter", "Scatter"], ["parallel", "Parallel"]].map(button));
+}
+
 function build() {
+  const parallel = state.plot === "parallel";
+  const canvas = parallel ? parallelCanvas(() => data) : scatterCanvas();
+  const keys = parallel ? [] : [element("span", {}, "● passes PoseBusters"), element("span", {}, "✗ fails")];
+  byId("plot").replaceChildren(element("div", { class: "toolbar" }, kinds(), ...(parallel ? [] : [axisSelect(0), axisSelect(1)])), canvas,
+    element("p", { class: "keys" }, ...keys, element("span", { class: "ticked-key" }, "● ticked")), element("p", { class: "soft", id: "plot-note" }));
+}
+
+function scatterCanvas() {
   const canvas = element("canvas", { role: "img", class: "scatter" });
   const at = (event) => { const frame = canvas.getBoundingClientRect(); return [event.clientX - frame.left, event.clientY - frame.top]; };
   canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); box = [...at(event), ...at(event)]; });
   canvas.addEventListener("pointermove", (event) => { if (box) { [box[2], box[3]] = at(event); draw(); } });
   canvas.addEventListener("pointerup", (event) => released(event, canvas));
-  byId("plot").replaceChildren(element("div", { class: "toolbar" }, axisSelect(0), axisSelect(1)), canvas,
-    element("p", { class: "keys" }, element("span", {}, "● passes PoseBusters"), element("span", {}, "✗ fails"), element("span", { class: "ticked-key" }, "● ticked")), element("p", { class: "soft", id: "plot-note" }));
+  return canvas;
 }
 
 async function load() {

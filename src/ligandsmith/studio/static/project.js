@@ -39,7 +39,7 @@ function drawSteps() {
 
 function startTabs() {
   const draw = () => {
-    for (const tab of document.querySelectorAll(".tabs button")) tab.setAttribute("aria-selected", String(tab.dataset.tab === document.body.dataset.tab));
+    for (const tab of document.querySelectorAll(".tabs button")) tab.setAttribute("aria-current", String(tab.dataset.tab === document.body.dataset.tab));
     if (viewer.gl) viewer.gl.resize();
   };
   for (const tab of document.querySelectorAll(".tabs button")) tab.addEventListener("click", () => { document.body.dataset.tab = tab.dataset.tab; });

@@ -55,9 +55,11 @@ function view(row) {
   return node;
 }
 
+export const failures = (row) => (row.failed || []).map((name) => name.replaceAll("_", " ")).join(", ") || "a check";
+
 export function passes(row) {
   if (row.ok === null || row.ok === undefined) return element("span", { class: "soft", title: "PoseBusters: not checked yet" }, "–");
-  return element("span", { class: row.ok ? "good" : "bad", title: `PoseBusters: ${row.ok ? "passes" : "fails"}` }, row.ok ? "✓" : "✗");
+  return element("span", { class: row.ok ? "good" : "bad", title: row.ok ? "Passes PoseBusters" : `Fails PoseBusters: ${failures(row)}` }, row.ok ? "✓" : "✗");
 }
 
 function card(row) {
@@ -163,7 +165,7 @@ function drawTicked() {
 }
 
 function drawLayout() {
-  for (const button of document.querySelectorAll("#layouts button")) button.setAttribute("aria-checked", String(button.dataset.layout === state.layout));
+  for (const button of document.querySelectorAll("#layouts button")) button.setAttribute("aria-pressed", String(button.dataset.layout === state.layout));
   const list = state.layout === "cards" || state.layout === "table";
   byId("frame").hidden = !list || !source.length;
   byId("frame").classList.toggle("cards-frame", state.layout === "cards");

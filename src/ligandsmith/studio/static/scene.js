@@ -24,6 +24,7 @@ export const STEPS = { residues: "Click residues to add or remove them.", point:
 export const viewer = new Viewer(byId("stage"), byId("stage-note"));
 export const scene = { site: null, residues: [], points: [], suggestions: [], protein: "" };
 let turn = 0;  // of the drawings; a later one overtakes
+let waiting = 0;
 let centred = "";
 
 export function parsed(residue) {
@@ -102,11 +103,10 @@ function spheres() {
 
 export const middle = (points) => [0, 1, 2].map((k) => Number((points.reduce((sum, point) => sum + point[k], 0) / points.length).toFixed(2)));
 
-export async function draw() {
+async function draw() {
   if (!state.project) return;
   turn += 1;
   const mine = turn;
-  byId("stage").ariaBusy = "true";
   const { protein } = state.project;
   const [found, lines, text] = await Promise.all([ligands(), contacts(), protein ? proteinText(`${protein.file} ${protein.num_atoms}`) : ""]);
   if (mine !== turn) return;
@@ -192,10 +192,16 @@ export function setMode(mode) {
   emit("mode");
 }
 
+// Several changes at a time are one picture.
+function soon() {
+  byId("stage").ariaBusy = "true";
+  waiting = waiting || setTimeout(() => { waiting = 0; draw().catch(failed); }, 0);
+}
+
 export function startScene() {
   for (const id of ["show-cartoon", "show-pocket", "show-surface", "show-reference", "show-contacts", "show-labels", "show-ticked"]) {
-    byId(id).addEventListener("change", () => draw().catch(failed));
+    byId(id).addEventListener("change", soon);
   }
   byId("centre").addEventListener("click", () => look(true));
-  on("project site current ticked task picks mode", () => draw().catch(failed));
+  on("project site current ticked task picks mode", soon);
 }

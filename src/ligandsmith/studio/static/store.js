@@ -15,7 +15,8 @@ export const state = {
   layout: "cards",
   sort: { id: "", up: true },
   filters: {},  // job, pb_valid, starred, smarts, cluster, ranges: {metric: [low, high]}
-  axes: [],  // of the plot
+  plot: "scatter",
+  axes: [],  // of the scatter plot
 };
 
 const events = new EventTarget();
@@ -82,6 +83,7 @@ function remember() {
   if (state.layout !== "cards") put("show", state.layout);
   if (state.sort.id) put("sort", (state.sort.up ? "" : "-") + state.sort.id);
   if (Object.keys(state.filters).length) put("filter", JSON.stringify(state.filters));
+  if (state.plot !== "scatter") put("plot", state.plot);
   if (state.axes.length) put("axes", state.axes.join(","));
   if (state.task !== "generate") put("task", state.task);
   if (state.from.join() !== "reference") put("from", state.from.join(","));
@@ -99,6 +101,7 @@ export function recall() {
   const sort = words.get("sort") || "";
   state.sort = { id: sort.replace(/^-/, ""), up: !sort.startsWith("-") };
   state.filters = parsed(words.get("filter"));
+  state.plot = words.get("plot") === "parallel" ? "parallel" : "scatter";
   state.axes = list("axes").slice(0, 2);
   state.task = words.get("task") || "generate";
   state.from = list("from").length ? list("from") : ["reference"];
