@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "complexes"
 HOST = "127.0.0.1:8000"
 QUICK = {"num": 3, "num_atoms": "9", "steps": 3, "candidates": 1, "checkpoint": "tiny", "seed": 1}
-SLOW = {**QUICK, "num": 40, "steps": 25, "candidates": 2}  # some ten seconds
+SLOW = {**QUICK, "num": 30, "steps": 15, "candidates": 2}  # some seconds
 ENDED = ("done", "cancelled", "failed", "interrupted")
 
 
@@ -62,12 +62,12 @@ def refused(answer: Any, status: int, *words: str) -> None:
     assert all(word in detail for word in words), detail
 
 
-def ended(client: Any, job: Mapping[str, Any], seconds: float = 240) -> dict[str, Any]:
+def ended(client: Any, job: Mapping[str, Any], seconds: float = 900) -> dict[str, Any]:
     """A job once it has ended."""
     return until(client, job, lambda view: view["state"] in ENDED, seconds)
 
 
-def until(client: Any, job: Mapping[str, Any], wanted: Any, seconds: float = 240) -> dict[str, Any]:
+def until(client: Any, job: Mapping[str, Any], wanted: Any, seconds: float = 900) -> dict[str, Any]:
     """A job once it is as wanted."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

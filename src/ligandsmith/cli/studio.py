@@ -81,6 +81,7 @@ def run_studio(args: argparse.Namespace) -> None:
         from ligandsmith.studio.app import create_app
     except ModuleNotFoundError as error:
         raise LigandsmithError(MISSING.format(error.name)) from None
+    from ligandsmith.parallel.signals import handled_signals
     from ligandsmith.studio.security import Access
     from ligandsmith.studio.service import opened
 
@@ -99,9 +100,14 @@ def run_studio(args: argparse.Namespace) -> None:
             create_app(studio, access), log_level="warning", access_log=False, server_header=False,
             timeout_graceful_shutdown=2,
         )  # fmt: skip
-        with _quiet():
+        with _quiet(), handled_signals(_stop), contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
     say("stopped; the same command goes on")
+
+
+def _stop(*_: object) -> NoReturn:
+    """What uvicorn passes a signal on to, once it has closed its connections."""
+    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

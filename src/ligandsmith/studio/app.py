@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Form, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -41,8 +41,10 @@ def create_app(studio: Studio, access: Access) -> Guard:
 
 
 def _answer_with(status: int) -> Any:
-    async def answer(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, status)
+    async def answer(request: Request, error: Exception) -> Response:
+        if request.url.path.startswith("/api"):
+            return JSONResponse({"detail": str(error)}, status)
+        return PlainTextResponse(f"{error}\n", status)
 
     return answer
 

@@ -5,17 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rdkit import Chem, rdBase
 
-from ligandsmith.chem.sdf import data_fields
 from ligandsmith.errors import LigandsmithError, shortened
 from ligandsmith.files import json_content, write_json
+from ligandsmith.studio.commands import REFERENCE
 from ligandsmith.studio.jobs import DONE, Job, JobStore
 from ligandsmith.studio.projects import NOTES_FILE, Conflict, NoSuchThing, Project, Projects
 from ligandsmith.studio.properties import Clusters, cheap_properties
 from ligandsmith.studio.rows import CLUSTER, Query, Table, api_rows, columns, ordered, passing
 from ligandsmith.studio.scores import partial_scores
-from ligandsmith.studio.tables import JobTable, job_table, record, relations
+from ligandsmith.studio.tables import JobTable, job_table, record, relations, smiles_of
 
 LONGEST_NOTE = 2000
 MOST_ROWS = 20_000  # of one answer
@@ -80,7 +79,7 @@ class Library:
 
     def record(self, project: Project, id: str) -> str:
         """The SDF record of a molecule, or of the reference ligand. Raises LigandsmithError."""
-        if id == "reference":
+        if id == REFERENCE:
             return _first_record(project.ligand_path)
         job, index = self.find(project, id)
         try:
@@ -95,14 +94,11 @@ class Library:
 
     def smiles(self, project: Project, id: str) -> str:
         """The SMILES of a molecule, or of the reference ligand. Raises LigandsmithError."""
-        text = self.record(project, id)
-        if named := data_fields(text).get("smiles", "").strip():
-            return named
-        with rdBase.BlockLogs():
-            mol = Chem.MolFromMolBlock(text)
-        if mol is None:
+        own = id != REFERENCE and self.find(project, id)[0].task != "import"
+        smiles = smiles_of(self.record(project, id), own)
+        if not smiles:
             raise LigandsmithError("RDKit cannot read this molecule")
-        return str(Chem.MolToSmiles(mol))
+        return smiles
 
     def annotate(self, project: Project, id: str, starred: bool | None, note: str | None) -> dict[str, Any]:
         """Change star and note of a molecule; its row. Raises LigandsmithError."""

@@ -17,7 +17,7 @@ from ligandsmith.studio.progress import Progress
 from ligandsmith.studio.projects import Conflict, Project, Projects, modified, when
 from ligandsmith.studio.runner import Runner
 from ligandsmith.studio.sites import protein_summary, reference_summary, shown_site
-from ligandsmith.studio.structures import Upload, molecules_to_score, write_import
+from ligandsmith.studio.structures import Upload, molecules_to_score, shown_name, write_import
 
 Check = Callable[[Sequence[str]], None]
 
@@ -83,7 +83,7 @@ class Studio:
     def start_import(self, project: Project, upload: Upload) -> Job:
         """Put the scoring of molecules of another method into the queue. Raises LigandsmithError."""
         content = molecules_to_score(project, upload)
-        fields = {"name": upload.name}
+        fields = {"name": shown_name(upload.name)}
         with self.lock:
             number = self.store.next_number()
             made = self._plan(project, number, "import", fields)

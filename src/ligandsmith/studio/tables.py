@@ -110,16 +110,18 @@ def _numeric(column: pa.ChunkedArray) -> NDArray[np.float64]:
 def _made(path: Path, _: Version | None) -> JobTable:
     """The molecules of an SDF that grows, by what its records say of them."""
     records = records_of(path, version(path))
-    found = [(index, _smiles_of(text)) for index, text in records.items()]
+    own = not path.parent.name.endswith("-import")
+    found = [(index, smiles_of(text, own)) for index, text in records.items()]
     found = [(index, smiles) for index, smiles in found if smiles]
     indices = np.array([index for index, _ in found], dtype=np.int64)
     return JobTable(indices, tuple(smiles for _, smiles in found), {})
 
 
 @lru_cache(maxsize=100_000)
-def _smiles_of(record: str) -> str:
-    """The SMILES that a record names, else that of its molecule; empty where there is none."""
-    text = data_fields(record).get("smiles", "").strip()
+def smiles_of(record: str, own: bool) -> str:
+    """The SMILES that a record names, if a command of ours wrote it, else that of its molecule; empty where there is
+    none."""
+    text = data_fields(record).get("smiles", "").strip() if own else ""
     if text:
         return text
     with rdBase.BlockLogs():
