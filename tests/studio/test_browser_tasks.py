@@ -148,9 +148,11 @@ def test_a_cancelled_job_keeps_what_it_made_and_goes_on(visit: Visit) -> None:
 NEAREST = """async () => {
   const { viewer } = await import("/static/scene.js");
   const ligand = viewer.models.get("reference").model.selectedAtoms({});
-  const far = (atom) => Math.min(...ligand.map((other) => Math.hypot(atom.x - other.x, atom.y - other.y, atom.z - other.z)));
+  const between = (a, b) => Math.hypot(a.x - b.x, a.y - b.y, a.z - b.z);
+  const far = (atom) => Math.min(...ligand.map((other) => between(atom, other)));
   const atoms = viewer.models.get("protein").model.selectedAtoms({});
   const polar = atoms.filter((atom) => ["N", "O"].includes(atom.elem) && far(atom) < 4.5);
   const atom = polar.sort((a, b) => far(a) - far(b))[0];
-  return { index: atoms.indexOf(atom), residue: `${atom.chain}:${atom.resn}${atom.resi}`, at: [atom.x, atom.y, atom.z] };
+  const residue = `${atom.chain}:${atom.resn}${atom.resi}`;
+  return { index: atoms.indexOf(atom), residue, at: [atom.x, atom.y, atom.z] };
 }"""

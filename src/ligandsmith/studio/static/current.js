@@ -53,6 +53,7 @@ async function contacts(id, place) {
 
 function drawReference() {
   const { reference } = state.project;
+  byId("current").hidden = false;
   const lines = element("p", { class: "soft contacts" });
   byId("current").replaceChildren(element("div", { class: "current-head" }, element("img", { src: pictureOf("reference"), alt: "", width: 110, height: 77 }),
     element("div", { class: "current-text" }, element("b", {}, "Reference ligand"), element("code", { class: "smiles" }, reference.smiles), lines), element("div", { class: "current-tools" }, nextTask("reference"))));
@@ -63,6 +64,7 @@ function draw() {
   const id = state.current;
   if (id === "reference" && state.project.reference) return drawReference();
   const row = id ? rowOf(id) : null;
+  byId("current").hidden = !row && !source.total;
   if (!row) {
     byId("current").replaceChildren(element("p", { class: "soft" }, source.total ? "Choose a molecule in the list, or press →." : ""));
     return undefined;

@@ -47,7 +47,7 @@ export function drawParallel(canvas, data, drag) {
   pen.scale(devicePixelRatio, devicePixelRatio);
   const axes = canvas.axes = data.rows.length ? axesOf(data, width, height) : [];
   const strong = (row) => row.id === state.current || state.ticked.has(row.id);
-  pen.globalAlpha = data.rows.length > 300 ? 0.12 : 0.45;
+  pen.globalAlpha = data.rows.length > 300 ? 0.12 : 0.75;
   for (const row of data.rows) if (!strong(row)) drawLine(pen, axes, row, false);
   pen.globalAlpha = 1;
   for (const row of data.rows) if (strong(row)) drawLine(pen, axes, row, true);

@@ -22,7 +22,7 @@ const OTHER = ["contact", "#999999"];
 export const STEPS = { residues: "Click residues to add or remove them.", point: "Click atoms; the site's centre is their mean.", atoms: "" };
 
 export const viewer = new Viewer(byId("stage"), byId("stage-note"));
-export const scene = { site: null, residues: [], points: [], suggestions: [], protein: "" };
+export const scene = { site: null, residues: [], points: [], suggestions: [], protein: "", contacts: { id: "", found: [] } };
 let turn = 0;  // of the drawings; a later one overtakes
 let waiting = 0;
 let centred = "";
@@ -86,11 +86,15 @@ async function ligands() {
   return [...wanted].flatMap(([id, look], k) => (texts[k].status === "fulfilled" ? [ligandModel(id, texts[k].value, ...look)] : []));
 }
 
-async function contacts() {
+// The contacts of the molecule that is shown; those that the server still looks for are drawn when they come.
+function contacts() {
   if (!byId("show-contacts").checked || !state.project.protein) return [];
   const id = state.current || (state.project.reference && scene.site && byId("show-reference").checked ? "reference" : "");
-  const found = id ? await contactsOf(id).catch(() => []) : [];
-  return found.map((each) => ({ ...each, name: kindOf(each.kind)[0], colour: kindOf(each.kind)[1] }));
+  if (id !== scene.contacts.id) {
+    const mine = scene.contacts = { id, found: [] };
+    if (id) contactsOf(id).then((found) => { mine.found = found; if (scene.contacts === mine) soon(); }).catch(() => null);
+  }
+  return scene.contacts.found.map((each) => ({ ...each, name: kindOf(each.kind)[0], colour: kindOf(each.kind)[1] }));
 }
 
 function spheres() {
@@ -108,9 +112,10 @@ async function draw() {
   turn += 1;
   const mine = turn;
   const { protein } = state.project;
-  const [found, lines, text] = await Promise.all([ligands(), contacts(), protein ? proteinText(`${protein.file} ${protein.num_atoms}`) : ""]);
+  const [found, text] = await Promise.all([ligands(), protein ? proteinText(`${protein.file} ${protein.num_atoms}`) : ""]);
   if (mine !== turn) return;
   scene.protein = text;
+  const lines = contacts();
   const labels = scene.suggestions.map(({ center }, k) => ({ text: `site ${k + 1}`, at: center }));
   viewer.draw({
     models: found.concat(text ? [proteinModel(found[0])] : []), contacts: lines, labelled: byId("show-labels").checked, spheres: spheres(), labels,

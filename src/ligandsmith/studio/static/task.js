@@ -139,7 +139,7 @@ function size() {
   const weights = element("select", { id: "field-checkpoint", disabled: completes(), title: completes() ? "The tiny weights cannot complete a part of a molecule, nor place one that makes an interaction." : "" }, ...Object.entries(WEIGHTS).map(([name, text]) => element("option", { value: name, selected: !completes() && values.checkpoint === name }, text)));
   weights.addEventListener("change", () => { values.checkpoint = weights.value; command(); });
   const rows = [element("h3", {}, "How many"), element("div", { class: "pair" }, field(optimise ? "Kept" : "Number", input("num", { type: "number", min: "1", max: "100000" })), field("Seed", input("seed", { type: "number", min: "0" })))];
-  if (optimise) rows.push(field("Budget (ligands, or 10min)", input("budget", { type: "text" })));
+  if (optimise) rows.push(field("Budget", input("budget", { type: "text", title: "Ligands that are sampled, or a time such as 10min" })));
   if (["optimise", "analogues"].includes(state.task)) rows.push(similarity());
   if (state.task !== "analogues") rows.push(field("Heavy atoms", input("num_atoms", { type: "text", placeholder: "by the site, or 18-26" })));
   return [...rows, field("Weights", weights)];
