@@ -15,6 +15,8 @@ export class MoleculeTable {
     this.sort = { id: "", up: true };
     this.current = null;
     this.first = 0;
+    this.lines = new Map();  // of the rows that exist
+    this.look = "";
     this.above = element("tbody", { "aria-hidden": "true" });
     this.below = element("tbody", { "aria-hidden": "true" });
     body.before(this.above);
@@ -23,7 +25,8 @@ export class MoleculeTable {
     body.addEventListener("keydown", (event) => this.#moveFocus(event));
   }
 
-  // source: {length, row(k): {key, ...} or null while it is fetched, wanted?(first, last)}.
+  // source: {length, row(k): {key, ...} or null while it is fetched, wanted?(first, last)}. A row that changes is another
+  // object; as long as it is the same one, its line stays.
   show(source, { sort = this.sort, top = false } = {}) {
     this.source = source;
     this.sort = sort;
@@ -39,9 +42,12 @@ export class MoleculeTable {
     const last = Math.min(length, this.first + WINDOW);
     if (this.source.wanted) this.source.wanted(this.first, last);
     const columns = this.columns();
+    const look = columns.map((column) => column.id).join();
+    const before = look === this.look ? this.lines : new Map();
+    [this.look, this.lines] = [look, new Map()];
     const lines = [];
-    for (let k = this.first; k < last; k += 1) lines.push(this.#line(k, columns));
-    this.body.replaceChildren(...lines);
+    for (let k = this.first; k < last; k += 1) lines.push(this.#line(k, columns, before));
+    this.#put(lines);
     this.#space(this.above, this.first);
     this.#space(this.below, length - last);
     this.body.parentElement.setAttribute("aria-rowcount", String(length + 1));
@@ -98,11 +104,21 @@ export class MoleculeTable {
     part.replaceChildren(...(rows > 0 ? [filler] : []));
   }
 
-  #line(place, columns) {
+  // What stays is not touched, so that it keeps the focus and its picture.
+  #put(lines) {
+    const wanted = new Set(lines);
+    for (const line of [...this.body.children]) if (!wanted.has(line)) line.remove();
+    lines.forEach((line, k) => { if (this.body.children[k] !== line) this.body.insertBefore(line, this.body.children[k] || null); });
+  }
+
+  #line(place, columns, before) {
     const row = this.source.row(place);
     if (!row) return element("tr", { class: "waiting" }, element("td", { colSpan: columns.length }, "…"));
-    return element("tr", { "data-key": String(row.key), "aria-rowindex": String(place + 2), class: row.key === this.current ? "current" : "" },
-      ...columns.map((column) => column.cell(row)));
+    const line = before.get(row) || element("tr", { "data-key": String(row.key) }, ...columns.map((column) => column.cell(row)));
+    this.lines.set(row, line);
+    line.setAttribute("aria-rowindex", String(place + 2));
+    line.className = row.key === this.current ? "current" : "";
+    return line;
   }
 
   #drawHead() {

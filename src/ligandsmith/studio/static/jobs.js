@@ -11,6 +11,7 @@ const POLL = 4000;  // ms
 const ENDED = ["done", "cancelled", "failed", "interrupted"];
 const WORDS = { preparing: "preparing: reads the protein, loads the weights", sampling: "sampling", scoring: "scoring", queued: "waits", done: "done", cancelled: "cancelled", failed: "failed", interrupted: "interrupted" };
 let stream = null;
+let polling = false;
 
 const active = () => state.project.jobs.filter((job) => !ENDED.includes(job.state));
 const running = () => active().find((job) => job.state !== "queued") || active()[0];
@@ -46,6 +47,8 @@ function listen() {
 }
 
 async function poll() {
+  if (polling) return;
+  polling = true;
   try {
     const { jobs } = await api.get(`/api/projects/${state.id}`);
     banner("");
@@ -56,6 +59,8 @@ async function poll() {
     listen();
   } catch (error) {
     banner(error.message);
+  } finally {
+    polling = false;
   }
 }
 

@@ -24,8 +24,11 @@ export function query(filters, sort, page, size) {
 
 // Rows of one filter and order, as the source of a MoleculeTable.
 export class PagedRows {
-  constructor(filters, sort, arrived) {
-    Object.assign(this, { filters, sort, arrived, length: 0, total: 0, columns: [], pages: new Map(), asked: new Map() });
+  // before: the rows that were shown until now; those that are as they were stay the same objects.
+  constructor(filters, sort, arrived, before) {
+    Object.assign(this, { filters, sort, arrived, length: 0, total: 0, pages: new Map(), asked: new Map() });
+    this.columns = before ? before.columns : [];
+    this.known = new Map(before ? before.known : []);
   }
 
   row(place) {
@@ -46,12 +49,20 @@ export class PagedRows {
     try {
       const found = await api.get(query(this.filters, this.sort, page, PAGE));
       Object.assign(this, { length: found.matching, total: found.total, columns: found.columns });
-      this.pages.set(page, found.rows.map(asRow));
+      this.pages.set(page, found.rows.map((row) => this.#kept(row)));
       this.arrived(this);
     } catch (error) {
       this.asked.delete(page);
       throw error;
     }
+  }
+
+  #kept(row) {
+    const text = JSON.stringify(row);
+    const known = this.known.get(row.id);
+    if (known && known.text === text) return known.row;
+    this.known.set(row.id, { text, row: asRow(row) });
+    return this.known.get(row.id).row;
   }
 
   // The row of an id, of those that are loaded.
@@ -66,7 +77,7 @@ export class PagedRows {
   replace(row) {
     for (const page of this.pages.values()) {
       const place = page.findIndex((other) => other.id === row.id);
-      if (place >= 0) page[place] = asRow(row);
+      if (place >= 0) page[place] = this.#kept(row);
     }
   }
 }

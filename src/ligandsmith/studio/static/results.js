@@ -15,7 +15,7 @@ const ON_CARDS = [  // of each the first that has a value, and its name on a car
 const MOST_ON_CARDS = 6;
 const AGAIN = 700;  // ms between redraws while molecules are made
 const ARROWS = { higher: "↑", lower: "↓" };
-export let source = new PagedRows({}, { id: "" }, () => null);
+export let source = new PagedRows({}, { id: "" }, () => null, null);
 let again = 0;
 
 export const better = (column) => (column.better ? ` ${ARROWS[column.better]}` : "");
@@ -46,7 +46,7 @@ export async function star(row) {
 }
 
 function picture(row) {
-  return element("img", { alt: "", src: pictureOf(row.id), loading: "lazy", width: 140, height: 98 });
+  return element("img", { alt: "", src: pictureOf(row.id), loading: "lazy", fetchPriority: "low", width: 140, height: 98 });
 }
 
 function view(row) {
@@ -111,8 +111,7 @@ export function step(by) {
 
 // Asks for the rows again; what is shown stays until they are there.
 export async function reload(top) {
-  const next = new PagedRows(state.filters, state.sort, (rows) => { if (rows === source) table.draw(); });
-  next.columns = source.columns;
+  const next = new PagedRows(state.filters, state.sort, (rows) => { if (rows === source) table.draw(); }, source);
   try {
     const page = top ? 0 : Math.floor(byId("frame").scrollTop / ROW_HEIGHT / 100);
     await next.load(page);
@@ -158,9 +157,9 @@ function drawEmpty() {
 }
 
 function drawTicked() {
-  for (const row of byId("body").children) {
-    const box = row.querySelector("input[type=checkbox]");
-    if (box) box.checked = state.ticked.has(row.dataset.key);
+  for (const line of byId("body").children) {
+    const box = line.querySelector("input[type=checkbox]");
+    if (box) box.checked = state.ticked.has(line.dataset.key);
   }
 }
 
