@@ -65,7 +65,7 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
     with served(root) as server, browsing(server) as context:
         visit = Visit(context, server.origin)
         visit.open(f"/projects/{id}?show=table")
-        visit.page.locator("#count", has_text="10000 molecules").wait_for()
+        visit.page.locator("#count", has_text="10,000 molecules").wait_for()
         yield visit
         assert visit.strangers == []
         assert visit.complaints == []
@@ -111,20 +111,20 @@ def test_sorting_and_filtering_answer_soon(visit: Visit) -> None:
     assert values[0] == pytest.approx(-9.0, abs=0.01)
     page.fill("#filter", "S(=O)(=O)N")
     page.keyboard.press("Enter")
-    page.locator("#count", has_text="of 10000 molecules").wait_for()
+    page.locator("#count", has_text="of 10,000 molecules").wait_for()
     with_sulfonamide = MANY - 9**4
-    assert page.locator("#count").inner_text() == f"{with_sulfonamide} of {MANY} molecules"
+    assert page.locator("#count").inner_text() == f"{with_sulfonamide:,} of {MANY:,} molecules"
     assert time.monotonic() - began < 60
     page.locator("#chips .chip button").click()
-    page.locator("#count", has_text="10000 molecules").wait_for()
+    page.locator("#count", has_text="10,000 molecules").wait_for()
 
 
 def test_all_of_them_are_in_the_plot(visit: Visit) -> None:
     page = visit.page
     page.click("[data-layout=plot]")
-    page.locator("#plot-note", has_text="10000 molecules").wait_for()
+    page.locator("#plot-note", has_text="10,000 molecules").wait_for()
     page.get_by_role("button", name="Parallel").click()
-    page.locator("#plot-note", has_text="10000 molecules, the better end").wait_for()
+    page.locator("#plot-note", has_text="10,000 molecules, the better end").wait_for()
 
 
 IN_VIEW = """() => {

@@ -25,6 +25,8 @@ export function format(value, unit, decimals) {
   return value.toFixed(digits).replace("-", "−");
 }
 
+export const counted = (number) => `${number.toLocaleString("en-US")} molecule${number === 1 ? "" : "s"}`;
+
 export function saveFile(name, blob) {
   const url = URL.createObjectURL(blob);
   const link = element("a", { href: url, download: name });

@@ -3,7 +3,7 @@
 
 import { api } from "./api.js";
 import { banner, failed, openDialog } from "./feedback.js";
-import { byId, element } from "./shared/dom.js";
+import { byId, counted, element } from "./shared/dom.js";
 import { emit, on, setFilters, state } from "./store.js";
 import { TASKS } from "./tasks.js";
 
@@ -89,11 +89,11 @@ function button(text, act, css = "small") {
 export function line(job) {
   const ended = ENDED.includes(job.state);
   const left = time(job.seconds_left);
-  const counted = job.total && !ended ? ` ${job.done} of ${job.total}` : "";
-  const parts = [element("div", { class: "job-head" }, element("b", {}, `${job.id}. ${taskName(job)}`), element("span", { class: `state ${job.state}` }, `${WORDS[job.state] || job.state}${counted}`)),];
+  const share = job.total && !ended ? ` ${job.done} of ${job.total}` : "";
+  const parts = [element("div", { class: "job-head" }, element("b", {}, `${job.id}. ${taskName(job)}`), element("span", { class: `state ${job.state}` }, `${WORDS[job.state] || job.state}${share}`)),];
   if (!ended) parts.push(element("progress", { max: job.total || 1, ...(job.state === "queued" || job.state === "preparing" ? (job.state === "queued" ? { value: 0 } : {}) : { value: job.done }), "aria-label": `Progress of job ${job.id}` }));
   if (job.message) parts.push(element("p", { class: job.state === "failed" ? "problem" : "soft" }, job.message));
-  const made = `${job.molecules} molecule${job.molecules === 1 ? "" : "s"}`;
+  const made = counted(job.molecules);
   const tools = [element("span", { class: "soft made" }, `${made}${left ? ` · ${left} left` : ""}`), element("span", { class: "grow" })];
   if (job.molecules) tools.push(button("Show", () => { setFilters({ job: job.id }, `only job ${job.id}`); byId("jobs-panel").hidden = true; }));
   if (ended && job.state !== "done") tools.push(button("Continue", () => order(job, "continue")));

@@ -1,7 +1,7 @@
 // All molecules as lines across several properties: a drag along an axis keeps those that pass there.
 "use strict";
 
-import { element } from "./shared/dom.js";
+import { counted, element } from "./shared/dom.js";
 import { setFilters, state } from "./store.js";
 
 const FAVOURITES = ["vina_min", "vina_dock", "qed", "sa", "logp", "heavy_atoms", "strain_uff"];
@@ -47,7 +47,7 @@ export function drawParallel(canvas, data, drag) {
   pen.scale(devicePixelRatio, devicePixelRatio);
   const axes = canvas.axes = data.rows.length ? axesOf(data, width, height) : [];
   const strong = (row) => row.id === state.current || state.ticked.has(row.id);
-  pen.globalAlpha = data.rows.length > 300 ? 0.12 : 0.75;
+  pen.globalAlpha = Math.min(0.75, Math.max(0.03, 60 / data.rows.length));
   for (const row of data.rows) if (!strong(row)) drawLine(pen, axes, row, false);
   pen.globalAlpha = 1;
   for (const row of data.rows) if (strong(row)) drawLine(pen, axes, row, true);
@@ -65,7 +65,7 @@ export function drawParallel(canvas, data, drag) {
     pen.fillText(text(up ? low : high), x, height - 3);
   }
   if (drag) { pen.fillStyle = colour("--orange"); pen.globalAlpha = 0.35; pen.fillRect(drag.axis.x - 8, Math.min(drag.from, drag.to), 16, Math.abs(drag.to - drag.from)); }
-  canvas.setAttribute("aria-label", `${data.rows.length} molecules across ${axes.map((axis) => axis.label).join(", ")}. The table shows the same values.`);
+  canvas.setAttribute("aria-label", `${counted(data.rows.length)} across ${axes.map((axis) => axis.label).join(", ")}. The table shows the same values.`);
 }
 
 export function parallelCanvas(data) {

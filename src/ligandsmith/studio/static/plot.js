@@ -5,7 +5,7 @@ import { failed } from "./feedback.js";
 import { allRows } from "./molecules.js";
 import { drawParallel, parallelCanvas } from "./parallel.js";
 import { better, show } from "./results.js";
-import { byId, element } from "./shared/dom.js";
+import { byId, counted, element } from "./shared/dom.js";
 import { emit, on, setFilters, setTicks, state } from "./store.js";
 
 const EDGE = { left: 58, right: 14, top: 14, bottom: 44 };  // px
@@ -74,7 +74,7 @@ function draw() {
   const canvas = byId("plot").querySelector("canvas");
   if (canvas && state.plot === "parallel") {
     drawParallel(canvas, data, null);
-    byId("plot-note").textContent = `${data.rows.length} molecules, the better end of each axis above. Drag along an axis to keep those that pass there.`;
+    byId("plot-note").textContent = `${counted(data.rows.length)}, the better end of each axis above. Drag along an axis to keep those that pass there.`;
     return;
   }
   const [across, up] = axisNames();
@@ -93,8 +93,8 @@ function draw() {
   const important = (dot) => Number(dot.row.id === state.current) * 2 + Number(state.ticked.has(dot.row.id));
   for (const dot of [...dots].sort((a, b) => important(a) - important(b))) drawDot(pen, dot, rows.length < 500 ? 5 : 3);
   if (box) { pen.strokeStyle = colour("--orange"); pen.setLineDash([5, 3]); pen.strokeRect(box[0], box[1], box[2] - box[0], box[3] - box[1]); }
-  canvas.setAttribute("aria-label", `${up} against ${across}: ${rows.length} molecules. The table shows the same values.`);
-  byId("plot-note").textContent = `${rows.length} molecules. Click one to see it; drag to keep those inside; shift-drag ticks them.`;
+  canvas.setAttribute("aria-label", `${up} against ${across}: ${counted(rows.length)}. The table shows the same values.`);
+  byId("plot-note").textContent = `${counted(rows.length)}. Click one to see it; drag to keep those inside; shift-drag ticks them.`;
 }
 
 const inside = ({ x, y }) => x >= Math.min(box[0], box[2]) && x <= Math.max(box[0], box[2]) && y >= Math.min(box[1], box[3]) && y <= Math.max(box[1], box[3]);

@@ -4,7 +4,7 @@
 import { failed } from "./feedback.js";
 import { line } from "./jobs.js";
 import { PagedRows, patch, pictureOf } from "./molecules.js";
-import { byId, element, format } from "./shared/dom.js";
+import { byId, counted, element, format } from "./shared/dom.js";
 import { MoleculeTable } from "./shared/table.js";
 import { act, emit, on, setTicks, state } from "./store.js";
 
@@ -133,7 +133,7 @@ function later() {
 
 function drawCount() {
   const filtered = source.length !== source.total;
-  byId("count").textContent = filtered ? `${source.length} of ${source.total} molecules` : `${source.total} molecule${source.total === 1 ? "" : "s"}`;
+  byId("count").textContent = filtered ? `${source.length.toLocaleString("en-US")} of ${counted(source.total)}` : counted(source.total);
   const options = [["", "best first"], ["index", "as made"], ...source.columns.map((column) => [column.name, `${column.label}${better(column)}`])];
   byId("sort").replaceChildren(...options.map(([id, text]) => element("option", { value: id, selected: id === state.sort.id }, text)));
   byId("direction").textContent = state.sort.up ? "▲" : "▼";

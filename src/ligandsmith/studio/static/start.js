@@ -3,7 +3,7 @@
 
 import { api } from "./api.js";
 import { failed, toast } from "./feedback.js";
-import { byId, element } from "./shared/dom.js";
+import { byId, counted, element } from "./shared/dom.js";
 
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
@@ -50,9 +50,8 @@ async function fromExample(name, title) {
 }
 
 function row(project) {
-  const count = project.num_molecules;
   const link = element("a", { href: `/projects/${encodeURIComponent(project.id)}` }, element("b", {}, project.title),
-    element("span", { class: "soft" }, `${count} molecule${count === 1 ? "" : "s"} · ${when.format(new Date(project.modified))}`));
+    element("span", { class: "soft" }, `${counted(project.num_molecules)} · ${when.format(new Date(project.modified))}`));
   const remove = element("button", { type: "button", class: "ghost", "aria-label": `Remove ${project.title}` }, "Remove");
   remove.addEventListener("click", async () => {
     try {
