@@ -54,7 +54,7 @@ async def add_structures(studio: Asked, project: Named, file: list[UploadFile]) 
     uploads = await uploads_of(file)
 
     def add() -> dict[str, Any]:
-        return studio.project_view(structures.add_structures(studio.projects, project.id, uploads))
+        return studio.project_view(studio.add_structures(project, uploads))
 
     return await asyncio.to_thread(add)
 
@@ -126,7 +126,7 @@ async def job_events(studio: Asked, j: Number) -> StreamingResponse:
 async def _events(studio: Studio, id: int) -> AsyncIterator[str]:
     told: Any = None
     silent = 0.0
-    while not studio.runner.stopping.is_set():
+    while not studio.closing.is_set():
         view = await asyncio.to_thread(lambda: studio.progress.view(studio.store.get(id)))
         if summary_of(view) != told:
             told, silent = summary_of(view), 0.0
