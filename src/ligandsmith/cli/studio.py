@@ -151,13 +151,16 @@ def _password(args: argparse.Namespace) -> str:
 
 def _socket(host: str, port: int) -> socket.socket:
     """Bound to an address. Raises LigandsmithError."""
-    try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        listening = socket.socket(*found[0][:3])  # asyncio sends without delay where it knows that this is TCP
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(found[0][4])
-    except OSError as error:
-        raise LigandsmithError(f"--host {host} --port {port}: {error.strerror or error}; choose others") from None
+    with contextlib.ExitStack() as unless_bound:
+        try:
+            found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            listening = socket.socket(*found[0][:3])  # asyncio sends without delay where it knows that this is TCP
+            unless_bound.enter_context(listening)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(found[0][4])
+        except OSError as error:
+            raise LigandsmithError(f"--host {host} --port {port}: {error.strerror or error}; choose others") from None
+        unless_bound.pop_all()
     return listening
 
 
