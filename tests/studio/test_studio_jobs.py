@@ -95,6 +95,15 @@ def test_the_command_that_is_shown_is_the_one_that_ran(opened: Opened, made: tup
     assert record["command"].endswith(first.removeprefix("ligandsmith "))
 
 
+def test_the_protein_of_molecules_stays(opened: Opened, made: tuple[str, dict[str, Any]]) -> None:
+    project, _ = made
+    before = opened.client.get(project).json()
+    protein = (EXAMPLES / "7off" / "protein.pdb.gz").read_bytes()
+    answer = opened.client.post(f"{project}/structures", files={"file": ("other.pdb.gz", protein)})
+    refused(answer, 409, "start a new project")
+    assert opened.client.get(project).json() == before
+
+
 def test_a_molecule_is_the_start_of_the_next_task(opened: Opened, made: tuple[str, dict[str, Any]]) -> None:
     project, _ = made
     row = opened.client.get(f"{project}/molecules").json()["rows"][0]

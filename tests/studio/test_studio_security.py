@@ -115,9 +115,16 @@ def test_every_answer_has_the_policy(opened: Opened) -> None:
     assert opened.client.get("/api/projects").headers["cache-control"] == "no-store"
 
 
-def test_the_documentation_asks_no_other_host(opened: Opened) -> None:
+def test_the_api_is_described_and_the_description_asks_no_other_host(opened: Opened) -> None:
     assert opened.client.get("/docs").status_code == 404
-    assert "/api/projects/{p}/jobs" in opened.client.get("/openapi.json").json()["paths"]
+    paths = opened.client.get("/openapi.json").json()["paths"]
+    files = {"structures/{which}", "log", "events", "depiction.svg", "depict", "molecule.sdf", "export"}
+    for path, methods in paths.items():
+        for method, route in methods.items():
+            assert route["description"], path
+            if not path.endswith(tuple(files)):
+                schema = route["responses"]["200"]["content"]["application/json"]["schema"]
+                assert "$ref" in json.dumps(schema), (method, path)
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -9,6 +9,7 @@ import socket
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from ligandsmith.cli.arguments import Parser, add_number, add_path, checked, log, say
@@ -100,8 +101,16 @@ def run_studio(args: argparse.Namespace) -> None:
             create_app(studio, access), log_level="warning", access_log=False, server_header=False,
             timeout_graceful_shutdown=2,
         )  # fmt: skip
+
+        class Server(uvicorn.Server):
+            """Ends the answers that wait for news before the connections are closed."""
+
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                studio.closing.set()
+                super().handle_exit(sig, frame)
+
         with _quiet(), handled_signals(_stop), contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            Server(config).run(sockets=[listening])
     say("stopped; the same command goes on")
 
 
@@ -142,13 +151,16 @@ def _password(args: argparse.Namespace) -> str:
 
 def _socket(host: str, port: int) -> socket.socket:
     """Bound to an address. Raises LigandsmithError."""
-    try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        listening = socket.socket(*found[0][:3])  # asyncio sends without delay where it knows that this is TCP
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(found[0][4])
-    except OSError as error:
-        raise LigandsmithError(f"--host {host} --port {port}: {error.strerror or error}; choose others") from None
+    with contextlib.ExitStack() as unless_bound:
+        try:
+            found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            listening = socket.socket(*found[0][:3])  # asyncio sends without delay where it knows that this is TCP
+            unless_bound.enter_context(listening)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(found[0][4])
+        except OSError as error:
+            raise LigandsmithError(f"--host {host} --port {port}: {error.strerror or error}; choose others") from None
+        unless_bound.pop_all()
     return listening
 
 

@@ -1,6 +1,7 @@
 """From what a page asks for to the command lines that do it."""
 
 import hashlib
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from ligandsmith.studio.projects import Project
 
 EVALUATION_TOOLS = ("posebusters", "vina")  # seconds for each molecule; the interactions of one are computed when asked
 PROTOCOL = "quick"
+MOST_WORKERS = 8  # processes that score molecules; each takes about half a gigabyte
 PROTEIN, OUT = "--protein", "--out"
 REFERENCE = "reference"
 
@@ -69,7 +71,13 @@ def evaluation(project: Project, ligands: str, out: str = "") -> list[str]:
     argv = ["evaluate", ligands, PROTEIN, project.protein_path.name]
     argv += ["--ligand", project.ligand] if uses_ligand else []
     argv += ["--tools", *EVALUATION_TOOLS]  # of the protocol that is the default
+    argv += ["--workers", str(workers)] if (workers := min(usable_cores(), MOST_WORKERS)) > 1 else []
     return argv + ([OUT, out] if out else [])
+
+
+def usable_cores() -> int:
+    """CPU cores of this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def site_flags(project: Project) -> list[str]:

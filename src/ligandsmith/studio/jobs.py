@@ -67,7 +67,6 @@ class JobStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.lock = Lock()
-        self.changes = 0  # counts what was written, for those who wait for news
         self.connection = sqlite3.connect(root / DATABASE, check_same_thread=False, isolation_level=None)
         self.connection.row_factory = sqlite3.Row
         self.connection.execute("PRAGMA journal_mode=WAL")
@@ -82,7 +81,6 @@ class JobStore:
         with self.lock, self.connection:
             self.connection.execute("BEGIN IMMEDIATE")
             yield self.connection
-            self.changes += 1
 
     def next_number(self) -> int:
         """The number of the next job: none that a job or a folder of one has, even where this file was lost."""

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, Response
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.report.depiction import depict
-from ligandsmith.studio import exports
+from ligandsmith.studio import answers, exports
 from ligandsmith.studio.dependencies import MOST_JOBS, Asked, Named, Number, uploads_of
 from ligandsmith.studio.interactions import interactions_of
 from ligandsmith.studio.molecules import MOST_ROWS
@@ -20,7 +20,7 @@ from ligandsmith.studio.rows import Query
 api = APIRouter(prefix="/api")
 
 
-@api.get("/projects/{p}/molecules")
+@api.get("/projects/{p}/molecules", responses={200: {"model": answers.Page}})
 def list_molecules(  # noqa: PLR0913, PLR0917 - one argument for each part of the query
     studio: Asked,
     project: Named,
@@ -46,13 +46,13 @@ def _filter(text: str) -> dict[str, Any]:
     return wanted
 
 
-@api.patch("/projects/{p}/molecules/{m}")
+@api.patch("/projects/{p}/molecules/{m}", response_model=answers.Row)
 def annotate_molecule(studio: Asked, project: Named, m: str, change: Annotation) -> dict[str, Any]:
     """Change the star or the note of a molecule."""
     return studio.library.annotate(project, m, change.starred, change.note)
 
 
-@api.post("/projects/{p}/molecules")
+@api.post("/projects/{p}/molecules", response_model=answers.Job)
 async def import_molecules(studio: Asked, project: Named, file: UploadFile) -> dict[str, Any]:
     """Score molecules of another method, SDF or MOL2, in the protein's coordinates."""
     (upload,) = await uploads_of([file])
@@ -88,7 +88,7 @@ def get_molecule(studio: Asked, project: Named, m: str) -> Response:
     return Response(studio.library.record(project, m), media_type="chemical/x-mdl-sdfile")
 
 
-@api.get("/projects/{p}/molecules/{m}/interactions")
+@api.get("/projects/{p}/molecules/{m}/interactions", response_model=list[answers.Interaction])
 def get_interactions(studio: Asked, project: Named, m: str) -> list[dict[str, Any]]:
     """Interactions of a molecule with the protein."""
     return interactions_of(project, studio.library.block(project, m))
@@ -126,7 +126,7 @@ def _file(text: str, name: str) -> Response:
     return Response(text, media_type="text/plain", headers={"content-disposition": f'attachment; filename="{name}"'})
 
 
-@api.get("/projects/{p}/jobs/{j}/family")
+@api.get("/projects/{p}/jobs/{j}/family", response_model=list[answers.Relative])
 def get_family(studio: Asked, project: Named, j: Number) -> list[dict[str, Any]]:
     """Where the molecules of an optimisation come from, also those that were not chosen."""
     return studio.library.family(project, j)

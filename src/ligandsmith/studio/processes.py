@@ -65,15 +65,17 @@ def _lock(stream: BinaryIO) -> bool:
 
 
 def interrupt(pid: int) -> None:
-    """Ask a command to end as Ctrl-C does: it keeps what is finished."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signal.SIGINT)
+    """Ask a command to end as Ctrl-C does: it keeps what is finished. 0: one whose number is not known."""
+    if pid > 0:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGINT)
 
 
 def end(pid: int) -> None:
-    """End a command and all that it started, at once."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+    """End a command and all that it started, at once. 0: one whose number is not known."""
+    if pid > 0:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def last_lines(log: Path) -> str:

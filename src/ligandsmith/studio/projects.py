@@ -66,7 +66,8 @@ class Projects:
 
     def all(self) -> list[Project]:
         """Those that can be read, last changed first."""
-        found = [self._read(path.parent) for path in self.root.glob(f"*/{PROJECT_FILE}")]
+        folders = (path.parent for path in self.root.glob(f"*/{PROJECT_FILE}"))
+        found = [self._read(folder) for folder in folders if PROJECT_ID.fullmatch(folder.name)]
         return sorted((p for p in found if p is not None), key=modified, reverse=True)
 
     def get(self, id: str) -> Project:

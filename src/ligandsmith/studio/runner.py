@@ -91,7 +91,8 @@ class Runner:
         if self.store.get(id).state not in RUNNING:
             self.cancelled.discard(id)
             raise Conflict(f"this job is {job.state}; there is nothing to cancel")
-        return self.store.update(id, message="cancelling: what is finished is kept")
+        self.store.move(id, [PREPARING], PREPARING, message="cancelling: what is finished is kept")
+        return self.store.get(id)
 
     def _work(self, goes_on: bool) -> None:
         while not self.stopping.is_set():

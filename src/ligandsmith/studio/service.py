@@ -5,19 +5,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import held_alone, write_text
 from ligandsmith.studio.commands import Plan, plan, shown
-from ligandsmith.studio.jobs import DATABASE, RUNNING, Job, JobStore
+from ligandsmith.studio.jobs import DATABASE, QUEUED, RUNNING, Job, JobStore
 from ligandsmith.studio.molecules import Library
 from ligandsmith.studio.progress import Progress
 from ligandsmith.studio.projects import Conflict, Project, Projects, modified, when
 from ligandsmith.studio.runner import Runner
 from ligandsmith.studio.sites import protein_summary, reference_summary, shown_site
-from ligandsmith.studio.structures import Upload, molecules_to_score, shown_name, write_import
+from ligandsmith.studio.structures import Upload, add_structures, molecules_to_score, shown_name, write_import
 
 Check = Callable[[Sequence[str]], None]
 
@@ -37,6 +37,7 @@ class Studio:
     progress: Progress
     check: Check = accept
     lock: Lock = field(default_factory=Lock)  # held while a job gets its number
+    closing: Event = field(default_factory=Event)  # set when the server is about to stop
 
     def project_view(self, project: Project) -> dict[str, Any]:
         """A project as the API has it."""
@@ -58,9 +59,17 @@ class Studio:
             for project in self.projects.all()
         ]  # fmt: skip
 
+    def add_structures(self, project: Project, uploads: Sequence[Upload]) -> Project:
+        """Give a project its protein and reference ligand. Raises LigandsmithError, Conflict where jobs need those
+        that it has."""
+        jobs = self.store.all(project.id)
+        if any(job.state in (*RUNNING, QUEUED) for job in jobs):
+            raise Conflict("a job of this project runs or waits; cancel it first")
+        return add_structures(self.projects, project.id, uploads, keep_protein=bool(jobs))
+
     def remove_project(self, project: Project) -> None:
         """Move a project to the trash. Raises Conflict while one of its jobs runs or waits."""
-        if any(job.state in (*RUNNING, "queued") for job in self.store.all(project.id)):
+        if any(job.state in (*RUNNING, QUEUED) for job in self.store.all(project.id)):
             raise Conflict("a job of this project runs or waits; cancel it first")
         self.projects.remove(project.id)
         self.store.remove_project(project.id)

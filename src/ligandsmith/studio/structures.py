@@ -17,7 +17,7 @@ from ligandsmith.files import atomic_write, file_text
 from ligandsmith.structure.ligands import ligand_blocks, mol_from_block, read_ligand, with_line_feeds
 from ligandsmith.structure.protein import MMCIF, read_protein, read_structure
 from ligandsmith.studio.jobs import folder_name
-from ligandsmith.studio.projects import Project, Projects
+from ligandsmith.studio.projects import Conflict, Project, Projects
 
 PDB, CIF, SDF, MOL2 = "pdb", "cif", "sdf", "mol2"
 ATOM_LINE = re.compile(r"^(?:ATOM  |HETATM)", flags=re.MULTILINE)
@@ -71,10 +71,11 @@ def kind_of(upload: Upload, folder: Path) -> str:
     )
 
 
-def add_structures(projects: Projects, id: str, uploads: Sequence[Upload]) -> Project:
+def add_structures(projects: Projects, id: str, uploads: Sequence[Upload], keep_protein: bool = False) -> Project:
     """Take proteins and reference ligands into a project; all of them or, where one cannot be used, none.
 
-    A new protein takes the place of the one before, and the site goes with it. Raises LigandsmithError.
+    A new protein takes the place of the one before, and the site goes with it. Raises LigandsmithError, Conflict for
+    another protein with `keep_protein`.
     """
     with projects.lock:
         project = projects.get(id)
@@ -82,6 +83,8 @@ def add_structures(projects: Projects, id: str, uploads: Sequence[Upload]) -> Pr
         for names, what in (((PDB, CIF), "protein"), ((SDF, MOL2), "reference ligand")):
             if sum(kind in names for kind in kinds) > 1:
                 raise LigandsmithError(f"these are two files of a {what}; a project has one: drop them one by one")
+        if keep_protein and project.protein and set(kinds) & {PDB, CIF}:
+            raise Conflict("this project has molecules that were made for its protein; start a new project")
         contents = [_checked(upload, kind, project) for upload, kind in zip(uploads, kinds, strict=True)]
         for upload, kind, content in zip(uploads, kinds, contents, strict=True):
             project = _kept(project, upload, kind, content)
