@@ -16,10 +16,11 @@ import { byId, element } from "./shared/dom.js";
 import { preview, startSite } from "./site.js";
 import { emit, on, recall, state } from "./store.js";
 import { startTask } from "./task.js";
+import { TASKS } from "./tasks.js";
 
 function drawMode() {
   const { mode } = state;
-  const texts = { ...STEPS, atoms: state.task === "grow" ? "Click the atoms to grow from." : "Click the atoms to replace, or use the lasso." };
+  const texts = { ...STEPS, atoms: (TASKS[state.task].atoms || { click: "" }).click };
   byId("mode").hidden = !mode;
   const end = element("button", { type: "button", class: "ghost small" }, "Done (Esc)");
   end.addEventListener("click", () => setMode(""));

@@ -21,6 +21,19 @@ function button(text, act, css = "small") {
   return node;
 }
 
+// Whether the choice of a task asks for atoms at once.
+function picks(task) {
+  const { atoms } = TASKS[task];
+  return Boolean(atoms && !atoms.optional);
+}
+
+// Atoms that were picked for another purpose are forgotten.
+function setTask(task) {
+  const [before, after] = [state.task, task].map((name) => (TASKS[name].atoms || { field: "" }).field);
+  if (before !== after) state.atoms = [];
+  state.task = task;
+}
+
 function chip(text, remove, label) {
   const close = element("button", { type: "button", "aria-label": `Remove ${label || text}` }, "×");
   close.addEventListener("click", remove);
@@ -48,8 +61,8 @@ function tick(name, text) {
 function chooser() {
   const select = element("select", { id: "field-task", "aria-label": "Task" }, ...Object.entries(TASKS).map(([name, { label }]) => element("option", { value: name, selected: name === state.task }, label)));
   select.addEventListener("change", () => {
-    state.task = select.value;
-    setMode(TASKS[state.task].atoms ? "atoms" : "");
+    setTask(select.value);
+    setMode(picks(state.task) ? "atoms" : "");
     emit("task");
     byId("field-task").focus();
   });
@@ -78,8 +91,9 @@ function picture(id) {
 
 export function startFrom(ids, task = state.task) {
   if (state.from.join() !== ids.join()) state.atoms = [];
-  Object.assign(state, { from: ids, task });
-  setMode(TASKS[task].atoms ? "atoms" : "");
+  state.from = ids;
+  setTask(task);
+  setMode(picks(task) ? "atoms" : "");
   emit("task");
 }
 
@@ -89,8 +103,9 @@ function atomsPart() {
   const pick = button(on ? "Done picking" : "Pick atoms in 3D", () => setMode(on ? "" : "atoms"), on ? "small primary" : "small");
   const typed = element("input", { type: "text", placeholder: "or type 3, 7, 12", "aria-label": "Numbers of atoms" });
   typed.addEventListener("change", () => toggleAtoms(typed.value.split(/[\s,]+/).map(Number).filter((n) => Number.isInteger(n) && n > 0)));
-  return [element("h3", {}, state.task === "grow" ? "Grows at" : "Replaces"), element("div", { class: "chips" }, ...(chips.length ? chips
-    : [element("span", { class: "soft" }, state.task === "grow" ? "any atom with a hydrogen" : "no atom yet")])),
+  const { title, none } = TASKS[state.task].atoms;
+  return [element("h3", {}, title), element("div", { class: "chips" }, ...(chips.length ? chips
+    : [element("span", { class: "soft" }, none)])),
     element("div", { class: "toolbar" }, pick, button("Lasso", () => { setMode("atoms"); lasso(); }), typed)];
 }
 

@@ -3,15 +3,17 @@
 
 import { state } from "./store.js";
 
+const KEPT = { field: "keep", title: "Keeps", none: "nothing in particular", click: "Click the atoms that stay as they are.", optional: true };
+
 export const TASKS = {
   generate: { label: "New ligands", hint: "From nothing, to fit the site.", make: "Make ligands", from: "" },
-  grow: { label: "Grow", hint: "A molecule stays as it is; new atoms are added, only at the atoms that you click, if any.", make: "Grow", from: "one", atoms: true },
-  replace: { label: "Replace a part", hint: "The atoms that you click or draw around are made anew; the rest stays.", make: "Replace the part", from: "one", atoms: true },
+  grow: { label: "Grow", hint: "A molecule stays as it is; new atoms are added, only at the atoms that you click, if any.", make: "Grow", from: "one", atoms: { field: "atoms", title: "Grows at", none: "any atom with a hydrogen", click: "Click the atoms to grow from." } },
+  replace: { label: "Replace a part", hint: "The atoms that you click or draw around are made anew; the rest stays.", make: "Replace the part", from: "one", atoms: { field: "atoms", title: "Replaces", none: "no atom yet", click: "Click the atoms to replace, or use the lasso." } },
   hop: { label: "Hop to another scaffold", hint: "The substituents stay in place; the scaffold between them is new.", make: "Hop", from: "one" },
   decorate: { label: "Decorate", hint: "The scaffold stays; its substituents are new.", make: "Decorate", from: "one" },
   link: { label: "Link", hint: "Two or more molecules that lie apart are linked to one. Tick them in the list.", make: "Link", from: "many" },
-  optimise: { label: "Optimise", hint: "Rounds of small changes; the best by your objectives are kept.", make: "Optimise", from: "many" },
-  analogues: { label: "Analogues", hint: "Close relatives of a molecule, within a range of similarity.", make: "Make analogues", from: "one" },
+  optimise: { label: "Optimise", hint: "Rounds of small changes; the best by your objectives are kept.", make: "Optimise", from: "many", atoms: KEPT },
+  analogues: { label: "Analogues", hint: "Close relatives of a molecule, within a range of similarity.", make: "Make analogues", from: "one", atoms: KEPT },
 };
 
 export const OBJECTIVES = [
@@ -30,7 +32,7 @@ export const values = {  // of the form
 
 // Weights by name; the tiny ones were not trained to complete a part of a molecule, as a required interaction needs.
 export const WEIGHTS = { "": "small: better", tiny: "tiny: quicker, to try things out" };
-export const completes = () => ["grow", "replace", "hop", "decorate", "link"].includes(state.task) || state.require.length > 0;
+export const completes = () => ["grow", "replace", "hop", "decorate", "link"].includes(state.task) || state.require.length > 0 || (Boolean(TASKS[state.task].atoms) && state.atoms.length > 0);
 
 export function weightOf(name) {
   if (name in values.weights) return values.weights[name];
@@ -68,7 +70,8 @@ export function fields() {
   };
   if (from === "one") found.from = state.from[0];
   if (from === "many") found.from = sources();
-  if (atoms) found.atoms = state.atoms;
+  if (from === "many" && atoms && state.atoms.length) found.from = [...new Set([state.from[0], ...found.from])];  // whose atoms they are
+  if (atoms) found[atoms.field] = state.atoms;
   if (state.task === "optimise") found.budget = String(values.budget).trim();
   if (state.task === "analogues") { delete found.num_atoms; delete found.objective; }
   if (["optimise", "analogues"].includes(state.task) && values.similarity.every((x) => x !== "")) found.similarity = values.similarity.map(Number);
