@@ -36,7 +36,7 @@ class Visit:
     def __init__(self, browser: "sync_api.Browser", path: Path, width: int = 1400, script: str = "") -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(60_000)
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.context.route("**/*", self._route)
