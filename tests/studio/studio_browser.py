@@ -25,7 +25,7 @@ FLAGS = ["--headless", "--no-sandbox", "--enable-unsafe-swiftshader", "--disable
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
 DRIVER_NOISE = "GL Driver Message"  # software rendering reads pixels back slowly
 COMPLEXES = Path(__file__).parents[2] / "examples" / "complexes"
-JOB_MS = 180_000  # a job on a busy machine
+JOB_MS = 600_000  # a job on a busy machine
 
 
 class Server:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from rdkit import Chem
-from studio_browser import BROWSER, COMPLEXES, Server, Visit, browsing, served
+from studio_browser import BROWSER, COMPLEXES, PLACE, Server, Visit, browsing, served
 
 from ligandsmith.chem.sdf import read_sdf
 
@@ -65,8 +65,8 @@ def test_grow_from_a_clicked_atom(visit: Visit, server: Server) -> None:
 def test_picked_atoms_are_replaced(visit: Visit) -> None:
     page = visit.page
     page.select_option("#field-task", "replace")
-    page.get_by_role("button", name="Remove atom").first.click()
-    assert visit.state()["atoms"] == []
+    while visit.state()["atoms"]:
+        page.get_by_role("button", name="Remove atom").first.click()
     visit.drawn()
     for atom in (0, 1):
         visit.click_atom("reference", atom)
@@ -77,6 +77,25 @@ def test_picked_atoms_are_replaced(visit: Visit) -> None:
     assert visit.state()["atoms"] == [1]
     page.keyboard.press("Escape")
     assert visit.state()["mode"] == ""
+
+
+def test_a_lasso_picks_the_atoms_inside(visit: Visit) -> None:
+    page = visit.page
+    page.select_option("#field-task", "replace")
+    visit.page.evaluate(PLACE, ["reference", 0])
+    page.get_by_role("button", name="Lasso").click()
+    box = page.locator("#lasso").bounding_box()
+    assert box
+    left, top, right, bottom = box["x"] + 4, box["y"] + 4, box["x"] + box["width"] - 4, box["y"] + box["height"] - 4
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom)):
+        page.mouse.move(x, y, steps=2)
+    page.mouse.up()
+    picked = visit.state()["atoms"]
+    assert len(picked) > reference().GetNumAtoms() // 2
+    visit.command("--atoms " + ",".join(map(str, picked[:3])))
+    page.keyboard.press("Escape")
 
 
 def test_a_clicked_residue_requires_an_interaction_and_a_shift_click_avoids(visit: Visit) -> None:
