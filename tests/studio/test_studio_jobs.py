@@ -137,14 +137,14 @@ def test_an_optimisation_has_a_family(opened: Opened, made: tuple[str, dict[str,
 def test_molecules_of_another_method_are_scored(opened: Opened, made: tuple[str, dict[str, Any]]) -> None:
     project, _ = made
     ligand = (EXAMPLES / "7sza" / "ligand.sdf").read_bytes().replace(b"$$$$", b">  <smiles>\n<script>\n\n$$$$")
-    answer = opened.client.post(f"{project}/molecules", files={"file": ("../<b>theirs</b>.sdf", ligand + ligand)})
+    answer = opened.client.post(f"{project}/molecules", files={"file": ("../<b>theirs.sdf", ligand + ligand)})
     assert answer.status_code == 200, answer.text
     early = opened.client.get(f"{project}/molecules?job={answer.json()['id']}").json()["rows"]
     assert [Chem.MolFromSmiles(row["smiles"]).GetNumAtoms() for row in early] == [20, 20]
     assert opened.client.get(f"{project}/molecules/{early[0]['id']}/depiction.svg").text.startswith("<svg")
     job = ended(opened.client, answer.json())
     assert (job["state"], job["task"], job["molecules"]) == ("done", "import", 2)
-    assert job["fields"] == {"name": "theirs</b>.sdf"}
+    assert job["fields"] == {"name": "<b>theirs.sdf"}
     rows = opened.client.get(f"{project}/molecules?job={job['id']}").json()["rows"]
     assert [row["index"] for row in rows] == [0, 1]
     assert rows[0]["ok"]

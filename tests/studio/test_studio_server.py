@@ -242,6 +242,18 @@ def test_with_a_password_others_may_come_in(servers: list[Server], tmp_path: Pat
         refused(client.get("/api/projects", headers={"host": f"evil.example:{port}"}), 403)
 
 
+@pytest.mark.parametrize("package", ["uvicorn", "fastapi", "python_multipart"])
+def test_a_missing_package_is_told(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "ligandsmith.studio.app", raising=False)
+    assert main(["studio", "--no-browser", "--projects", str(tmp_path / "p")]) == 1
+    err = capsys.readouterr().err
+    assert err == f"error: {package} is not installed: pip install 'ligandsmith[studio]'\n"
+    assert not (tmp_path / "p").exists()
+
+
 def test_a_damaged_list_of_jobs_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "studio.sqlite").write_bytes(b"no database" * 100)
     assert main(["studio", "--no-browser", "--projects", str(tmp_path)]) == 1
