@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "generation": TENSORS | {"structure", "chem", "data", "diffusion", "models", "checkpoints", "parallel"},
     "evaluation": GROUND | {"structure", "chem", "parallel"},
     "design": TENSORS | {"structure", "chem", "diffusion", "generation", "evaluation", "parallel"},
+    "studio": GROUND | {"structure", "chem", "evaluation", "parallel"},
 }
 ALLOWED["cli"] = set(ALLOWED)
 PUBLIC = {"", "__main__"}  # `ligandsmith` itself hands out names on first use

@@ -79,7 +79,7 @@ def test_the_table_of_the_demo_counts_failures_by_reason(tmp_path: Path) -> None
 def test_the_lock_has_every_dependency_but_torch_and_names_no_index() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = project["dependencies"] + [
-        d for extra in ("dev", "evaluate") for d in project["optional-dependencies"][extra]
+        d for extra in ("dev", "evaluate", "studio") for d in project["optional-dependencies"][extra]
     ]
     lock = (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8")
     locked = set(re.findall(r"^([\w.-]+)==", lock, flags=re.MULTILINE))

@@ -288,10 +288,10 @@ def test_an_evaluated_optimisation_has_both(folder: Path) -> None:
     assert "Ligand evaluation report" in text
     assert '<a href="#optimisation">' in text
     assert text.count('<section id="optimisation"') == 1
-    assert Reader(text).tags.count("script") == 6
+    assert Reader(text).tags.count("script") == 5
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
     assert policy
-    assert policy[1].count("'sha256-") == 4
+    assert policy[1].count("'sha256-") == 3
     machine = json.loads((folder / "report.json").read_text())
     assert machine["requested"] == 3
     assert "## Moves" in (folder / "report.md").read_text()

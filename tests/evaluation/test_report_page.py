@@ -36,7 +36,7 @@ class Visit:
     def __init__(self, browser: "sync_api.Browser", path: Path, width: int = 1400, script: str = "") -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(60_000)
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.context.route("**/*", self._route)
@@ -130,7 +130,8 @@ def test_sorting_by_a_column(visit: Visit) -> None:
     head.get_by_role("button").click()
     up = visit.column("QED")
     assert up == sorted(up)
-    assert up[0] < down[-1]
+    assert up == down[::-1]
+    assert up[0] < down[0]
     assert head.get_attribute("aria-sort") == "ascending"
     visit.page.locator('th[data-column="vina_score"]').get_by_role("button").click()
     assert visit.column("Vina score") == sorted(visit.column("Vina score"))
@@ -237,4 +238,30 @@ def test_no_molecule_at_all(browser: "sync_api.Browser", tmp_path: Path) -> None
     visit = Visit(browser, write_report(tmp_path))
     assert "There is no molecule to show." in visit.page.locator("#stage-note").inner_text()
     assert (visit.complaints, visit.requests) == ([], [])
+    visit.context.close()
+
+
+def test_molecules_come_before_distributions_and_details(visit: Visit) -> None:
+    page = visit.page
+    order = page.locator("main > section").evaluate_all("(parts) => parts.map((part) => part.id)")
+    assert order == ["summary", "molecules", "distributions", "checks", "published", "details-of-all"]
+    assert page.locator("#summary .card").count() == 5
+    assert page.locator("#stage").bounding_box()["y"] < 900  # type: ignore[index]
+    assert page.locator("#details-of-all details[open]").count() == 0
+
+
+def test_paper_has_the_pictures_of_the_molecules(visit: Visit, results: tuple[Path, list[Made]]) -> None:
+    assert not visit.page.locator(".gallery").is_visible()
+    visit.page.emulate_media(media="print")
+    pictures = visit.page.locator(".gallery svg")
+    assert pictures.count() == sum(m.mol is not None for m in results[1])
+    assert pictures.first.is_visible()
+    assert not visit.page.locator(".workbench").is_visible()
+
+
+def test_a_molecule_without_coordinates_has_a_picture(browser: "sync_api.Browser", tmp_path: Path) -> None:
+    write_results(tmp_path, per_pocket=4, pockets=("7off",))
+    (tmp_path / "molecules.sdf").unlink()
+    visit = Visit(browser, write_report(tmp_path))
+    assert visit.page.locator("#body img").count() == visit.page.locator("#body tr").count() > 0
     visit.context.close()

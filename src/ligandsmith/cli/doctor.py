@@ -18,6 +18,8 @@ OPTIONAL_PACKAGES = {
     "meeko": "docking",
     "prolif": "interactions",
     "ray": "generate --engine ray",
+    "fastapi": "studio",
+    "fpocket-rs": "suggested sites in studio",
 }
 OPTIONAL_PROGRAMS = {"mmseqs": "fast split --by sequence", "obabel": "SDF files without bonds or hydrogens"}
 

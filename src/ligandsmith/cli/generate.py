@@ -104,7 +104,7 @@ def run_generate(args: argparse.Namespace) -> None:
     """Generate ligands for a pocket, or for each pocket of a manifest."""
     from ligandsmith.parallel.devices import use_threads
 
-    _require_fitting_flags(args)
+    require_fitting_flags(args)
     options = requested(args)
     hardware = with_flags(Hardware(), args)
     if max(options.cfg_scale or 0, options.cfg_scale_x or 0) > HIGH_GUIDANCE:
@@ -116,7 +116,7 @@ def run_generate(args: argparse.Namespace) -> None:
     _generate_one(args, options, hardware.device)
 
 
-def _require_fitting_flags(args: argparse.Namespace) -> None:
+def require_fitting_flags(args: argparse.Namespace) -> None:
     """Raise ArgumentTypeError for flags that contradict each other."""
     sites = [f"--{name}" for name in ("ligand", "residues", "center", "het") if getattr(args, name) is not None]
     many = args.workers > 1 or args.engine != "local" or args.unique or args.stop_below

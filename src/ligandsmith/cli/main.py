@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, NamedTuple, TextIO
 
-from ligandsmith.cli import data, design, doctor, evaluate, generate, select, train
+from ligandsmith.cli import data, design, doctor, evaluate, generate, select, studio, train
 from ligandsmith.cli.arguments import Parser, positive
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import LARGEST_FILE, clear_temporary_folders, file_limit
@@ -57,6 +57,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "relax": Command("relax ligands in their pocket", select.relax_flags, select.run_relax),
     "rank": Command("choose the best of evaluated molecules", select.rank_flags, select.run_rank),
+    "studio": Command("design in the browser, on this machine", studio.studio_flags, studio.run_studio),
     "doctor": Command("show installed packages and what training needs here", doctor.doctor_flags, doctor.run_doctor),
 }
 

@@ -111,16 +111,22 @@ def _answer_on_cluster(sources: Sequence[Source], options: EvaluationOptions) ->
                 log.warning("%s: %s; its answers are computed here", source.pocket, reason)
 
 
-def _score_source(source: Source, options: EvaluationOptions) -> Scored:
-    samples = source.samples()
+def site_of(source: Source, samples: Sequence[Sample], allow_dropped: bool = False) -> Site:
+    """Where the molecules of a source are judged. Raises LigandsmithError for files that cannot be used."""
     bound = None if source.reference is None else load_reference(source.reference, source.smiles)
     made = [sample.mol for sample in samples]
     removed = removed_from_site(source.ligands)
     target = None
     if source.protein is not None:
-        target = load_protein(source.protein, bound, removed, made, options.allow_dropped)
-    site = Site(source.pocket, target, bound)
-    mols = made + ([bound] if bound is not None else [])
+        target = load_protein(source.protein, bound, removed, made, allow_dropped)
+    return Site(source.pocket, target, bound)
+
+
+def _score_source(source: Source, options: EvaluationOptions) -> Scored:
+    samples = source.samples()
+    site = site_of(source, samples, options.allow_dropped)
+    bound = site.reference
+    mols = [sample.mol for sample in samples] + ([bound] if bound is not None else [])
     answers: dict[str, Sequence[Answer | None] | str] = {}
     own: dict[str, Answer | None] = {}
     for tool in make_tools(options.protocol.tools, options.folder):

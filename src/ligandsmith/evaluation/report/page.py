@@ -18,6 +18,7 @@ from rdkit import Chem
 
 from ligandsmith.evaluation.molecule_table import MoleculeRow
 from ligandsmith.evaluation.report.depiction import depict
+from ligandsmith.evaluation.report.gallery import gallery, other_pictures
 from ligandsmith.evaluation.report.optimisation import read_optimisation
 from ligandsmith.evaluation.report.optimisation_page import OptimisationPage, optimisation_page
 from ligandsmith.evaluation.report.plots import Figure, histogram, outside
@@ -35,11 +36,18 @@ NOT_EVALUATED = (
     "the chosen ligands in 3D, and scores of them that were no objective: run ligandsmith evaluate on this folder, "
     "with --protein and --ligand, then ligandsmith report again"
 )
-HEADLINES = (
-    "valid_connected", "pb_valid_of_requested", "pb_valid", "unique", "diversity", "qed", "sa", "vina_dock", "vina_min",
-    "vina_score", "strain", "clashes",
-)  # fmt: skip
-MOST_HEADLINES = 8
+HEADLINES = (  # of each line the first that has a value
+    ("pb_valid_of_requested", "pb_valid", "valid_connected"),
+    ("vina_dock", "vina_min", "vina_score"),
+    ("qed",),
+    ("sa",),
+    ("diversity", "unique"),
+    ("strain",),
+    ("clashes",),
+    ("valid_connected",),
+    ("unique",),
+)
+MOST_HEADLINES = 5
 # colours of Okabe and Ito, told apart by the colour-blind; the rest share grey
 INTERACTIONS = (
     ("hydrogen bond", "#0072B2", ("hb", "hydrogen")),
@@ -117,6 +125,7 @@ def _write(folder: Path, results: Results, optimisation: OptimisationPage | None
         pocket_count=len({row.pocket for row in results.table.rows}),
         content=content,
         optimisation=optimisation,
+        gallery=gallery(results),
     )
     write_text(folder / "report.html", page + "\n")
 
@@ -143,7 +152,7 @@ def _content(results: Results) -> PageContent:
         notes.append(f"the table lists the best {len(rows)} of {total} molecules; per_molecule.csv has all")
     if (results.folder / "molecules.sdf").is_file() and len(structures) < len(rows):
         notes.append(
-            f"3D coordinates and pictures of {len(structures)} of {total} molecules, best ranked first, are in this "
+            f"3D coordinates of {len(structures)} of {total} molecules, best ranked first, are in this "
             "page to keep it small; molecules.sdf has all"
         )
     if len(proteins) < len(paths):
@@ -155,6 +164,7 @@ def _content(results: Results) -> PageContent:
         "passName": next((name for name in ("pb_valid", "connected") if name in results.table.metric_names), ""),
         "rows": rows,
         "structures": structures,
+        "pictures": other_pictures(results.molecules[: len(rows)], list(structures)),
         "sites": [_site(results, name, proteins.get(name, "")) for name in pockets],
         "kinds": [{"name": name, "colour": colour} for name, colour in [*(k[:2] for k in INTERACTIONS), OTHER]],
     }
@@ -252,9 +262,10 @@ def _four_digits(number: str) -> str:
 
 
 def _headlines(results: Results) -> dict[str, dict[str, Any]]:
-    known = {name: results.metrics[name] for name in HEADLINES if name in results.metrics}
-    names = [name for name, metric in known.items() if metric["status"] == "ok" and metric["mean"] is not None]
-    return {name: known[name] for name in names[:MOST_HEADLINES]}
+    """The numbers that the report opens with."""
+    known = {name: m for name, m in results.metrics.items() if m["status"] == "ok" and m["mean"] is not None}
+    chosen = dict.fromkeys(found for names in HEADLINES if (found := next((n for n in names if n in known), "")))
+    return {name: known[name] for name in list(chosen)[:MOST_HEADLINES]}
 
 
 def _figures(results: Results) -> list[Figure]:

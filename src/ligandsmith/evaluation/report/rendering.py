@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 PAGE_FOLDER = files("ligandsmith.evaluation") / "page"
+IMPORT_OR_EXPORT = re.compile(r"^import .*;\n|^export ", re.MULTILINE)
 LABELS = {
     "qed": "QED",
     "sa": "SA score",
@@ -66,9 +67,15 @@ def asset(name: str) -> Markup:
     return Markup((PAGE_FOLDER / name).read_text(encoding="utf-8"))
 
 
-def script_hash(name: str) -> str:
+def modules(*names: str) -> Markup:
+    """ES modules of the package as one module that a page from disk can hold: in the order of their imports, without
+    them. Names at the top of the modules must differ."""
+    return Markup("".join(IMPORT_OR_EXPORT.sub("", asset(name)) for name in names))
+
+
+def script_hash(script: str) -> str:
     """How a content security policy names a script that stands in the page."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(asset(name).encode()).digest()).decode()
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 ENVIRONMENT = Environment(
@@ -80,7 +87,7 @@ ENVIRONMENT = Environment(
 )
 ENVIRONMENT.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
 ENVIRONMENT.filters.update(label=label, number=number, interval=interval, markdown=markdown)
-ENVIRONMENT.globals.update(asset=asset, script_hash=script_hash)
+ENVIRONMENT.globals.update(asset=asset, modules=modules, script_hash=script_hash)
 
 
 def render(template: str, **values: Any) -> Markup:

@@ -115,8 +115,7 @@ def run_tool(
     if cause:
         return cause
     store = AnswerStore(None if folder is None else folder / f"{tool.name}.jsonl")
-    context = json.dumps([tool.name, dict(tool.settings()), site.key()], sort_keys=True)
-    keys = [None if mol is None else pose_key(mol, context) for mol in mols]
+    keys = answer_keys(tool, site, mols)
     asked = {key: mol for key, mol in zip(keys, mols, strict=True) if key is not None and mol is not None}
     todo = {key: mol for key, mol in asked.items() if key not in store.answers}
     with tqdm(total=len(todo), desc=tool.name, unit="mol", disable=None if todo else True) as bar:
@@ -124,6 +123,12 @@ def run_tool(
             store.add(key, answer, keep=final)
             bar.update()
     return [None if key is None else store.answers[key] for key in keys]
+
+
+def answer_keys(tool: Tool, site: Site, mols: Sequence[Chem.Mol | None]) -> list[str | None]:
+    """The keys under which the answers for molecules are kept; None for None."""
+    context = json.dumps([tool.name, dict(tool.settings()), site.key()], sort_keys=True)
+    return [None if mol is None else pose_key(mol, context) for mol in mols]
 
 
 def pose_key(mol: Chem.Mol, context: str = "") -> str:
