@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from rdkit import Chem
-from studio_browser import BROWSER, COMPLEXES, PLACE, Server, Visit, browsing, served
+from studio_browser import BROWSER, COMPLEXES, JOB_MS, PLACE, Server, Visit, browsing, served
 
 from ligandsmith.chem.sdf import read_sdf
 
@@ -150,16 +150,16 @@ def test_a_cancelled_job_keeps_what_it_made_and_goes_on(visit: Visit) -> None:
     page.click("#make")
     page.click("#jobs-button")
     job = page.locator(".job").first
-    job.locator(".state.sampling").wait_for(timeout=90_000)
-    job.locator(".made:not(:text-matches('^0 '))").wait_for(timeout=90_000)
+    job.locator(".state.sampling").wait_for(timeout=JOB_MS)
+    job.locator(".made:not(:text-matches('^0 '))").wait_for(timeout=JOB_MS)
     job.get_by_role("button", name="Cancel").click()
-    job.locator(".state.cancelled").wait_for(timeout=30_000)
+    job.locator(".state.cancelled").wait_for(timeout=JOB_MS)
     made = int(job.locator(".made").inner_text().split()[0])
     assert 0 < made <= 60
     job.get_by_role("button", name="Continue").click()
     job.locator(".state.cancelled").wait_for(state="detached")
     job.get_by_role("button", name="Cancel").click()
-    job.locator(".state.cancelled").wait_for(timeout=30_000)
+    job.locator(".state.cancelled").wait_for(timeout=JOB_MS)
     page.keyboard.press("Escape")
     page.locator("#count", has_text="molecules").wait_for()
 

@@ -11,6 +11,7 @@ import { startFrom } from "./task.js";
 import { TASKS } from "./tasks.js";
 
 const MOST_NUMBERS = 7;
+let shown = "";
 
 function button(text, act, css = "small") {
   const node = element("button", { type: "button", class: css }, text);
@@ -62,6 +63,8 @@ function drawReference() {
 
 function draw() {
   const id = state.current;
+  if (shown === id && document.activeElement?.matches("#current textarea")) return undefined;  // a note is being written
+  shown = id;
   if (id === "reference" && state.project.reference) return drawReference();
   const row = id ? rowOf(id) : null;
   byId("current").hidden = !row && !source.total;

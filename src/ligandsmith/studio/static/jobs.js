@@ -22,7 +22,7 @@ function time(seconds) {
   return seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-function put(job) {
+function take(job) {
   const place = state.project.jobs.findIndex((other) => other.id === job.id);
   const before = state.project.jobs[place];
   if (place < 0) state.project.jobs.push(job); else state.project.jobs[place] = job;
@@ -40,7 +40,7 @@ function listen() {
   stream = { job: job.id, source };
   source.addEventListener("job", (event) => {
     const news = JSON.parse(event.data);
-    put(news);
+    take(news);
     if (ENDED.includes(news.state)) { source.close(); stream = null; poll(); }
   });
   source.onerror = () => { source.close(); stream = null; };  // the next poll tries again
@@ -54,7 +54,7 @@ async function poll() {
     banner("");
     jobs.forEach((job) => {
       const known = state.project.jobs.find((other) => other.id === job.id);
-      if (!known || JSON.stringify(known) !== JSON.stringify(job)) put(job);
+      if (!known || JSON.stringify(known) !== JSON.stringify(job)) take(job);
     });
     listen();
   } catch (error) {
@@ -68,7 +68,7 @@ async function poll() {
 
 async function order(job, what) {
   try {
-    put(await api.post(`/api/jobs/${job.id}:${what}`));
+    take(await api.post(`/api/jobs/${job.id}:${what}`));
     listen();
   } catch (error) {
     failed(error);
@@ -86,25 +86,59 @@ function button(text, act, css = "small") {
   return node;
 }
 
-export function line(job) {
-  const ended = ENDED.includes(job.state);
+function stateText(job) {
+  const share = job.total && !ENDED.includes(job.state) ? ` ${job.done} of ${job.total}` : "";
+  return `${WORDS[job.state] || job.state}${share}`;
+}
+
+function madeText(job) {
   const left = time(job.seconds_left);
-  const share = job.total && !ended ? ` ${job.done} of ${job.total}` : "";
-  const parts = [element("div", { class: "job-head" }, element("b", {}, `${job.id}. ${taskName(job)}`), element("span", { class: `state ${job.state}` }, `${WORDS[job.state] || job.state}${share}`)),];
-  if (!ended) parts.push(element("progress", { max: job.total || 1, ...(job.state === "queued" || job.state === "preparing" ? (job.state === "queued" ? { value: 0 } : {}) : { value: job.done }), "aria-label": `Progress of job ${job.id}` }));
-  if (job.message) parts.push(element("p", { class: job.state === "failed" ? "problem" : "soft" }, job.message));
-  const made = counted(job.molecules);
-  const tools = [element("span", { class: "soft made" }, `${made}${left ? ` · ${left} left` : ""}`), element("span", { class: "grow" })];
+  return `${counted(job.molecules)}${left ? ` · ${left} left` : ""}`;
+}
+
+function setProgress(bar, job) {
+  bar.max = job.total || 1;
+  if (job.state === "preparing") bar.removeAttribute("value");
+  else bar.value = job.state === "queued" ? 0 : job.done;
+}
+
+function made(job) {
+  const ended = ENDED.includes(job.state);
+  const bar = element("progress", { "aria-label": `Progress of job ${job.id}`, hidden: ended });
+  setProgress(bar, job);
+  const tools = [element("span", { class: "soft made" }, madeText(job)), element("span", { class: "grow" })];
   if (job.molecules) tools.push(button("Show", () => { setFilters({ job: job.id }, `only job ${job.id}`); byId("jobs-panel").hidden = true; }));
   if (ended && job.state !== "done") tools.push(button("Continue", () => order(job, "continue")));
   if (!ended) tools.push(button("Cancel", () => order(job, "cancel")));
   tools.push(button("Log", () => log(job)));
-  return element("article", { class: "job", "data-job": job.id }, ...parts, element("div", { class: "toolbar" }, ...tools));
+  return element("article", { class: "job", "data-job": job.id },
+    element("div", { class: "job-head" }, element("b", {}, `${job.id}. ${taskName(job)}`), element("span", { class: `state ${job.state}` }, stateText(job))), bar,
+    job.message ? element("p", { class: job.state === "failed" ? "problem" : "soft" }, job.message) : null, element("div", { class: "toolbar" }, ...tools));
+}
+
+// The line of a job in a list: the one that is there, as long as its buttons stay, so that a click on it is not lost.
+export function lineIn(list, job) {
+  const look = JSON.stringify([job.state, job.message, job.molecules > 0]);
+  const known = list.querySelector(`.job[data-job="${CSS.escape(job.id)}"]`);
+  if (!known || known.dataset.look !== look) {
+    const node = made(job);
+    node.dataset.look = look;
+    return node;
+  }
+  known.querySelector(".state").textContent = stateText(job);
+  known.querySelector(".made").textContent = madeText(job);
+  setProgress(known.querySelector("progress"), job);
+  return known;
+}
+
+// Puts nodes into a place, unless they are there.
+function put(place, nodes) {
+  if (nodes.length !== place.children.length || nodes.some((node, k) => place.children[k] !== node)) place.replaceChildren(...nodes);
 }
 
 function draw() {
   const jobs = [...state.project.jobs].sort((a, b) => Number(b.id) - Number(a.id));
-  byId("jobs-panel").replaceChildren(element("h2", {}, "Jobs"), ...(jobs.length ? jobs.map(line) : [element("p", { class: "teach" }, "No job yet. Choose a site and a task, then make ligands.")]));
+  put(byId("jobs-list"), jobs.length ? jobs.map((job) => lineIn(byId("jobs-list"), job)) : [element("p", { class: "teach" }, "No job yet. Choose a site and a task, then make ligands.")]);
   const now = running();
   const bar = byId("jobs-progress");
   bar.hidden = !now;

@@ -17,7 +17,8 @@ const KEYS = [
 export function help() {
   const rows = KEYS.map(([keys, text]) => element("tr", {}, element("th", { scope: "row" }, element("kbd", {}, keys)), element("td", {}, text)));
   openDialog("Keys", element("div", {}, element("table", { class: "keys-table" }, element("tbody", {}, ...rows)),
-    element("p", { class: "soft" }, "Everything that can be clicked can also be typed: the command line under the task is what is run, in the project's folder.")));
+    element("p", { class: "soft" }, "Everything that can be clicked can also be typed: the command line under the task is what is run, in the project's folder."),
+    element("p", { class: "soft" }, "3D by ", element("a", { href: "/static/shared/3Dmol-LICENSE.txt" }, "3Dmol.js"), ", sketcher by ", element("a", { href: "/static/vendored/openchemlib-LICENSE.txt" }, "OpenChemLib"), ".")));
 }
 
 function escape() {

@@ -2,7 +2,7 @@
 "use strict";
 
 import { failed } from "./feedback.js";
-import { line } from "./jobs.js";
+import { lineIn } from "./jobs.js";
 import { PagedRows, patch, pictureOf } from "./molecules.js";
 import { byId, counted, element, format } from "./shared/dom.js";
 import { MoleculeTable } from "./shared/table.js";
@@ -146,7 +146,11 @@ function drawEmpty() {
   const parts = [];
   if (source.length) { byId("empty").hidden = true; return; }
   if (filtered && source.total) parts.push(element("h2", {}, "No molecule passes the filters"), element("p", {}, "Remove one of the chips above, or undo."));
-  else if (busy) parts.push(element("h2", {}, "The first molecules are on their way"), element("p", {}, "They appear here as soon as each is finished."), line(busy));
+  else if (busy) {
+    const line = lineIn(byId("empty"), busy);
+    if (line.isConnected) { byId("empty").hidden = false; return; }
+    parts.push(element("h2", {}, "The first molecules are on their way"), element("p", {}, "They appear here as soon as each is finished."), line);
+  }
   else {
     const step_ = !state.project.protein ? ["Drop a protein", "A PDB or mmCIF file; then choose the site on the left."] : !state.project.site ? ["Choose the site", "A ligand, residues or a point: on the left, or by a click in 3D."]
       : ["Make the first ligands", "The site is chosen. Press “Make ligands” on the left; the first ones are here within a minute."];
