@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from ligandsmith.cli.studio import check_command
 from ligandsmith.studio.app import create_app
 from ligandsmith.studio.security import Access
-from ligandsmith.studio.service import Studio, opened
+from ligandsmith.studio.service import Studio, open_studio
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "complexes"
@@ -46,7 +46,7 @@ class Opened:
 @contextmanager
 def studio_in(folder: Path) -> Iterator[Opened]:
     """A studio whose projects are in a folder."""
-    with opened(folder / "projects", check=check_command) as studio:
+    with open_studio(folder / "projects", check=check_command) as studio:
         access = Access(frozenset({HOST}))
         client = TestClient(create_app(studio, access), f"http://{HOST}", headers={"X-Ligandsmith": "1"})
         client.get("/", params={"token": access.token})

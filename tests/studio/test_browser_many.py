@@ -10,7 +10,7 @@ import pytest
 from rdkit import Chem
 from studio_browser import BROWSER, COMPLEXES, Visit, browsing, served
 
-from ligandsmith.studio.jobs import DONE, SAMPLING, SCORING, Job, JobStore, Step
+from ligandsmith.studio.jobs import DONE, SAMPLING, SCORING, Job, JobStep, JobStore
 from ligandsmith.studio.projects import Projects
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH")
@@ -22,7 +22,7 @@ def filled(root: Path) -> str:
     """A project with a finished job of many molecules; its id."""
     root.mkdir()
     project = Projects(root).create("Many molecules", "7off")
-    steps = (Step(SAMPLING, ("generate",)), Step(SCORING, ("evaluate",)))
+    steps = (JobStep(SAMPLING, ("generate",)), JobStep(SCORING, ("evaluate",)))
     store = JobStore(root)
     job = store.add(Job(1, project.id, "generate", {"num": MANY}, steps, step=2, state=DONE))
     store.close()

@@ -15,7 +15,7 @@ from ligandsmith.cli.constraints import requested
 from ligandsmith.cli.main import COMMANDS, build_parser
 from ligandsmith.studio.commands import TASKS, shown
 from ligandsmith.studio.flags import FLAGS
-from ligandsmith.studio.jobs import Job, Step
+from ligandsmith.studio.jobs import Job, JobStep
 
 MADE = (EXAMPLES / "7sza" / "ligand.sdf").read_text().split("$$$$")[0].rstrip()
 
@@ -31,7 +31,7 @@ def project(opened: Opened) -> str:
     """A project in which job 1 has made two molecules."""
     address = opened.project("7sza")
     id = address.rsplit("/", 1)[1]
-    job = opened.studio.store.add(Job(1, id, "generate", {}, (Step("sampling", ("generate",)),), state="cancelled"))
+    job = opened.studio.store.add(Job(1, id, "generate", {}, (JobStep("sampling", ("generate",)),), state="cancelled"))
     folder = opened.studio.projects.root / id / "jobs" / job.name
     folder.mkdir(parents=True)
     records = [f"{MADE}\n>  <index>\n{index}\n\n$$$$\n" for index in (0, 7)]
@@ -145,9 +145,9 @@ def test_the_site_is_named_to_every_command(opened: Opened, site: dict[str, Any]
 
 
 def _residues(opened: Opened, project: str) -> Any:
-    from ligandsmith.studio.sites import protein_of  # noqa: PLC0415
+    from ligandsmith.studio.sites import project_protein  # noqa: PLC0415
 
-    return protein_of(opened.studio.projects.get(project.rsplit("/", 1)[1])).residues
+    return project_protein(opened.studio.projects.get(project.rsplit("/", 1)[1])).residues
 
 
 def test_the_part_to_keep_is_a_fragment_of_the_start(opened: Opened, project: str) -> None:

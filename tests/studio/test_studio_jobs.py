@@ -13,7 +13,7 @@ from rdkit import Chem
 from studio_client import EXAMPLES, QUICK, ROOT, SLOW, Opened, ended, refused, studio_in, until
 
 from ligandsmith.studio import processes
-from ligandsmith.studio.jobs import QUEUED, Job, JobStore, Step
+from ligandsmith.studio.jobs import QUEUED, Job, JobStep, JobStore
 from ligandsmith.studio.progress import FileCounter
 from ligandsmith.studio.projects import NoSuchThing
 
@@ -251,7 +251,7 @@ def test_the_message_of_a_failure_is_its_error_line(tmp_path: Path) -> None:
 
 def test_jobs_are_kept_on_disk_and_their_numbers_never_come_back(tmp_path: Path) -> None:
     store = JobStore(tmp_path)
-    steps = (Step("sampling", ("generate", "--num", "3")),)
+    steps = (JobStep("sampling", ("generate", "--num", "3")),)
     job = store.add(Job(store.next_number(), "p", "generate", {"num": 3}, steps))
     assert (job.id, job.state, job.steps) == (1, QUEUED, steps)
     assert store.move(1, [QUEUED], "done", message="x")
@@ -270,7 +270,7 @@ def test_jobs_are_kept_on_disk_and_their_numbers_never_come_back(tmp_path: Path)
 def test_two_threads_never_take_one_job(tmp_path: Path) -> None:
     store = JobStore(tmp_path)
     for number in (1, 2):
-        store.add(Job(number, "p", "generate", {}, (Step("sampling", ("generate",)),)))
+        store.add(Job(number, "p", "generate", {}, (JobStep("sampling", ("generate",)),)))
     first, second = store.claim(), store.claim()
     assert first
     assert second

@@ -17,10 +17,10 @@ from ligandsmith.design.history import morgan_fingerprint
 from ligandsmith.files import write_csv
 from ligandsmith.studio import properties
 from ligandsmith.studio.answers import Page
-from ligandsmith.studio.jobs import Job, Step
+from ligandsmith.studio.jobs import Job, JobStep
 
 MANY = 10_000
-STEPS = (Step("sampling", ("generate",)), Step("scoring", ("evaluate",)))
+STEPS = (JobStep("sampling", ("generate",)), JobStep("scoring", ("evaluate",)))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from studio_client import HOST, Opened, refused, studio_in
 
+from ligandsmith.files import MEGABYTE
 from ligandsmith.studio import security
 from ligandsmith.studio.app import create_app
 from ligandsmith.studio.security import Access
@@ -131,11 +132,11 @@ def test_the_api_is_described_and_the_description_asks_no_other_host(opened: Ope
 def test_a_large_upload_is_refused_with_a_reason(
     opened: Opened, chunked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(security, "LARGEST_UPLOAD", 3 * security.MEGABYTE)
+    monkeypatch.setattr(security, "LARGEST_UPLOAD", 3 * MEGABYTE)
     project = opened.project()
     before = opened.client.get(project).json()
     boundary = b"--x\r\ncontent-disposition: form-data; name=file; filename=a.pdb\r\n\r\n"
-    body = boundary + b"A" * (5 * security.MEGABYTE) + b"\r\n--x--\r\n"
+    body = boundary + b"A" * (5 * MEGABYTE) + b"\r\n--x--\r\n"
 
     def pieces() -> Iterator[bytes]:
         for start in range(0, len(body), 65_536):
@@ -150,7 +151,7 @@ def test_a_large_upload_is_refused_with_a_reason(
 
 
 def test_a_large_request_without_a_file_is_refused(opened: Opened) -> None:
-    body = json.dumps({"title": "x" * 2 * security.MEGABYTE})
+    body = json.dumps({"title": "x" * 2 * MEGABYTE})
     refused(opened.client.post("/api/projects", content=body), 413, "more than 1 MB")
 
 

@@ -84,10 +84,10 @@ def run_studio(args: argparse.Namespace) -> None:
         raise LigandsmithError(MISSING.format(error.name)) from None
     from ligandsmith.parallel.signals import handled_signals
     from ligandsmith.studio.security import Access
-    from ligandsmith.studio.service import opened
+    from ligandsmith.studio.service import open_studio
 
     password = _password(args)
-    with contextlib.closing(_socket(args.host, args.port)) as listening, opened(
+    with contextlib.closing(_socket(args.host, args.port)) as listening, open_studio(
         args.projects, args.jobs, check_command
     ) as studio:  # fmt: skip
         port = listening.getsockname()[1]

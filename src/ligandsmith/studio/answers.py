@@ -8,25 +8,25 @@ State = Literal["queued", "preparing", "sampling", "scoring", "done", "cancelled
 Point = tuple[float, float, float]  # Å
 
 
-class Answer(BaseModel):
+class ApiAnswer(BaseModel):
     """With these fields and no others."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Command(Answer):
+class ApiCommand(ApiAnswer):
     """The command lines of a task."""
 
     command: str
 
 
-class Removed(Answer):
+class Removed(ApiAnswer):
     """A project that is in the trash."""
 
     removed: str
 
 
-class Job(Answer):
+class ApiJob(ApiAnswer):
     """A task and how far it is, in ligands; in scores while it is `scoring`; in seconds where a budget is a time."""
 
     id: str
@@ -43,14 +43,14 @@ class Job(Answer):
     molecules: int
 
 
-class Chain(Answer):
+class Chain(ApiAnswer):
     """A chain of the protein."""
 
     name: str
     residues: int
 
 
-class BoundMolecule(Answer):
+class BoundMolecule(ApiAnswer):
     """A ligand or cofactor of the protein's file."""
 
     id: str = Field(description="CHAIN:NAMENUMBER, as a site names it")
@@ -61,7 +61,7 @@ class BoundMolecule(Answer):
     center: Point
 
 
-class Protein(Answer):
+class ApiProtein(ApiAnswer):
     """The protein of a project."""
 
     file: str
@@ -72,7 +72,7 @@ class Protein(Answer):
     notes: list[str]
 
 
-class Reference(Answer):
+class Reference(ApiAnswer):
     """The reference ligand of a project."""
 
     file: str
@@ -82,7 +82,7 @@ class Reference(Answer):
     center: Point
 
 
-class ListedProject(Answer):
+class ListedProject(ApiAnswer):
     """A project in the list of all."""
 
     id: str
@@ -91,20 +91,20 @@ class ListedProject(Answer):
     num_molecules: int
 
 
-class Project(Answer):
+class ApiProject(ApiAnswer):
     """What is in a project."""
 
     id: str
     title: str
     created: str
     modified: str
-    protein: Protein | None
+    protein: ApiProtein | None
     reference: Reference | None
     site: dict[str, Any] | None
-    jobs: list[Job]
+    jobs: list[ApiJob]
 
 
-class SitePreview(Answer):
+class SitePreview(ApiAnswer):
     """What a site selects."""
 
     center: Point
@@ -113,7 +113,7 @@ class SitePreview(Answer):
     notes: list[str]
 
 
-class SuggestedSite(Answer):
+class SuggestedSite(ApiAnswer):
     """A pocket of the protein."""
 
     center: Point
@@ -122,7 +122,7 @@ class SuggestedSite(Answer):
     residues: list[str]
 
 
-class Column(Answer):
+class ApiColumn(ApiAnswer):
     """A column of the table of molecules."""
 
     name: str
@@ -132,7 +132,7 @@ class Column(Answer):
     decimals: int
 
 
-class Row(Answer):
+class ApiRow(ApiAnswer):
     """A molecule. `ok`: passes PoseBusters, null before it has run; `failed`: the checks that it does not pass."""
 
     id: str = Field(description="JOB.INDEX")
@@ -148,16 +148,16 @@ class Row(Answer):
     failed: list[str]
 
 
-class Page(Answer):
+class Page(ApiAnswer):
     """A page of the table of molecules."""
 
     total: int
     matching: int
-    columns: list[Column]
-    rows: list[Row]
+    columns: list[ApiColumn]
+    rows: list[ApiRow]
 
 
-class Interaction(Answer):
+class Interaction(ApiAnswer):
     """An interaction with its ends at the ligand and at the protein."""
 
     kind: str
@@ -167,7 +167,7 @@ class Interaction(Answer):
     to: Point
 
 
-class Relative(Answer):
+class Relative(ApiAnswer):
     """A ligand of an optimisation; one that is not `shown` was not chosen and is in no table."""
 
     id: str

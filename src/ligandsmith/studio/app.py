@@ -15,12 +15,12 @@ from ligandsmith.evaluation.report.rendering import PAGE_FOLDER
 from ligandsmith.studio import molecule_routes, routes
 from ligandsmith.studio.dependencies import Named
 from ligandsmith.studio.projects import Conflict, NoSuchThing
-from ligandsmith.studio.requests import one_line
+from ligandsmith.studio.requests import invalid_line
 from ligandsmith.studio.security import Access, Guard
 from ligandsmith.studio.service import Studio
 
 STATIC = Path(str(files("ligandsmith.studio") / "static"))
-PAGES = Environment(loader=PackageLoader("ligandsmith.studio", "pages"), autoescape=True, undefined=StrictUndefined)
+TEMPLATES = Environment(loader=PackageLoader("ligandsmith.studio", "pages"), autoescape=True, undefined=StrictUndefined)
 SHARED = ("viewer.js", "table.js", "dom.js", "shared.css", "3Dmol-min.js", "3Dmol-LICENSE.txt")  # with the report
 pages = APIRouter(include_in_schema=False)
 
@@ -30,7 +30,7 @@ def create_app(studio: Studio, access: Access) -> Guard:
     app = FastAPI(title="ligandsmith studio", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.studio, app.state.access = studio, access
     app.include_router(routes.api)
-    app.include_router(molecule_routes.api)
+    app.include_router(molecule_routes.molecule_api)
     app.include_router(pages)
     app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), name="static")
     for kind, status in ((NoSuchThing, 404), (Conflict, 409), (LigandsmithError, 422)):
@@ -51,7 +51,7 @@ def _answer_with(status: int) -> Any:
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return JSONResponse({"detail": one_line(error.errors())}, 422)
+    return JSONResponse({"detail": invalid_line(error.errors())}, 422)
 
 
 async def _unexpected(_: Request, error: Exception) -> JSONResponse:
@@ -61,16 +61,19 @@ async def _unexpected(_: Request, error: Exception) -> JSONResponse:
 
 @pages.get("/")
 def index() -> HTMLResponse:
-    return HTMLResponse(PAGES.get_template("index.html").render())
+    """The page of all projects."""
+    return HTMLResponse(TEMPLATES.get_template("index.html").render())
 
 
 @pages.get("/projects/{p}")
 def project_page(project: Named) -> HTMLResponse:
-    return HTMLResponse(PAGES.get_template("project.html").render(project_id=project.id, title=project.title))
+    """The page of a project."""
+    return HTMLResponse(TEMPLATES.get_template("project.html").render(project_id=project.id, title=project.title))
 
 
 @pages.get("/static/shared/{name}")
 def shared_file(name: str) -> FileResponse:
+    """A script or style that the report has, too."""
     if name not in SHARED:
         raise NoSuchThing("there is no such file")
     return FileResponse(str(PAGE_FOLDER / name))
@@ -78,11 +81,13 @@ def shared_file(name: str) -> FileResponse:
 
 @pages.get("/login")
 def login_page(wrong: bool = False) -> HTMLResponse:
-    return HTMLResponse(PAGES.get_template("login.html").render(wrong=wrong), 403 if wrong else 200)
+    """The page that asks for the password."""
+    return HTMLResponse(TEMPLATES.get_template("login.html").render(wrong=wrong), 403 if wrong else 200)
 
 
 @pages.post("/login")
 def login(request: Request, password: Annotated[str, Form(max_length=1000)]) -> Response:
+    """Give a browser with the right password the cookie."""
     access: Access = request.app.state.access
     if not access.login(password):
         return RedirectResponse("/login?wrong=true", 303)

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from rdkit import Chem, rdBase
 
 from ligandsmith.errors import LigandsmithError, shortened
-from ligandsmith.studio.flags import MOST_VALUES, flag_words
-from ligandsmith.studio.jobs import SAMPLING, SCORING, Step, folder_name
+from ligandsmith.studio.flags import MOST_FLAG_VALUES, flag_words
+from ligandsmith.studio.jobs import SAMPLING, SCORING, JobStep, folder_name
 from ligandsmith.studio.projects import Project
 
 EVALUATION_TOOLS = ("posebusters", "vina")  # seconds for each molecule; the interactions of one are computed when asked
@@ -29,19 +29,19 @@ class Molecules(Protocol):
 
 
 @dataclass(frozen=True)
-class Plan:
+class JobPlan:
     """Steps of a job, and the files that they read, by path in the project's folder."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[JobStep, ...]
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def shown(steps: Sequence[Step]) -> str:
+def shown(steps: Sequence[JobStep]) -> str:
     """The command lines as a user would type them in the project's folder."""
     return " && ".join(f"ligandsmith {shlex.join(step.argv)}" for step in steps)
 
 
-def plan(project: Project, number: int, request: tuple[str, Mapping[str, Any]], molecules: Molecules) -> Plan:
+def plan(project: Project, number: int, request: tuple[str, Mapping[str, Any]], molecules: Molecules) -> JobPlan:
     """The steps of a task with its fields for the job of a number. Raises LigandsmithError for what cannot be."""
     task, fields = request
     if task not in TASKS:
@@ -52,13 +52,13 @@ def plan(project: Project, number: int, request: tuple[str, Mapping[str, Any]], 
     argv = TASKS[task](builder)
     if unknown := sorted(set(fields) - builder.used):
         raise LigandsmithError(f"the task {task} has no field '{shortened(unknown[0])}'")
-    steps = [Step(SCORING, tuple(evaluation(project, f"{out}/ligands.sdf", out)))]
+    steps = [JobStep(SCORING, tuple(evaluation(project, f"{out}/ligands.sdf", out)))]
     if argv:
         steps = [
-            Step(SAMPLING, (*argv, OUT, out)),
-            Step(SCORING, tuple(evaluation(project, out))),
+            JobStep(SAMPLING, (*argv, OUT, out)),
+            JobStep(SCORING, tuple(evaluation(project, out))),
         ]
-    return Plan(tuple(steps), builder.files)
+    return JobPlan(tuple(steps), builder.files)
 
 
 def _is_empty(value: Any) -> bool:
@@ -121,7 +121,7 @@ class _Builder:
         self.used.add("from")
         given = self.fields.get("from", REFERENCE)
         ids = given if isinstance(given, list) else [given]
-        if not all(isinstance(id, str) for id in ids) or (single and len(ids) != 1) or len(ids) > MOST_VALUES:
+        if not all(isinstance(id, str) for id in ids) or (single and len(ids) != 1) or len(ids) > MOST_FLAG_VALUES:
             raise LigandsmithError("'from' names one molecule, as in 3.12, or 'reference'")
         return [self._source(id) for id in ids]
 

@@ -17,10 +17,10 @@ from ligandsmith.structure.protein import read_structure
 from ligandsmith.studio.jobs import DONE, Job
 from ligandsmith.studio.molecules import Library, job_folder
 from ligandsmith.studio.projects import Conflict, Project
-from ligandsmith.studio.sites import protein_of
+from ligandsmith.studio.sites import project_protein
 
-RECORD_END = "$$$$"
-LIGAND_NAME = "LIG"
+SDF_END = "$$$$"
+EXPORTED_NAME = "LIG"
 
 
 def as_sdf(library: Library, project: Project, rows: Sequence[dict[str, Any]]) -> str:
@@ -31,12 +31,12 @@ def as_sdf(library: Library, project: Project, rows: Sequence[dict[str, Any]]) -
 def _record(text: str, row: dict[str, Any]) -> str:
     scores = {name: f"{value:g}" for name, value in row["values"].items() if value is not None}
     values = {"id": row["id"], **scores, "note": row["note"], "starred": "yes" if row["starred"] else ""}
-    lines = [text.rstrip().removesuffix(RECORD_END).rstrip("\n"), ""]
+    lines = [text.rstrip().removesuffix(SDF_END).rstrip("\n"), ""]
     for name, value in values.items():
         if value and f"<{name}>" not in text:
-            shown = [line for line in value.splitlines() if line.strip() and not line.startswith(RECORD_END)]
+            shown = [line for line in value.splitlines() if line.strip() and not line.startswith(SDF_END)]
             lines += [f">  <{name}>", *shown, ""]
-    return "\n".join([*lines, RECORD_END, ""])
+    return "\n".join([*lines, SDF_END, ""])
 
 
 def as_csv(rows: Sequence[dict[str, Any]], columns: Sequence[dict[str, Any]]) -> str:
@@ -79,7 +79,7 @@ def as_complex(project: Project, block: str) -> str:
 
 def _bound(project: Project) -> set[tuple[str, str, str]]:
     """Chain, name and number of what lies at the place of the reference or is the site."""
-    protein = protein_of(project)
+    protein = project_protein(project)
     indices: list[int] = []
     if project.ligand:
         indices = copies_at(protein, np.asarray(heavy_positions(read_ligand(project.ligand_path))))
@@ -92,7 +92,7 @@ def _add_ligand(model: gemmi.Model, mol: Chem.Mol) -> None:
     taken = {chain.name for chain in model}
     name = next((letter for letter in "LXYZABCDEFGHIJKMNOPQRSTUVW0123456789" if letter not in taken), "L")
     residue = gemmi.Residue()
-    residue.name, residue.seqid, residue.het_flag = LIGAND_NAME, gemmi.SeqId(1, " "), "H"
+    residue.name, residue.seqid, residue.het_flag = EXPORTED_NAME, gemmi.SeqId(1, " "), "H"
     for number, place in enumerate(mol.GetConformer().GetPositions().tolist(), 1):
         atom = gemmi.Atom()
         source = mol.GetAtomWithIdx(number - 1)

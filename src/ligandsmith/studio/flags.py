@@ -11,7 +11,7 @@ from ligandsmith.config import MAX_ATOMS, MIN_ATOMS
 from ligandsmith.errors import LigandsmithError, shortened
 
 LONGEST_TEXT = 500
-MOST_VALUES = 200
+MOST_FLAG_VALUES = 200
 SEVERAL = ("moves",)  # whose flag takes all values at once
 
 
@@ -86,8 +86,8 @@ def _size(value: Any) -> Texts:
 def _list(make: Callable[[Any], Texts]) -> Callable[[Any], Texts]:
     def each(value: Any) -> Texts:
         values = value if isinstance(value, list) else [value]
-        if len(values) > MOST_VALUES:
-            raise ValueError(f"at most {MOST_VALUES} values are possible")
+        if len(values) > MOST_FLAG_VALUES:
+            raise ValueError(f"at most {MOST_FLAG_VALUES} values are possible")
         return [text for one in values for text in make(one) or ()]
 
     return each

@@ -18,7 +18,7 @@ from ligandsmith.structure.ligands import without_hydrogens
 from ligandsmith.studio.projects import Conflict, Project
 from ligandsmith.studio.tables import Version, version
 
-KINDS = {  # as the report names them
+INTERACTION_KINDS = {  # as the report names them
     "HBDonor": "hydrogen bond", "HBAcceptor": "hydrogen bond", "Hydrophobic": "hydrophobic",
     "PiStacking": "π stacking", "CationPi": "cation–π", "PiCation": "cation–π", "Cationic": "salt bridge",
     "Anionic": "salt bridge", "MetalDonor": "metal", "MetalAcceptor": "metal",
@@ -55,6 +55,6 @@ def _finder(protein: Path, reference: Path | None, het: str, _: Sequence[Version
 
 def _interaction(found: dict[str, Any]) -> dict[str, Any]:
     return {
-        "kind": KINDS.get(found["type"], found["type"]), "type": found["type"], "residue": found["residue"],
+        "kind": INTERACTION_KINDS.get(found["type"], found["type"]), "type": found["type"], "residue": found["residue"],
         "from": found["ligand_xyz"], "to": found["protein_xyz"],
     }  # fmt: skip

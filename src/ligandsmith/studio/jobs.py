@@ -17,7 +17,7 @@ QUEUED, PREPARING, SAMPLING, SCORING = "queued", "preparing", "sampling", "scori
 DONE, CANCELLED, FAILED, INTERRUPTED = "done", "cancelled", "failed", "interrupted"
 RUNNING = (PREPARING, SAMPLING, SCORING)
 STOPPED = (CANCELLED, FAILED, INTERRUPTED)
-TABLE = """
+JOBS_TABLE = """
 CREATE TABLE IF NOT EXISTS jobs (
     id INTEGER PRIMARY KEY, project TEXT NOT NULL, task TEXT NOT NULL, fields TEXT NOT NULL, steps TEXT NOT NULL,
     step INTEGER NOT NULL, state TEXT NOT NULL, message TEXT NOT NULL, pid INTEGER NOT NULL, created REAL NOT NULL,
@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 """
 
 
-class Step(NamedTuple):
+class JobStep(NamedTuple):
     """One command line of a job, without the program's name, and the state that the job has while it runs."""
 
     state: str
@@ -41,7 +41,7 @@ class Job:
     project: str
     task: str
     fields: dict[str, Any] = field(hash=False)
-    steps: tuple[Step, ...]
+    steps: tuple[JobStep, ...]
     step: int = 0
     state: str = QUEUED
     message: str = ""
@@ -70,7 +70,7 @@ class JobStore:
         self.connection = sqlite3.connect(root / DATABASE, check_same_thread=False, isolation_level=None)
         self.connection.row_factory = sqlite3.Row
         self.connection.execute("PRAGMA journal_mode=WAL")
-        self.connection.execute(TABLE)
+        self.connection.execute(JOBS_TABLE)
 
     def close(self) -> None:
         """Close the file."""
@@ -149,5 +149,5 @@ class JobStore:
 
 
 def _job(row: dict[str, Any]) -> Job:
-    steps = tuple(Step(state, tuple(argv)) for state, argv in json.loads(row.pop("steps")))
+    steps = tuple(JobStep(state, tuple(argv)) for state, argv in json.loads(row.pop("steps")))
     return Job(**{**row, "fields": json.loads(row["fields"])}, steps=steps)

@@ -13,14 +13,14 @@ from ligandsmith.evaluation.report.depiction import depict
 from ligandsmith.studio import answers, exports
 from ligandsmith.studio.dependencies import MOST_JOBS, Asked, Named, Number, uploads_of
 from ligandsmith.studio.interactions import interactions_of
-from ligandsmith.studio.molecules import MOST_ROWS
+from ligandsmith.studio.molecules import LARGEST_PAGE
 from ligandsmith.studio.requests import Annotation, Smiles
 from ligandsmith.studio.rows import Query
 
-api = APIRouter(prefix="/api")
+molecule_api = APIRouter(prefix="/api")
 
 
-@api.get("/projects/{p}/molecules", responses={200: {"model": answers.Page}})
+@molecule_api.get("/projects/{p}/molecules", responses={200: {"model": answers.Page}})
 def list_molecules(  # noqa: PLR0913, PLR0917 - one argument for each part of the query
     studio: Asked,
     project: Named,
@@ -28,7 +28,7 @@ def list_molecules(  # noqa: PLR0913, PLR0917 - one argument for each part of th
     descending: bool = False,
     filter: Annotated[str, Parameter(max_length=5000)] = "",
     page: Annotated[int, Parameter(ge=0, le=10**6)] = 0,
-    size: Annotated[int, Parameter(ge=1, le=MOST_ROWS)] = 100,
+    size: Annotated[int, Parameter(ge=1, le=LARGEST_PAGE)] = 100,
     job: Annotated[int | None, Parameter(ge=1, le=MOST_JOBS)] = None,
 ) -> Response:
     """A page of the table of molecules."""
@@ -46,13 +46,13 @@ def _filter(text: str) -> dict[str, Any]:
     return wanted
 
 
-@api.patch("/projects/{p}/molecules/{m}", response_model=answers.Row)
+@molecule_api.patch("/projects/{p}/molecules/{m}", response_model=answers.ApiRow)
 def annotate_molecule(studio: Asked, project: Named, m: str, change: Annotation) -> dict[str, Any]:
     """Change the star or the note of a molecule."""
     return studio.library.annotate(project, m, change.starred, change.note)
 
 
-@api.post("/projects/{p}/molecules", response_model=answers.Job)
+@molecule_api.post("/projects/{p}/molecules", response_model=answers.ApiJob)
 async def import_molecules(studio: Asked, project: Named, file: UploadFile) -> dict[str, Any]:
     """Score molecules of another method, SDF or MOL2, in the protein's coordinates."""
     (upload,) = await uploads_of([file])
@@ -63,7 +63,7 @@ async def import_molecules(studio: Asked, project: Named, file: UploadFile) -> d
     return await asyncio.to_thread(start)
 
 
-@api.get("/projects/{p}/molecules/{m}/depiction.svg")
+@molecule_api.get("/projects/{p}/molecules/{m}/depiction.svg")
 def depict_molecule(studio: Asked, project: Named, m: str) -> Response:
     """A molecule in 2D."""
     return _picture(studio.library.smiles(project, m))
@@ -76,26 +76,26 @@ def _picture(smiles: str) -> Response:
     return Response(svg, media_type="image/svg+xml", headers={"cache-control": "private, max-age=3600"})
 
 
-@api.post("/depict")
+@molecule_api.post("/depict")
 def depict_smiles(wanted: Smiles) -> Response:
     """A molecule in 2D, by its SMILES."""
     return _picture(wanted.smiles)
 
 
-@api.get("/projects/{p}/molecules/{m}/molecule.sdf")
+@molecule_api.get("/projects/{p}/molecules/{m}/molecule.sdf")
 def get_molecule(studio: Asked, project: Named, m: str) -> Response:
     """A molecule as the command wrote it."""
     return Response(studio.library.record(project, m), media_type="chemical/x-mdl-sdfile")
 
 
-@api.get("/projects/{p}/molecules/{m}/interactions", response_model=list[answers.Interaction])
+@molecule_api.get("/projects/{p}/molecules/{m}/interactions", response_model=list[answers.Interaction])
 def get_interactions(studio: Asked, project: Named, m: str) -> list[dict[str, Any]]:
     """Interactions of a molecule with the protein."""
     return interactions_of(project, studio.library.block(project, m))
 
 
-@api.get("/projects/{p}/export")
-def export(
+@molecule_api.get("/projects/{p}/export")
+def export_molecules(
     studio: Asked,
     project: Named,
     format: Literal["sdf", "csv", "pdb", "report"],
@@ -126,7 +126,7 @@ def _file(text: str, name: str) -> Response:
     return Response(text, media_type="text/plain", headers={"content-disposition": f'attachment; filename="{name}"'})
 
 
-@api.get("/projects/{p}/jobs/{j}/family", response_model=list[answers.Relative])
+@molecule_api.get("/projects/{p}/jobs/{j}/family", response_model=list[answers.Relative])
 def get_family(studio: Asked, project: Named, j: Number) -> list[dict[str, Any]]:
     """Where the molecules of an optimisation come from, also those that were not chosen."""
     return studio.library.family(project, j)

@@ -12,12 +12,12 @@ from ligandsmith.studio.commands import REFERENCE
 from ligandsmith.studio.jobs import DONE, Job, JobStore
 from ligandsmith.studio.projects import NOTES_FILE, Conflict, NoSuchThing, Project, Projects
 from ligandsmith.studio.properties import Clusters, cheap_properties
-from ligandsmith.studio.rows import CLUSTER, Query, Table, api_rows, columns, ordered, passing
+from ligandsmith.studio.rows import CLUSTER, MoleculeRows, Query, api_rows, columns, ordered, passing
 from ligandsmith.studio.scores import partial_scores
 from ligandsmith.studio.tables import JobTable, job_table, record, relations, smiles_of
 
 LONGEST_NOTE = 2000
-MOST_ROWS = 20_000  # of one answer
+LARGEST_PAGE = 20_000  # of one answer
 
 
 class Library:
@@ -31,7 +31,7 @@ class Library:
         self, project: Project, wanted: Mapping[str, Any], ids: Sequence[str], job: int | None
     ) -> dict[str, Any]:
         """Columns and rows of the molecules with these ids, or of all that pass a filter. Raises LigandsmithError."""
-        found = self.query(project, Query(filter=wanted, size=MOST_ROWS, job=job))
+        found = self.query(project, Query(filter=wanted, size=LARGEST_PAGE, job=job))
         if not ids:
             return found
         rows = {row["id"]: row for row in found["rows"]}
@@ -139,7 +139,7 @@ class Library:
             for each in relations(job_folder(project, job))
         ]  # fmt: skip
 
-    def _table(self, project: Project, jobs: Sequence[Job]) -> Table:
+    def _table(self, project: Project, jobs: Sequence[Job]) -> MoleculeRows:
         tables = [self._job_table(project, job) for job in jobs]
         names = dict.fromkeys(name for table in tables for name in table.values)
         ids = [f"{job.id}.{index}" for job, table in zip(jobs, tables, strict=True) for index in table.indices.tolist()]
@@ -151,7 +151,7 @@ class Library:
         if smiles:
             values[CLUSTER] = self.clusters.setdefault(project.id, Clusters()).column(smiles)
         counts = [len(table.indices) for table in tables]
-        return Table(
+        return MoleculeRows(
             np.repeat(np.array([job.id for job in jobs], dtype=np.int64), counts),
             np.concatenate([np.empty(0, np.int64), *(table.indices for table in tables)]), smiles, values, tuple(ids),
         )  # fmt: skip

@@ -15,25 +15,27 @@ from ligandsmith.parallel.processes import WorkerFailure, results_from_processes
 from ligandsmith.structure.protein import read_structure
 from ligandsmith.structure.vocabulary import Kind
 from ligandsmith.studio.projects import Conflict, Project
-from ligandsmith.studio.sites import protein_of, short_label
+from ligandsmith.studio.sites import project_protein, short_label
 from ligandsmith.studio.tables import Version, version
 
 PACKAGE = "fpocket-rs"
-SECONDS = 120.0  # a protein has
+SEARCH_SECONDS = 120.0  # a protein has
 MOST_SITES = 8
-LINING = 5.0  # Å between an alpha sphere's centre and an atom that lines the pocket; the spheres are 3.4 to 6.2 Å wide
+LINING_DISTANCE = (
+    5.0  # Å between an alpha sphere's centre and an atom that lines the pocket; the spheres are 3.4 to 6.2 Å wide
+)
 
 
 def suggested_sites(project: Project) -> list[dict[str, Any]]:
     """Pockets by their druggability score (0 to 1), best first. Raises LigandsmithError."""
     if find_spec("fpocket_rs") is None:
         raise Conflict(f"{PACKAGE}, which finds pockets, is not installed: pip install 'ligandsmith[studio]'")
-    protein = protein_of(project)
+    protein = project_protein(project)
     rows = np.flatnonzero(protein.kind == Kind.POLYMER)
     tree = cKDTree(protein.x[rows])
     sites = []
     for druggability, spheres in _pockets(project.protein_path, version(project.protein_path)):
-        near = sorted({int(row) for found in tree.query_ball_point(spheres, LINING) for row in found})
+        near = sorted({int(row) for found in tree.query_ball_point(spheres, LINING_DISTANCE) for row in found})
         lining = dict.fromkeys(protein.residue_of[rows[near]].tolist())
         sites.append({
             "center": [round(float(v), 3) for v in np.mean(spheres, axis=0)], "score": round(druggability, 3),
@@ -55,10 +57,12 @@ def _pockets(path: Path, _: Version | None) -> list[tuple[float, list[list[float
     structure.remove_alternative_conformations()
     structure.shorten_chain_names()
     text = structure.make_pdb_string()
-    with closing(results_from_processes(find_pockets, [text], 1, SECONDS)) as results:
+    with closing(results_from_processes(find_pockets, [text], 1, SEARCH_SECONDS)) as results:
         found = next(results)[1]
     if isinstance(found, WorkerFailure):
-        raise LigandsmithError(f"{PACKAGE} found no pockets in this protein within {SECONDS:g} s; choose residues")
+        raise LigandsmithError(
+            f"{PACKAGE} found no pockets in this protein within {SEARCH_SECONDS:g} s; choose residues"
+        )
     return found
 
 

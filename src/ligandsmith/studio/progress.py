@@ -12,7 +12,7 @@ from ligandsmith.studio.jobs import DONE, PREPARING, QUEUED, RUNNING, SAMPLING, 
 from ligandsmith.studio.projects import when
 from ligandsmith.studio.tables import HISTORY_FILE, LIGANDS_FILE, SAMPLES_FILE
 
-RECORD_END = b"\n$$$$\n"
+RECORD_END_BYTES = b"\n$$$$\n"
 ROUNDS, ANSWERS = "rounds", "answers"
 OF_BUDGET = {"min": 60.0, "h": 3600.0}
 
@@ -23,7 +23,7 @@ class FileCounter:
     def __init__(self) -> None:
         self.counts: dict[tuple[Path, bytes], tuple[tuple[int, int], int]] = {}
 
-    def count(self, path: Path, mark: bytes = RECORD_END) -> int:
+    def count(self, path: Path, mark: bytes = RECORD_END_BYTES) -> int:
         """How often the mark is in the file; 0 without a file."""
         try:
             status = path.stat()
@@ -45,7 +45,7 @@ class _Pace:
     at: float
 
 
-class Progress:
+class JobProgress:
     """What the pages are told of jobs."""
 
     def __init__(self, store: JobStore, root: Path) -> None:

@@ -14,7 +14,7 @@ from ligandsmith.errors import LigandsmithError, shortened
 from ligandsmith.evaluation.columns import FINGERPRINT_BITS, FINGERPRINT_RADIUS, logp, sa_score
 
 CHEAP = ("qed", "sa", "logp", "heavy_atoms")
-SECONDS = 0.3  # that an answer may spend on properties; the next one goes on
+PROPERTY_SECONDS = 0.3  # that an answer may spend on properties; the next one goes on
 ALIKE = 0.4  # Tanimoto similarity to the first molecule of a cluster, at least
 Numbers = NDArray[np.float64]
 Print = DataStructs.ExplicitBitVect
@@ -24,7 +24,7 @@ _known: dict[str, tuple[float, ...]] = {}
 def cheap_properties(smiles: Sequence[str]) -> dict[str, Numbers]:
     """Columns [M] of CHEAP; NaN for molecules whose turn has not come yet."""
     _properties("C")  # the first time loads tables, which takes longer than many molecules
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + PROPERTY_SECONDS
     for text in smiles:
         if text not in _known:
             _known[text] = _properties(text)
@@ -61,7 +61,7 @@ class Clusters:
 
     def column(self, smiles: Sequence[str]) -> Numbers:
         """The number of the cluster [M] of each molecule; NaN for molecules whose turn has not come yet."""
-        until = time.monotonic() + SECONDS
+        until = time.monotonic() + PROPERTY_SECONDS
         with self.lock, rdBase.BlockLogs():
             for text in smiles:
                 if text not in self.numbers:

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ligandsmith.config import MAX_SITE_RADIUS
 from ligandsmith.studio.projects import LONGEST_TITLE
 
-FARTHEST = 1e5  # Å
-Coordinate = Annotated[float, Field(ge=-FARTHEST, le=FARTHEST, allow_inf_nan=False)]
+FARTHEST_CENTER = 1e5  # Å
+Coordinate = Annotated[float, Field(ge=-FARTHEST_CENTER, le=FARTHEST_CENTER, allow_inf_nan=False)]
 Label = Annotated[str, Field(min_length=1, max_length=60)]
 
 
@@ -25,7 +25,7 @@ class NewProject(Strict):
     example: str | None = Field(None, max_length=20)
 
 
-class Site(Strict):
+class ChosenSite(Strict):
     """Exactly one of het, ligand, residues and center. `radius` (Å) goes with center."""
 
     het: Label | None = None
@@ -55,7 +55,7 @@ class Smiles(Strict):
     smiles: str = Field(max_length=1000)
 
 
-def one_line(errors: Any) -> str:
+def invalid_line(errors: Any) -> str:
     """What is wrong with a request, of the first error alone."""
     first = errors[0] if errors else {"loc": (), "msg": "cannot be read"}
     place = ".".join(map(str, first["loc"][1:]))  # without the part of the request: body, query, path

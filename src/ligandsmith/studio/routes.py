@@ -16,7 +16,7 @@ from ligandsmith.studio.pockets import suggested_sites
 from ligandsmith.studio.processes import last_lines
 from ligandsmith.studio.progress import summary_of
 from ligandsmith.studio.projects import NoSuchThing
-from ligandsmith.studio.requests import NewJob, NewProject, Site
+from ligandsmith.studio.requests import ChosenSite, NewJob, NewProject
 from ligandsmith.studio.service import Studio
 
 NEWS_SECONDS, HEARTBEAT_SECONDS = 0.5, 15.0
@@ -29,13 +29,13 @@ def list_projects(studio: Asked) -> list[dict[str, Any]]:
     return studio.project_list()
 
 
-@api.post("/projects", response_model=answers.Project)
+@api.post("/projects", response_model=answers.ApiProject)
 def create_project(studio: Asked, wanted: NewProject) -> dict[str, Any]:
     """Make a project, empty or with an example complex."""
     return studio.project_view(studio.projects.create(wanted.title, wanted.example or ""))
 
 
-@api.get("/projects/{p}", response_model=answers.Project)
+@api.get("/projects/{p}", response_model=answers.ApiProject)
 def get_project(studio: Asked, project: Named) -> dict[str, Any]:
     """What is in a project."""
     return studio.project_view(project)
@@ -48,7 +48,7 @@ def remove_project(studio: Asked, project: Named) -> dict[str, Any]:
     return {"removed": project.id}
 
 
-@api.post("/projects/{p}/structures", response_model=answers.Project)
+@api.post("/projects/{p}/structures", response_model=answers.ApiProject)
 async def add_structures(studio: Asked, project: Named, file: list[UploadFile]) -> dict[str, Any]:
     """Give a project its protein (PDB, mmCIF) and reference ligand (SDF, MOL2), also gzipped."""
     uploads = await uploads_of(file)
@@ -70,7 +70,7 @@ def get_structure(project: Named, which: str, format: str = "") -> Response:
 
 
 @api.post("/projects/{p}/sites:preview", response_model=answers.SitePreview)
-def preview_site(project: Named, site: Site) -> sites.Preview:
+def preview_site(project: Named, site: ChosenSite) -> sites.Preview:
     """What a site selects."""
     return sites.preview(project, site.model_dump(exclude_none=True))
 
@@ -81,13 +81,13 @@ def suggest_sites(project: Named) -> list[dict[str, Any]]:
     return suggested_sites(project)
 
 
-@api.put("/projects/{p}/site", response_model=answers.Project)
-def set_site(studio: Asked, project: Named, site: Site) -> dict[str, Any]:
+@api.put("/projects/{p}/site", response_model=answers.ApiProject)
+def put_site(studio: Asked, project: Named, site: ChosenSite) -> dict[str, Any]:
     """Choose the site."""
     return studio.project_view(sites.set_site(studio.projects, project.id, site.model_dump(exclude_none=True)))
 
 
-@api.post("/projects/{p}/jobs", response_model=answers.Job | answers.Command)
+@api.post("/projects/{p}/jobs", response_model=answers.ApiJob | answers.ApiCommand)
 def create_job(studio: Asked, project: Named, wanted: NewJob, dry_run: bool = False) -> dict[str, Any]:
     """Put a task into the queue; with `dry_run` only say its command lines."""
     if wanted.task == "import":
@@ -97,13 +97,13 @@ def create_job(studio: Asked, project: Named, wanted: NewJob, dry_run: bool = Fa
     return studio.progress.view(studio.start(project, wanted.task, wanted.fields))
 
 
-@api.get("/jobs", response_model=list[answers.Job])
+@api.get("/jobs", response_model=list[answers.ApiJob])
 def list_jobs(studio: Asked) -> list[dict[str, Any]]:
     """All jobs, in the order in which they were asked for."""
     return [studio.progress.view(job) for job in studio.store.all()]
 
 
-@api.get("/jobs/{j}", response_model=answers.Job)
+@api.get("/jobs/{j}", response_model=answers.ApiJob)
 def get_job(studio: Asked, j: Number) -> dict[str, Any]:
     """How far a job is."""
     return studio.progress.view(studio.store.get(j))
@@ -140,13 +140,13 @@ async def _events(studio: Studio, id: int) -> AsyncIterator[str]:
             yield ": still there\n\n"
 
 
-@api.post("/jobs/{j}:cancel", response_model=answers.Job)
+@api.post("/jobs/{j}:cancel", response_model=answers.ApiJob)
 def cancel_job(studio: Asked, j: Number) -> dict[str, Any]:
     """Stop a job; what it made is kept."""
     return studio.progress.view(studio.runner.cancel(j))
 
 
-@api.post("/jobs/{j}:continue", response_model=answers.Job)
+@api.post("/jobs/{j}:continue", response_model=answers.ApiJob)
 def continue_job(studio: Asked, j: Number) -> dict[str, Any]:
     """Put a stopped job into the queue again; it goes on where it was."""
     return studio.progress.view(studio.runner.resume(j))

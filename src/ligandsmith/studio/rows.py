@@ -21,11 +21,11 @@ CONSTANT = {"valid", "valid_connected", "pb_valid_of_requested", "seconds", "nov
 WHOLE = {"count", "atoms", "rings", "pairs", "of 4"}  # units of whole numbers
 DEFAULT_ORDER = (("pb_valid", True), ("vina_min", False), ("qed", True))
 CLUSTER = "cluster"
-DIGITS = 5
+SHOWN_DIGITS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class MoleculeRows:
     """All molecules of a project: [M] rows."""
 
     jobs: NDArray[np.int64]
@@ -47,7 +47,7 @@ class Query:
     job: int | None = None
 
 
-def passing(table: Table, wanted: Mapping[str, Any], notes: Mapping[str, Any]) -> NDArray[np.bool_]:
+def passing(table: MoleculeRows, wanted: Mapping[str, Any], notes: Mapping[str, Any]) -> NDArray[np.bool_]:
     """Which rows pass the filter. Raises LigandsmithError for one that cannot be."""
     mask = np.ones(len(table.ids), dtype=bool)
     for name, value in wanted.items():
@@ -69,7 +69,7 @@ def passing(table: Table, wanted: Mapping[str, Any], notes: Mapping[str, Any]) -
     return mask
 
 
-def _within(table: Table, column: str, limits: Any) -> NDArray[np.bool_]:
+def _within(table: MoleculeRows, column: str, limits: Any) -> NDArray[np.bool_]:
     ok = isinstance(limits, list) and len(limits) == 2 and all(
         x is None or (isinstance(x, int | float) and not isinstance(x, bool)) for x in limits
     )  # fmt: skip
@@ -80,14 +80,14 @@ def _within(table: Table, column: str, limits: Any) -> NDArray[np.bool_]:
     return (values >= low) & (values <= high)
 
 
-def _column_of(table: Table, name: str) -> NDArray[np.float64]:
+def _column_of(table: MoleculeRows, name: str) -> NDArray[np.float64]:
     """A column [M]; NaN where no molecule has a value yet. Raises LigandsmithError for one that cannot be."""
     if name not in table.values and not _is_shown(name):
         raise LigandsmithError(f"there is no column '{shortened(name)}'")
     return table.values.get(name, np.full(len(table.ids), np.nan))
 
 
-def ordered(table: Table, rows: NDArray[np.int64], query: Query) -> NDArray[np.int64]:
+def ordered(table: MoleculeRows, rows: NDArray[np.int64], query: Query) -> NDArray[np.int64]:
     """Positions of rows in the order that is asked for; those without a value come last, equal ones as made."""
     if query.sort in ("", "index"):
         keys = [(name, descending) for name, descending in DEFAULT_ORDER if name in table.values]
@@ -123,7 +123,7 @@ def _column(name: str) -> dict[str, Any]:
 
 
 def api_rows(
-    table: Table, rows: NDArray[np.int64], notes: Mapping[str, Any], origins: Mapping[str, tuple[str, str]]
+    table: MoleculeRows, rows: NDArray[np.int64], notes: Mapping[str, Any], origins: Mapping[str, tuple[str, str]]
 ) -> list[dict[str, Any]]:
     """Rows as the API has them. `origins`: parent and move by the id of a molecule or the number of a job."""
     names = [name for name in table.values if _is_shown(name)]
@@ -144,7 +144,7 @@ def api_rows(
     return found
 
 
-def _failed(table: Table, rows: NDArray[np.int64], checks: Sequence[str]) -> list[list[str]]:
+def _failed(table: MoleculeRows, rows: NDArray[np.int64], checks: Sequence[str]) -> list[list[str]]:
     """The checks of PoseBusters that each row fails, or that could not decide."""
     found: list[list[str]] = [[] for _ in rows]
     invalid = _column_of(table, "pb_valid")[rows] == 0
@@ -158,6 +158,6 @@ def _failed(table: Table, rows: NDArray[np.int64], checks: Sequence[str]) -> lis
 def _rounded(values: NDArray[np.float64]) -> list[float | None]:
     """To five digits; None for what is missing."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        digits = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(values))))
+        digits = 10.0 ** (SHOWN_DIGITS - 1 - np.floor(np.log10(np.abs(values))))
         rounded = np.where(np.isfinite(digits), np.round(values * digits) / digits, values)
     return [value if math.isfinite(value) else None for value in rounded.tolist()]

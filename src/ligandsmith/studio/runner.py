@@ -23,12 +23,12 @@ from ligandsmith.studio.jobs import (
     JobStore,
 )
 from ligandsmith.studio.projects import Conflict
-from ligandsmith.studio.tables import LIGANDS_FILE, SAMPLES_FILE, records_of, version
+from ligandsmith.studio.tables import LIGANDS_FILE, SAMPLES_FILE, sdf_blocks, version
 
 POLL = 0.2  # s
 GRACE = 30.0  # s that an interrupted command has to write what is finished
 INTERRUPTED_EXIT = 130
-LOST = "the server ended while this job ran; continue it: what was made is kept"
+SERVER_ENDED = "the server ended while this job ran; continue it: what was made is kept"
 STOPPING = "stopped with the server; continue it: what was made is kept"
 
 
@@ -49,7 +49,7 @@ class Runner:
             if job.state in RUNNING and processes.is_running(self.log(job)):
                 self.adopted.append(job)
             elif job.state in RUNNING:
-                self.store.move(job.id, RUNNING, INTERRUPTED, message=LOST, pid=0, ended=time.time())
+                self.store.move(job.id, RUNNING, INTERRUPTED, message=SERVER_ENDED, pid=0, ended=time.time())
         for number in range(max(self.slots, len(self.adopted))):
             thread = Thread(target=self._work, args=(number < self.slots,), name=f"jobs {number}", daemon=True)
             thread.start()
@@ -134,7 +134,7 @@ class Runner:
     def _why_nothing_to_score(self, job: Job) -> str:
         """Why a job has no molecule, in words; empty if it has one."""
         folder = self.root / job.project / "jobs" / job.name
-        if records_of(folder / LIGANDS_FILE, version(folder / LIGANDS_FILE)):
+        if sdf_blocks(folder / LIGANDS_FILE, version(folder / LIGANDS_FILE)):
             return ""
         failures = (earlier_record(folder / SAMPLES_FILE) or {}).get("failures")
         reasons = Counter(str(each.get("reason")) for each in failures or () if isinstance(each, dict))

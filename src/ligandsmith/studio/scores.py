@@ -21,13 +21,13 @@ from ligandsmith.studio.projects import Project
 from ligandsmith.studio.tables import LIGANDS_FILE, Version, version
 
 MOST_MOLECULES = 2000  # of a job whose answers are looked up while it runs
-ANSWERS = "answers"
+ANSWERS_FOLDER = "answers"
 Columns = Mapping[str, NDArray[np.float64]]
 
 
 def partial_scores(project: Project, folder: Path, indices: NDArray[np.int64]) -> Columns:
     """Columns [M] of pb_valid, vina_score and vina_min, of the molecules that have them already."""
-    files = [folder / ANSWERS / f"{tool}.jsonl" for tool in EVALUATION_TOOLS]
+    files = [folder / ANSWERS_FOLDER / f"{tool}.jsonl" for tool in EVALUATION_TOOLS]
     if not 0 < len(indices) <= MOST_MOLECULES or not any(path.is_file() for path in files):
         return {}
     ligands, protein = folder / LIGANDS_FILE, project.protein_path
@@ -50,7 +50,7 @@ def _keys(source: Source, _: tuple[Version | None, ...]) -> Mapping[str, Mapping
     mols = [sample.mol for sample in samples]
     indices = [sample.index for sample in samples]
     found = {}
-    for tool in make_tools(adapted(PROTOCOL, EVALUATION_TOOLS).tools, source.ligands.parent / ANSWERS):
+    for tool in make_tools(adapted(PROTOCOL, EVALUATION_TOOLS).tools, source.ligands.parent / ANSWERS_FOLDER):
         keys = zip(indices, answer_keys(tool, site, mols), strict=True)
         found[tool.name] = {index: key for index, key in keys if key is not None}
     return found

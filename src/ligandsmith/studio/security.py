@@ -18,6 +18,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
+from ligandsmith.files import MEGABYTE
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -25,7 +27,6 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 HEADER, COOKIE = "x-ligandsmith", "ligandsmith"
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
-MEGABYTE = 10**6
 LARGEST_UPLOAD, LARGEST_BODY = 100 * MEGABYTE, MEGABYTE  # bytes
 LARGEST_DRAINED = 2000 * MEGABYTE  # read and thrown away, so that a browser sees why it was refused
 SLOWEST_UPLOAD = 120.0  # s

@@ -10,16 +10,16 @@ from typing import Any
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import held_alone, write_text
-from ligandsmith.studio.commands import Plan, plan, shown
+from ligandsmith.studio.commands import JobPlan, plan, shown
 from ligandsmith.studio.jobs import DATABASE, QUEUED, RUNNING, Job, JobStore
 from ligandsmith.studio.molecules import Library
-from ligandsmith.studio.progress import Progress
+from ligandsmith.studio.progress import JobProgress
 from ligandsmith.studio.projects import Conflict, Project, Projects, modified, when
 from ligandsmith.studio.runner import Runner
 from ligandsmith.studio.sites import protein_summary, reference_summary, shown_site
 from ligandsmith.studio.structures import Upload, add_structures, molecules_to_score, shown_name, write_import
 
-Check = Callable[[Sequence[str]], None]
+CommandCheck = Callable[[Sequence[str]], None]
 
 
 def accept(_: Sequence[str]) -> None:
@@ -34,8 +34,8 @@ class Studio:
     store: JobStore
     runner: Runner
     library: Library
-    progress: Progress
-    check: Check = accept
+    progress: JobProgress
+    check: CommandCheck = accept
     lock: Lock = field(default_factory=Lock)  # held while a job gets its number
     closing: Event = field(default_factory=Event)  # set when the server is about to stop
 
@@ -99,7 +99,7 @@ class Studio:
             write_import(project, number, content)
             return self.runner.submit(Job(number, project.id, "import", fields, made.steps))
 
-    def _plan(self, project: Project, number: int, task: str, fields: Mapping[str, Any]) -> Plan:
+    def _plan(self, project: Project, number: int, task: str, fields: Mapping[str, Any]) -> JobPlan:
         made = plan(project, number, (task, fields), self.library)
         for step in made.steps:
             self.check(step.argv)
@@ -107,7 +107,7 @@ class Studio:
 
 
 @contextmanager
-def opened(root: Path, slots: int = 1, check: Check = accept) -> Iterator[Studio]:
+def open_studio(root: Path, slots: int = 1, check: CommandCheck = accept) -> Iterator[Studio]:
     """The studio of a folder of projects, which is held for this process alone. Raises LigandsmithError."""
     try:
         root = root.resolve()
@@ -117,7 +117,7 @@ def opened(root: Path, slots: int = 1, check: Check = accept) -> Iterator[Studio
             projects, runner = Projects(root), Runner(store, root, slots)
             runner.start()
             try:
-                yield Studio(projects, store, runner, Library(projects, store), Progress(store, root), check)
+                yield Studio(projects, store, runner, Library(projects, store), JobProgress(store, root), check)
             finally:
                 runner.stop()
                 store.close()

@@ -32,7 +32,7 @@ def _protein(path: Path, _: Version | None) -> Protein:
     return read_protein(path)
 
 
-def protein_of(project: Project) -> Protein:
+def project_protein(project: Project) -> Protein:
     """The protein of a project. Raises LigandsmithError."""
     return _protein(project.protein_path, version(project.protein_path))
 
@@ -41,7 +41,7 @@ def protein_summary(project: Project) -> dict[str, Any] | None:
     """Chains, molecules and notes of the protein, as the API has it; None without one."""
     if not project.protein:
         return None
-    protein = protein_of(project)
+    protein = project_protein(project)
     chains = Counter(residue.chain for residue in protein.residues if residue.kind is Kind.POLYMER)
     hets = [i for i in protein.hets if protein.residues[i].kind is Kind.LIGAND or is_cofactor(protein.residues[i])]
     ligands = [_het(protein, i) for i in hets if not protein.residues[i].is_additive]
@@ -95,7 +95,7 @@ def checked_site(project: Project, site: Mapping[str, Any]) -> dict[str, Any]:
     if given == ["ligand"]:
         project.ligand_path  # noqa: B018 (raises)
         return {"ligand": True}
-    residues = protein_of(project).residues
+    residues = project_protein(project).residues
     if given == ["het"]:
         return {"het": _labelled(residues, [str(site["het"])])[0].het_label}
     if given == ["residues"]:
@@ -129,7 +129,7 @@ def shown_site(project: Project) -> dict[str, Any] | None:
     """The site as the API has it: with the labels that pages use."""
     site = dict(project.site) if project.site else None
     if site and project.protein and ("het" in site or "residues" in site):
-        residues = protein_of(project).residues
+        residues = project_protein(project).residues
         for name in ("het", "residues"):
             if name in site:
                 labels = [site[name]] if name == "het" else site[name]
@@ -151,7 +151,7 @@ class Preview:
 def preview(project: Project, site: Mapping[str, Any]) -> Preview:
     """What a site selects, and what is kept and left out. Raises LigandsmithError."""
     wanted = checked_site(project, site)
-    protein, ligand = protein_of(project), project.ligand_path if wanted.get("ligand") else None
+    protein, ligand = project_protein(project), project.ligand_path if wanted.get("ligand") else None
     radius = {"radius": wanted["radius"]} if "radius" in wanted else {}
     pocket, report = read_pocket(
         project.protein_path, ligand, wanted.get("residues"), wanted.get("center"), wanted.get("het"), **radius

@@ -109,7 +109,7 @@ def _numeric(column: pa.ChunkedArray) -> NDArray[np.float64]:
 @lru_cache(maxsize=KEPT_FILES)
 def _made(path: Path, _: Version | None) -> JobTable:
     """The molecules of an SDF that grows, by what its records say of them."""
-    records = records_of(path, version(path))
+    records = sdf_blocks(path, version(path))
     own = not path.parent.name.endswith("-import")
     found = [(index, smiles_of(text, own)) for index, text in records.items()]
     found = [(index, smiles) for index, smiles in found if smiles]
@@ -130,7 +130,7 @@ def smiles_of(record: str, own: bool) -> str:
 
 
 @lru_cache(maxsize=KEPT_FILES)
-def records_of(path: Path, _: Version | None) -> dict[int, str]:
+def sdf_blocks(path: Path, _: Version | None) -> dict[int, str]:
     """The records of an SDF by index: the property of this name if all have another one, else their order from 0."""
     try:
         text = with_line_feeds(file_text(path, errors="replace"))
@@ -145,7 +145,7 @@ def records_of(path: Path, _: Version | None) -> dict[int, str]:
 def record(folder: Path, index: int) -> str:
     """The SDF record of a molecule, as the command wrote it. Raises KeyError."""
     for name in (LIGANDS_FILE, SCORED_FILE):
-        records = records_of(folder / name, version(folder / name))
+        records = sdf_blocks(folder / name, version(folder / name))
         if index in records:
             return records[index]
     raise KeyError(index)

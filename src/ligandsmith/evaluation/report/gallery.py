@@ -11,13 +11,13 @@ from ligandsmith.evaluation.report.rendering import label, number
 from ligandsmith.evaluation.report.results import Results
 
 MOST_PRINTED = 40  # molecules with a picture on paper
-PICTURE_BYTES = 2_000_000  # of molecules whose coordinates are not in the page
+PRINTED_BYTES = 2_000_000  # of molecules whose coordinates are not in the page
 VALUES = ("vina_dock", "vina_min", "vina_score", "qed", "sa")
-MOST_VALUES = 3
+MOST_PRINTED_VALUES = 3
 PASSED = {True: "✓ PoseBusters", False: "✗ PoseBusters"}
 
 
-class Print(NamedTuple):
+class PrintedMolecule(NamedTuple):
     """A molecule on paper."""
 
     title: str
@@ -25,18 +25,18 @@ class Print(NamedTuple):
     text: str
 
 
-def gallery(results: Results) -> list[Print]:
+def gallery(results: Results) -> list[PrintedMolecule]:
     """The best molecules, best first."""
     known = [name for name in VALUES if any(row.values.get(name) is not None for row in results.molecules)]
-    return [_printed(row, known[:MOST_VALUES]) for row in results.molecules[:MOST_PRINTED]]
+    return [_printed(row, known[:MOST_PRINTED_VALUES]) for row in results.molecules[:MOST_PRINTED]]
 
 
-def _printed(row: MoleculeRow, names: Sequence[str]) -> Print:
+def _printed(row: MoleculeRow, names: Sequence[str]) -> PrintedMolecule:
     values = [f"{label(name)} {number(row.values[name])}" for name in names if row.values.get(name) is not None]
     passed = row.values.get("pb_valid")
     checked = [] if passed is None else [PASSED[passed == 1]]
     text = " · ".join([row.pocket, *checked, *values])
-    return Print(row.title or f"molecule {row.index}", Markup(depict(row.smiles)), text)
+    return PrintedMolecule(row.title or f"molecule {row.index}", Markup(depict(row.smiles)), text)
 
 
 def other_pictures(rows: Sequence[MoleculeRow], drawn: Sequence[int]) -> dict[int, str]:
@@ -46,7 +46,7 @@ def other_pictures(rows: Sequence[MoleculeRow], drawn: Sequence[int]) -> dict[in
     for k in sorted(set(range(len(rows))) - set(drawn)):
         picture = depict(rows[k].smiles)
         total += len(picture)
-        if total > PICTURE_BYTES:
+        if total > PRINTED_BYTES:
             break
         pictures[k] = picture
     return pictures
