@@ -77,7 +77,7 @@ def many(opened: Opened) -> str:
         numbers = range(start, start + MANY // 2)
         job_of(opened, project, [scored(number, smiles[number]) for number in numbers], list(numbers[:3]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(properties, "SECONDS", 3600.0)  # else each answer finds the clusters of some more
+        patch.setattr(properties, "PROPERTY_SECONDS", 3600.0)  # else each answer finds the clusters of some more
         rows = rows_of(opened, project, size=20_000)["rows"]
     assert all(row["values"]["cluster"] for row in rows)
     return project
