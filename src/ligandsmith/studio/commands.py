@@ -67,9 +67,8 @@ def _is_empty(value: Any) -> bool:
 
 def evaluation(project: Project, ligands: str, out: str = "") -> list[str]:
     """The command that scores molecules."""
-    uses_ligand = bool(project.ligand and (project.site or {}).get("ligand"))
     argv = ["evaluate", ligands, PROTEIN, project.protein_path.name]
-    argv += ["--ligand", project.ligand] if uses_ligand else []
+    argv += ["--ligand", project.site_ligand.name] if project.site_ligand else []
     argv += ["--tools", *EVALUATION_TOOLS]  # of the protocol that is the default
     argv += ["--workers", str(workers)] if (workers := min(usable_cores(), MOST_WORKERS)) > 1 else []
     return argv + ([OUT, out] if out else [])

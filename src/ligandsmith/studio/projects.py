@@ -56,6 +56,11 @@ class Project:
             raise LigandsmithError("this project has no reference ligand; drop its SDF or MOL2 file")
         return self.folder / self.ligand
 
+    @property
+    def site_ligand(self) -> Path | None:
+        """The reference ligand's file where the site is the one around it."""
+        return self.ligand_path if self.ligand and (self.site or {}).get("ligand") else None
+
 
 class Projects:
     """All projects below one folder."""

@@ -31,9 +31,7 @@ def partial_scores(project: Project, folder: Path, indices: NDArray[np.int64]) -
     if not 0 < len(indices) <= MOST_MOLECULES or not any(path.is_file() for path in files):
         return {}
     ligands, protein = folder / LIGANDS_FILE, project.protein_path
-    uses_ligand = bool(project.ligand and (project.site or {}).get("ligand"))
-    reference = project.ligand_path if uses_ligand else None
-    source = Source(folder.name, ligands, protein, reference)
+    source = Source(folder.name, ligands, protein, project.site_ligand)
     keys = _keys(source, tuple(version(path) for path in (ligands, protein, project.folder / "ligand.sdf")))
     answers = {tool: _answers(path, version(path)) for tool, path in zip(EVALUATION_TOOLS, files, strict=True)}
     return _columns(keys, answers, indices)

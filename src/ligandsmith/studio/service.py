@@ -62,15 +62,19 @@ class Studio:
     def add_structures(self, project: Project, uploads: Sequence[Upload]) -> Project:
         """Give a project its protein and reference ligand. Raises LigandsmithError, Conflict where jobs need those
         that it has."""
+        jobs = self._idle_jobs(project)
+        return add_structures(self.projects, project.id, uploads, keep_protein=bool(jobs))
+
+    def _idle_jobs(self, project: Project) -> list[Job]:
+        """The jobs of a project. Raises Conflict if one of them runs or waits."""
         jobs = self.store.all(project.id)
         if any(job.state in (*RUNNING, QUEUED) for job in jobs):
             raise Conflict("a job of this project runs or waits; cancel it first")
-        return add_structures(self.projects, project.id, uploads, keep_protein=bool(jobs))
+        return jobs
 
     def remove_project(self, project: Project) -> None:
         """Move a project to the trash. Raises Conflict while one of its jobs runs or waits."""
-        if any(job.state in (*RUNNING, QUEUED) for job in self.store.all(project.id)):
-            raise Conflict("a job of this project runs or waits; cancel it first")
+        self._idle_jobs(project)
         self.projects.remove(project.id)
         self.store.remove_project(project.id)
         self.library.clusters.pop(project.id, None)
