@@ -2,11 +2,13 @@
 
 `python -m benchmarks optimise --pockets 12 --num 300 --workers 2 --out /tmp/optimise`
 Pockets are spread evenly over those of the validation split whose ligand has 18 to 34 heavy atoms; ligands have the
-size of that one, three atoms more or fewer. Plain sampling is the same run with fresh ligands alone, each the best of
-eight candidates, so that steering, scores and choice are the same. `--data FOLDER` takes complexes of a folder instead,
-with `ligand.sdf` and `protein.pdb` each. Of both, the ten best by the objective that pass PoseBusters and differ: their
-mean Vina score, minimised, against that of the crystal ligand; so they are chosen by the score shown. `--dock N` also
-docks the N best again. Results are kept in OUT, where an interrupted run goes on.
+size of that one, three atoms more or fewer. Two other ways have the same number of ligands, scores and choice:
+`random` is sampling of fresh ligands, not steered, each of as many candidates as in an optimisation; `best_of_8` is
+sampling of fresh ligands that are steered as in an optimisation, each the most plausible of eight candidates.
+`--data FOLDER` takes complexes of a folder instead, with `ligand.sdf` and `protein.pdb` each. Of each way, the ten best
+by the objective that pass PoseBusters and differ: their mean Vina score, minimised, against that of the crystal ligand;
+so they are chosen by the score shown. `--dock N` also docks the N best again. Results are kept in OUT, where an
+interrupted run goes on.
 """
 
 import argparse
@@ -41,8 +43,11 @@ OBJECTIVE = "vina_min, qed:0.5, sa:0.5, -strain_uff"
 SIZES = (18, 34)  # heavy atoms of the crystal ligands
 SLACK = 3
 TOP = 10
-CANDIDATES = 8  # of each plain ligand, as `generate` has them
-WAYS = ("optimised", "plain")
+WAYS: dict[str, dict[str, Any]] = {
+    "optimised": {},
+    "random": {"moves": (FRESH,), "steer": "none"},
+    "best_of_8": {"moves": (FRESH,), "candidates": 8},
+}  # options of each
 
 
 class Case(NamedTuple):
@@ -79,10 +84,9 @@ def of_folder(folder: Path, count: int) -> Iterator[Case]:
 def run(case: Case, way: str, args: argparse.Namespace) -> dict[str, Any]:
     """What one way gives in one pocket."""
     n, out = case.mol.GetNumAtoms(), args.out / f"{case.name}_{way}"
-    own: dict[str, Any] = {"moves": (FRESH,), "candidates": CANDIDATES} if way == "plain" else {}
     result = optimise(
         case.pocket, case.mol, args.objective, args.num, out=out, protein=case.protein, seed=args.seed, num=TOP,
-        num_atoms=f"{n - SLACK}-{n + SLACK}", checkpoint=args.checkpoint, workers=args.workers, **own,
+        num_atoms=f"{n - SLACK}-{n + SLACK}", checkpoint=args.checkpoint, workers=args.workers, **WAYS[way],
     )  # fmt: skip
     best = result.chosen
     scored = [row for row in result.rows if row.score is not None and row.round > 0]
@@ -100,6 +104,13 @@ def run(case: Case, way: str, args: argparse.Namespace) -> dict[str, Any]:
         "strain": float(np.median([r.values["strain_uff"] for r in best])),
         "pb": mean(checks), "diversity": diversity(poses), "docked": mean(docked) if docked else None,
     }  # fmt: skip
+
+
+def compared(ours: Sequence[float], others: Sequence[float]) -> dict[str, Any]:
+    """How far below the others, in how many pockets, and how likely that is by chance (Wilcoxon, one-sided)."""
+    differ = np.subtract(ours, others)
+    p = float(wilcoxon(differ, alternative="less").pvalue) if differ.any() else None
+    return {"below": mean(differ), "better_in": int((differ < 0).sum()), "p": p}
 
 
 def mean(values: Sequence[Any]) -> float:
@@ -120,7 +131,7 @@ def main() -> None:
     parser.add_argument("--pockets", type=int, default=12)
     parser.add_argument("--num", type=int, default=300, help="ligands of each run")
     parser.add_argument("--objective", default=OBJECTIVE, help="must have vina_min, qed and strain_uff")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=["optimised", "random"])
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1, help="with one worker")
     parser.add_argument("--dock", type=int, default=0, help="of the best ligands, docked again with Vina")
@@ -143,12 +154,11 @@ def main() -> None:
     cells = [[way, *(f"{value:.2f}" for value in means[way].values())] for way in args.ways]
     print(table(["", *means[args.ways[0]]], cells))
     gains = {way: [r["vina_min"] - r["start"] for r in rows if r["way"] == way] for way in args.ways}
-    differ = np.subtract(gains["optimised"], gains["plain"]) if len(args.ways) == 2 else np.zeros(0)
-    p = float(wilcoxon(differ, alternative="less").pvalue) if len(differ) > 1 and differ.any() else None
+    others = [way for way in args.ways if way != "optimised"] if "optimised" in args.ways else []
     report(
         benchmark="optimise", checkpoint=args.checkpoint, objective=args.objective, num=args.num, means=means,
         pockets=len(rows) // len(args.ways), below_start={way: mean(gain) for way, gain in gains.items()},
-        below_plain=mean(differ) if len(differ) else None, p=p,
+        against={way: compared(gains["optimised"], gains[way]) for way in others},
     )  # fmt: skip
 
 
