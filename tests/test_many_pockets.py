@@ -18,11 +18,11 @@ from rdkit import Chem
 
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.cli.main import FAILED, OK, USAGE, main
-from ligandsmith.diffusion.samplers import SAMPLERS
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.evaluate import evaluate
 from ligandsmith.generation.batch.manifest import read_manifest
 from ligandsmith.generation.generator import LigandGenerator
+from ligandsmith.generation.sampler import LigandSampler
 from ligandsmith.generation.unfinished import KeptLatents
 from ligandsmith.parallel.engines import ENGINES
 from ligandsmith.records import GeneratedLigand
@@ -178,13 +178,13 @@ def test_a_killed_task_goes_on_where_it_was(inputs: Path, tmp_path: Path, monkey
     """Killed like by the system short of memory, in the midst of a task; what it sampled is not sampled again."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     sampled: list[int] = []
-    original = SAMPLERS["euler"]
+    original = LigandSampler._latents
 
     def counted(*args: Any) -> torch.Tensor:
-        sampled.append(len(args[1]))
+        sampled.append(len(args[2].sizes))
         return original(*args)
 
-    monkeypatch.setitem(SAMPLERS, "euler", counted)
+    monkeypatch.setattr(LigandSampler, "_latents", counted)
     assert many(inputs, whole, *CANDIDATES) == OK
     words = [*SETTINGS, "--manifest", str(inputs / "pockets.csv"), *CANDIDATES, "--out", str(parts)]
     process = start([sys.executable, "-m", "ligandsmith", "generate", *words], tmp_path)

@@ -1,18 +1,21 @@
 """Ligands that begin from others: held parts stay, and nothing depends on what else is in the batch."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from rdkit import Chem
+from rdkit.Chem import rdDistGeom
 
 from ligandsmith.chem.fragment import read_fragment
 from ligandsmith.chem.plausibility import Defects, PocketAtoms
 from ligandsmith.diffusion import rng
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.sampler import Candidate, LigandSampler, SamplingTask, Start, _better
-from ligandsmith.records import GeneratedLigand
+from ligandsmith.generation.sampler import Batch, Candidate, LigandSampler, SamplingTask, Start, _better
+from ligandsmith.records import GeneratedLigand, Ligand
+from ligandsmith.structure.ligands import ligand_from_mol, mol_from_ligand
 from ligandsmith.structure.pocket import read_pocket
 from tiny_runs import ROOT
 
@@ -71,6 +74,44 @@ def test_a_part_is_held_and_its_batch_mates_do_not_notice(
         sampler.sample(task, SIZES, SEEDS, [Start(s.z, time=0.5) for s in starts])[1].z[None]
     )
     assert not np.allclose(free[0, :6].numpy() + task.origin, part.ligand.x, atol=0.5)
+
+
+def decoded_again(smiles: str, held: str, sampler: LigandSampler, task: SamplingTask) -> bool:
+    """Whether a molecule's own latents are taken for one with odd rings, where `held` is a fragment."""
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    rdDistGeom.EmbedMolecule(mol, randomSeed=1)
+    ligand = ligand_from_mol(Chem.RemoveHs(mol), "id")
+    assert isinstance(ligand, Ligand)
+    ligand = replace(ligand, x=(ligand.x + task.origin).astype(np.float32))
+    part = read_fragment(mol_from_ligand(ligand)) if held else None
+    sizes, seeds = torch.tensor([ligand.num_atoms]), SEEDS[:1]
+    z = sampler.model.denoiser.layout.stacked(sampler.latents_of([ligand], task.origin), ligand.num_atoms)
+    return bool(sampler._oddly_ringed(task, Batch.of(sizes, seeds, [Start(fragment=part)]), z))
+
+
+def test_odd_rings_are_seen_in_an_estimate_unless_they_are_held(task: SamplingTask) -> None:
+    shipped = load("small").sampler
+    ordinary, cage, large = "Cc1ccc2ncccc2c1", "C1CC2CCC1CC2", "C1CCCCCCCCCCC1"
+    assert not decoded_again(ordinary, "", shipped, task)
+    assert decoded_again(cage, "", shipped, task)
+    assert decoded_again(large, "", shipped, task)
+    assert not decoded_again(cage, "held", shipped, task)
+
+
+def test_restarts_change_ligands_only_after_their_rings_are_looked_at(
+    sampler: LigandSampler, task: SamplingTask
+) -> None:
+    """Without a time for it nothing is noised again, and more restarts than are needed change nothing."""
+
+    def latents(**changes: float) -> torch.Tensor:
+        config = replace(task.config, **changes)
+        return torch.cat(
+            [c.z for c in sampler.sample(task._replace(config=config), SIZES[1:], SEEDS[1:], [Start()] * 2)]
+        )
+
+    assert torch.equal(latents(restarts=0), latents(inspection_time=0.0))
+    assert not torch.allclose(latents(restarts=0), latents(restarts=1))
+    assert torch.equal(latents(restarts=2), latents(restarts=2))
 
 
 def candidate(defects: float, wanted: float | None) -> Candidate:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from rdkit import Chem, rdBase
 
-from ligandsmith.chem.graph import HEAVIEST_ELEMENT, MolecularGraph, repair_aromaticity, repair_valence
+from ligandsmith.chem.graph import HEAVIEST_ELEMENT, MolecularGraph, assign_bond_orders
 from ligandsmith.records import BuildFailure, DecodedLigand
 from ligandsmith.structure.ligands import conformer, sanitise
+from ligandsmith.structure.vocabulary import AROMATIC, NONE
 
 FAILURE_REASONS = ("no atoms", "unknown element", "non-finite values", "valence", "kekulization", "chemistry")
-MAX_REPAIR_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -18,42 +18,68 @@ class BuiltLigand:
     """A sanitised molecule (implicit hydrogens, one conformer, stereo from 3D) and how it came about."""
 
     mol: Chem.Mol
-    raw_valid: bool  # sanitises with the decoder's atoms and bonds as they are
-    repaired: bool  # a bond, charge, hydrogen or aromatic flag was changed
+    raw_valid: bool  # with the decoder's elements, charges and bonded pairs as they are
+    repaired: bool  # a bond was left out or a charge changed
     connected: bool  # one fragment
-    changes: tuple[str, ...] = ()  # what repair changed, one line each, atoms counted from 1
-    changed: tuple[int, ...] = ()  # atoms whose bonds, charge or hydrogens it changed, counted from 0
+    changes: tuple[str, ...] = ()  # what is not as decoded, one line each, atoms counted from 1
+    changed: tuple[int, ...] = ()  # atoms with other bonds, charge or hydrogens, counted from 0
     hydrogen_mismatches: int = 0  # atoms of `mol` whose hydrogens differ from the decoder's
+    most_probable: bool = True  # each bond has its most probable class by itself
 
 
 def build_molecule(decoded: DecodedLigand) -> BuiltLigand | BuildFailure:
     """The molecule that the decoder means; atom order kept, fragments never dropped.
 
-    Hydrogens follow from valence, except on aromatic nitrogen, where the decoder's count distinguishes pyrrole from
-    pyridine. First the decoder's output as it is; if RDKit refuses that, valence and aromaticity are repaired.
+    First the most probable class of each bond by itself; if RDKit refuses that, the most probable orders together that
+    valences allow (`assign_bond_orders`), which leaves out bonds and changes charges where it must. Hydrogens follow
+    from valence; of the first, on aromatic nitrogen, from the decoder's count, which tells pyrrole from pyridine.
     A failure has a reason of `FAILURE_REASONS`, and RDKit's message as detail.
     """
     failure = _refuse(decoded)
     if failure is not None:
         return failure
     graph = MolecularGraph.from_decoded(decoded)
-    meant = graph.copy()
     with rdBase.BlockLogs():
-        mol, problem = _sanitised(graph)
-        raw_valid = mol is not None
-        changes: list[str] = []
-        for _ in range(MAX_REPAIR_ROUNDS):
-            if mol is not None:
-                break
-            done = repair_valence(graph) + repair_aromaticity(graph)
-            changes += done
-            mol, problem = _sanitised(graph)
-            if not done:
-                break
-        if mol is None:
-            return problem
-        built = _finish(mol, decoded, raw_valid)
-        return replace(built, changes=tuple(changes), changed=graph.different_atoms(meant))
+        mol, _ = _sanitised(graph)
+        return _finish(mol, decoded) if mol is not None else _assigned(graph, decoded)
+
+
+def _assigned(graph: MolecularGraph, decoded: DecodedLigand) -> BuiltLigand | BuildFailure:
+    """The molecule of bond orders that are chosen together."""
+    found = assign_bond_orders(graph)
+    if found is None:
+        return BuildFailure("valence", "no choice of bond orders fits the atoms")
+    chosen = replace(graph, orders=found.orders, charge=found.charge, aromatic=np.zeros_like(graph.aromatic))
+    mol, problem = _sanitised(chosen)
+    if mol is None:
+        return problem
+    repairs, other = _repairs(graph, chosen), _other_orders(graph, chosen)
+    built = _finish(mol, decoded)
+    hydrogens = np.array([atom.GetTotalNumHs() for atom in mol.GetAtoms()])
+    differ = (hydrogens != graph.num_h) | (chosen.charge != graph.charge)
+    differ |= ((chosen.orders != graph.orders) & (graph.orders != AROMATIC)).any(1)
+    return replace(
+        built, raw_valid=not repairs, repaired=bool(repairs), changes=tuple(repairs + other),
+        changed=tuple(np.flatnonzero(differ).tolist()), most_probable=False,
+    )  # fmt: skip
+
+
+def _repairs(before: MolecularGraph, after: MolecularGraph) -> list[str]:
+    """Bonds that were left out and charges that were changed, a line each."""
+    gone = [(i + 1, j + 1) for i, j in before.bonds() if after.orders[i, j] == NONE]
+    charged = np.flatnonzero(before.charge != after.charge).tolist()
+    return [f"bond {i}-{j} dropped" for i, j in gone] + [
+        f"charge of atom {i + 1} {before.charge[i]:+d} -> {after.charge[i]:+d}" for i in charged
+    ]
+
+
+def _other_orders(before: MolecularGraph, after: MolecularGraph) -> list[str]:
+    """Bonds that are neither aromatic, nor left out, nor have their most probable order, a line each."""
+    return [
+        f"bond {i + 1}-{j + 1} has order {after.orders[i, j]} instead of {before.orders[i, j]}"
+        for i, j in before.bonds()
+        if before.orders[i, j] != AROMATIC and after.orders[i, j] not in (NONE, before.orders[i, j])
+    ]
 
 
 def _refuse(decoded: DecodedLigand) -> BuildFailure | None:
@@ -90,14 +116,14 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _finish(mol: Chem.Mol, decoded: DecodedLigand, raw_valid: bool) -> BuiltLigand:
+def _finish(mol: Chem.Mol, decoded: DecodedLigand) -> BuiltLigand:
     mol.AddConformer(conformer(decoded.x), assignId=True)
     Chem.AssignStereochemistryFrom3D(mol)
     hydrogens = np.array([atom.GetTotalNumHs() for atom in mol.GetAtoms()])
     return BuiltLigand(
         mol=mol,
-        raw_valid=raw_valid,
-        repaired=not raw_valid,
+        raw_valid=True,
+        repaired=False,
         connected=len(Chem.GetMolFrags(mol)) == 1,
         hydrogen_mismatches=int((hydrogens != decoded.num_h).sum()),
     )

@@ -1,44 +1,51 @@
-"""A decoded ligand as a graph, and its repair by changing what the decoder is least sure of."""
+"""A decoded ligand as a graph, and its most probable bond orders that valences allow, as an integer program.
 
-from collections.abc import Iterator
+A decoder names the class of each bond by itself: an aromatic ring may have no Kekulé form, or an atom a bond too many.
+Here the orders of all bonds are chosen together. Their probabilities and the decoder's hydrogens decide; valences are
+constraints. Bonds are left out and charges changed only where the orders alone do not suffice.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import combinations, islice
-from typing import Any
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from ligandsmith.records import DecodedLigand
 from ligandsmith.structure.ligands import RDKIT_BONDS
 from ligandsmith.structure.vocabulary import AROMATIC, DOUBLE, NONE, SINGLE, TRIPLE
 
 HEAVIEST_ELEMENT = 118
-ANY_VALENCE = 99
-ELECTRONS_OF_CARBON = 6
+ANY_VALENCE = 8
 SMALLEST_PROBABILITY = 1e-6
-SIGMA_ORDER = np.array([0, 1, 2, 3, 1])  # what each bond class takes from an atom before any aromatic pi electron
-TRUSTED_BOND = 0.9  # all bonds of an over-valent atom at least this probable: its charge is wrong, not its bonds
-MAX_KEKULE_TRIALS = 128
-LOWER_CLASSES = {SINGLE: (NONE,), DOUBLE: (SINGLE, NONE), TRIPLE: (DOUBLE, SINGLE, NONE), AROMATIC: (SINGLE, NONE)}
-# charges that an over-valent atom may take instead of losing a bond; a decoded oxonium or sulfonium is likelier to be
-# a spurious bond than chemistry, so elements not listed may only lose a charge
-POSSIBLE_CHARGES = {5: (0, -1), 7: (0, 1), 15: (0, 1)}
+# Costs are in units of log probability.
+HYDROGEN_COST = {6: 3.0, 7: 1.0}  # of each hydrogen more or fewer than decoded, by element: aromatic N is unsure of its
+OTHER_HYDROGEN_COST = 2.0
+DROP_COST = 2.0  # of a bond that is left out, besides its probability
+CHARGE_COST = 3.0  # of an atom whose charge is changed
+PAIRED_CHARGE_COST = 0.3  # of an anion beside a new cation, as in a nitro group
+MOST_HYDROGENS = 8
+TIME_LIMIT = 5.0  # seconds; it takes 0.02 for 30 atoms
+CATIONS = (7, 15)  # elements that may get a charge of +1
+ANIONS = (5, 7, 8)  # −1: boron, or beside a new cation
+HYPERVALENT = (15, 16)
 
 
-def _largest_valences() -> NDArray[np.int64]:
-    """Largest valence RDKit accepts, by atomic number; a charged atom reads that of its isoelectronic neutral one."""
-    table = Chem.GetPeriodicTable()
-    largest = [max(table.GetValenceList(z)) for z in range(1, HEAVIEST_ELEMENT + 1)]
-    return np.array([0] + [ANY_VALENCE if v < 0 else v for v in largest], dtype=np.int64)
+@cache
+def valences(element: int, charge: int) -> tuple[int, ...]:
+    """What RDKit accepts, in rising order; a charged atom has those of its isoelectronic neutral one."""
+    like = min(max(element - charge, 1), HEAVIEST_ELEMENT)
+    listed = Chem.GetPeriodicTable().GetValenceList(like)
+    return tuple(sorted(v for v in listed if v >= 0)) or tuple(range(ANY_VALENCE + 1))
 
 
-LARGEST_VALENCE = _largest_valences()
-
-
-@dataclass
+@dataclass(frozen=True)
 class MolecularGraph:
-    """Mutable working copy. `orders` [N, N] holds bond classes (0 = none), symmetric."""
+    """`orders` [N, N] holds bond classes (0 = none), symmetric."""
 
     element: NDArray[np.int64]  # [N] atomic numbers
     charge: NDArray[np.int64]  # [N]
@@ -46,7 +53,6 @@ class MolecularGraph:
     num_h: NDArray[np.int64]  # [N] the decoder's claim
     orders: NDArray[np.int64]  # [N, N]
     log_probs: NDArray[np.float64]  # [N, N, 5]
-    length: NDArray[np.float64]  # [N, N] Å
 
     @classmethod
     def from_decoded(cls, decoded: DecodedLigand) -> "MolecularGraph":
@@ -55,7 +61,6 @@ class MolecularGraph:
         probs = (probs + probs.transpose(1, 0, 2)) / 2
         orders = np.where(probs[..., NONE] < 0.5, probs[..., 1:].argmax(-1) + 1, NONE)
         np.fill_diagonal(orders, NONE)
-        x = decoded.x.astype(np.float64)
         return cls(
             element=decoded.element.astype(np.int64),
             charge=decoded.charge.astype(np.int64),
@@ -63,7 +68,6 @@ class MolecularGraph:
             num_h=decoded.num_h.astype(np.int64),
             orders=orders.astype(np.int64),
             log_probs=np.log(np.clip(probs, SMALLEST_PROBABILITY, 1.0)),
-            length=np.linalg.norm(x[:, None] - x[None], axis=-1),
         )
 
     @property
@@ -71,62 +75,20 @@ class MolecularGraph:
         """Heavy neighbours of each atom, [N]."""
         return (self.orders != NONE).sum(1)
 
-    def bond_probability(self) -> NDArray[np.float64]:
-        """The decoder's probability of any bond, [N, N]."""
-        return np.asarray(1 - np.exp(self.log_probs[..., NONE]))
-
-    def bonds(self, order: int | None = None) -> list[tuple[int, int]]:
-        """Pairs (i < j) that are bonded, or bonded by this class."""
-        chosen = self.orders != NONE if order is None else self.orders == order
-        return [(int(i), int(j)) for i, j in np.argwhere(np.triu(chosen))]
-
-    def set_order(self, i: int, j: int, order: int) -> None:
-        """Change one bond, in both triangles."""
-        self.orders[i, j] = self.orders[j, i] = order
-
-    def smallest_valence(self) -> NDArray[np.int64]:
-        """Least valence each atom has in any Kekulé form, without hydrogens, [N].
-
-        An aromatic atom with the electrons of carbon must take one double bond of its ring, unless it has one outside.
-        """
-        pi_inside = (self.orders == AROMATIC).any(1)
-        pi_outside = ((self.orders == DOUBLE) | (self.orders == TRIPLE)).any(1)
-        needs_pi = pi_inside & ~pi_outside & (self.element - self.charge == ELECTRONS_OF_CARBON)
-        return np.asarray(SIGMA_ORDER[self.orders].sum(1) + needs_pi)
-
-    def largest_valence(self) -> NDArray[np.int64]:
-        """Largest allowed valence, [N]."""
-        return LARGEST_VALENCE[np.clip(self.element - self.charge, 0, HEAVIEST_ELEMENT)]
+    def bonds(self) -> list[tuple[int, int]]:
+        """Pairs (i < j) that are bonded."""
+        return [(int(i), int(j)) for i, j in np.argwhere(np.triu(self.orders != NONE))]
 
     def aromatic_hydrogens(self) -> NDArray[np.int64]:
         """Hydrogens stated for aromatic nitrogen and phosphorus, -1 where RDKit derives them from the valence, [N]."""
         stated = np.isin(self.element, (7, 15)) & (self.orders == AROMATIC).any(1)
         return np.where(stated, self.num_h, -1)
 
-    def copy(self) -> "MolecularGraph":
-        """Independent atoms and bonds; probabilities and lengths, which nothing changes, are shared."""
-        return MolecularGraph(
-            self.element,
-            self.charge.copy(),
-            self.aromatic.copy(),
-            self.num_h.copy(),
-            self.orders.copy(),
-            self.log_probs,
-            self.length,
-        )
-
-    def different_atoms(self, other: "MolecularGraph") -> tuple[int, ...]:
-        """Atoms whose bonds, charge, hydrogens or aromatic flag are not those of `other`."""
-        same = (self.orders == other.orders).all(1) & (self.charge == other.charge)
-        same &= (self.num_h == other.num_h) & (self.aromatic == other.aromatic)
-        return tuple(np.flatnonzero(~same).tolist())
-
-    def to_rdkit(self, atoms: NDArray[Any] | None = None) -> Chem.RWMol:
-        """Unsanitised molecule of all atoms, or of these atoms alone in this order."""
-        index = np.arange(len(self.element)) if atoms is None else np.asarray(atoms)
+    def to_rdkit(self) -> Chem.RWMol:
+        """Unsanitised molecule."""
         mol = Chem.RWMol()
         stated = self.aromatic_hydrogens()
-        for i in index.tolist():
+        for i in range(len(self.element)):
             atom = Chem.Atom(int(self.element[i]))
             atom.SetFormalCharge(int(self.charge[i]))
             atom.SetIsAromatic(bool(self.aromatic[i]))
@@ -134,254 +96,148 @@ class MolecularGraph:
                 atom.SetNumExplicitHs(int(stated[i]))
                 atom.SetNoImplicit(True)
             mol.AddAtom(atom)
-        orders = self.orders[np.ix_(index, index)]
-        for i, j in np.argwhere(np.triu(orders)).tolist():
-            mol.AddBond(i, j, RDKIT_BONDS[int(orders[i, j])])
-            if orders[i, j] == AROMATIC:
+        for i, j in self.bonds():
+            mol.AddBond(i, j, RDKIT_BONDS[int(self.orders[i, j])])
+            if self.orders[i, j] == AROMATIC:
                 mol.GetBondBetweenAtoms(i, j).SetIsAromatic(True)
         return mol
 
 
-def repair_valence(graph: MolecularGraph) -> list[str]:
-    """Greedy: until no atom is over-valent, fix a charge or weaken the bond with the smallest log-odds.
-
-    Changes `graph`; returns one line for each change. Ends always: each step lowers a bond or settles a charge once.
-    """
-    changes: list[str] = []
-    recharged: set[int] = set()
-    while True:
-        over = np.flatnonzero(graph.smallest_valence() > graph.largest_valence())
-        if not len(over):
-            return changes
-        change = _fix_charge(graph, over, recharged) or _weaken_bond(graph, over)
-        if change is None:
-            return changes
-        changes.append(change)
-
-
-def _fix_charge(graph: MolecularGraph, over: NDArray[np.int64], recharged: set[int]) -> str | None:
-    """Give one over-valent atom a charge that allows its valence, where its bonds are more credible than its charge."""
-    for i in over.tolist():
-        bonded = graph.orders[i] != NONE
-        trusted = graph.bond_probability()[i, bonded].min() >= TRUSTED_BOND
-        before = int(graph.charge[i])
-        for charge in POSSIBLE_CHARGES.get(int(graph.element[i]), (0,)):
-            if charge == before or i in recharged or not trusted:
-                continue
-            graph.charge[i] = charge
-            if graph.smallest_valence()[i] <= graph.largest_valence()[i]:
-                recharged.add(i)
-                _pair_with_anion(graph, i)
-                return f"charge of atom {i + 1} {before:+d} -> {charge:+d}"
-        graph.charge[i] = before
-    return None
-
-
-def _pair_with_anion(graph: MolecularGraph, i: int) -> None:
-    """A new cation takes its charge from a terminal O or N without hydrogens (nitro, N-oxide, azide)."""
-    if graph.charge[i] != 1:
-        return
-    order = graph.orders[i]
-    short_of_one = ((graph.element == 8) & (order == SINGLE)) | ((graph.element == 7) & (order == DOUBLE))
-    bare = short_of_one & (graph.degree == 1) & (graph.charge == 0) & (graph.num_h == 0)
-    graph.charge[np.flatnonzero(bare)[:1]] = -1
-
-
-def _weaken_bond(graph: MolecularGraph, over: NDArray[np.int64]) -> str | None:
-    """Lower or drop the bond of an over-valent atom whose present class beats the weaker one by least."""
-    is_over = np.zeros(len(graph.element), dtype=bool)
-    is_over[over] = True
-    bonds = np.argwhere(np.triu(graph.orders != NONE) & (is_over[:, None] | is_over[None]))
-    present = graph.orders[bonds[:, 0], bonds[:, 1]]
-    options = [(k, weaker) for order, lower in LOWER_CLASSES.items() for weaker in lower
-               for k in np.flatnonzero(present == order).tolist()]  # fmt: skip
-    if not options:
-        return None
-    which, weaker = np.array(options).T
-    i, j = bonds[which].T
-    cost = np.round(graph.log_probs[i, j, present[which]] - graph.log_probs[i, j, weaker], 6)
-    # equally sure: first the bond that corrects two atoms, then keep as much of it as possible, then the longest
-    best = np.lexsort((-graph.length[i, j], -weaker, ~(is_over[i] & is_over[j]), cost))[0]
-    graph.set_order(int(i[best]), int(j[best]), int(weaker[best]))
-    kind = "dropped" if weaker[best] == NONE else f"lowered to order {weaker[best]}"
-    return f"bond {i[best] + 1}-{j[best] + 1} {kind}"
-
-
-def repair_aromaticity(graph: MolecularGraph) -> list[str]:
-    """Make every aromatic system kekulisable; changes `graph`, returns one line for each change.
-
-    In this order: an aromatic ring with missing aromatic bonds is closed, or its other bonds become single or double;
-    a doubtful substituent of a ring nitrogen goes; ring nitrogens gain or lose H or charge (bounded search, fewest
-    changes first); the system gets single and double bonds.
-    """
-    changes = _close_rings(graph)
-    loose = _aromatic_bonds_outside_rings(graph)
-    if loose:
-        localise(graph, loose, eager=False)
-        changes.append(f"{len(loose)} aromatic bonds outside rings localised")
-    changes += _crowded_nitrogens(graph)
-    for atoms in aromatic_systems(graph):
-        if _kekulises(graph, atoms):
-            continue
-        flips = _drop_doubtful_bond(graph, atoms) or _settle_nitrogens(graph, atoms)
-        if flips is None:
-            inside = np.isin(np.arange(len(graph.element)), atoms)
-            localise(graph, [(i, j) for i, j in graph.bonds(AROMATIC) if inside[i] and inside[j]], eager=True)
-            flips = [f"aromatic system of atom {atoms[0] + 1} localised"]
-        changes.extend(flips)
-    flags = (graph.orders == AROMATIC).any(1)
-    if (flags != graph.aromatic).any():
-        changes.append(f"aromatic flags of {int((flags != graph.aromatic).sum())} atoms follow their bonds")
-        graph.aromatic[:] = flags
-    return changes
-
-
-def _crowded_nitrogens(graph: MolecularGraph) -> list[str]:
-    """Aromatic N (or P) with more hydrogens than it can carry: a doubtful third bond goes, else the hydrogens do."""
-    changes = []
-    probability = graph.bond_probability()
-    for i in np.flatnonzero(graph.aromatic_hydrogens() > np.where(graph.degree >= 3, 0, 1)).tolist():
-        outside = np.flatnonzero((graph.orders[i] != NONE) & (graph.orders[i] != AROMATIC))
-        weakest = min(outside.tolist(), key=lambda j: float(probability[i, j]), default=None)
-        if graph.degree[i] == 3 and weakest is not None and probability[i, weakest] < TRUSTED_BOND:
-            graph.set_order(i, weakest, NONE)
-            changes.append(f"bond {i + 1}-{weakest + 1} dropped")
-        room = 0 if graph.degree[i] >= 3 else 1
-        if graph.num_h[i] > room:
-            changes.append(f"hydrogens of atom {i + 1} {graph.num_h[i]} -> {room}")
-            graph.num_h[i] = room
-    return changes
-
-
-def aromatic_systems(graph: MolecularGraph) -> list[NDArray[np.int64]]:
-    """Sets of atoms joined by aromatic bonds."""
+def skeleton(elements: Iterable[int], bonds: Iterable[tuple[int, int]]) -> Chem.Mol:
+    """Atoms and bonds without orders, hydrogens or charges; rings are found."""
     mol = Chem.RWMol()
-    for _ in graph.element:
-        mol.AddAtom(Chem.Atom(6))
-    for i, j in graph.bonds(AROMATIC):
-        mol.AddBond(i, j, Chem.BondType.SINGLE)
-    return [np.array(atoms) for atoms in Chem.GetMolFrags(mol) if len(atoms) > 1]
-
-
-def _aromatic_bonds_outside_rings(graph: MolecularGraph) -> list[tuple[int, int]]:
-    aromatic = graph.copy()
-    aromatic.orders[aromatic.orders != AROMATIC] = NONE
-    mol = aromatic.to_rdkit()
-    Chem.FastFindRings(mol)
-    return [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds() if not b.IsInRing()]
-
-
-def _close_rings(graph: MolecularGraph) -> list[str]:
-    """Ring bonds between two atoms with stray aromatic bonds become aromatic, if then none of these is stray."""
-    stray = {atom for bond in _aromatic_bonds_outside_rings(graph) for atom in bond}
-    if not stray:
-        return []
-    mol = graph.to_rdkit()
-    Chem.FastFindRings(mol)
-    gaps = [
-        (i, j, int(graph.orders[i, j]))
-        for i, j in graph.bonds()
-        if graph.orders[i, j] != AROMATIC and i in stray and j in stray and mol.GetBondBetweenAtoms(i, j).IsInRing()
-    ]
-    for i, j, _ in gaps:
-        graph.set_order(i, j, AROMATIC)
-    over = graph.smallest_valence() > graph.largest_valence()
-    if gaps and not over.any() and not stray & {a for bond in _aromatic_bonds_outside_rings(graph) for a in bond}:
-        return [f"bond {i + 1}-{j + 1} made aromatic" for i, j, _ in gaps]
-    for i, j, order in gaps:
-        graph.set_order(i, j, order)
-    return []
-
-
-def localise(graph: MolecularGraph, bonds: list[tuple[int, int]], eager: bool) -> None:
-    """Replace aromatic bonds by single and double ones, the most probable double bonds first.
-
-    A double bond needs room in the valence of both atoms in addition to the decoder's hydrogens. `eager` places every
-    double bond that fits, as an aromatic bond is a conjugated one; else only those more probable than a single bond.
-    """
+    for element in elements:
+        mol.AddAtom(Chem.Atom(int(element)))
     for i, j in bonds:
-        graph.set_order(i, j, SINGLE)
-    preference = {(i, j): graph.log_probs[i, j, DOUBLE] - graph.log_probs[i, j, SINGLE] for i, j in bonds}
-    for i, j in sorted(bonds, key=lambda b: (-round(float(preference[b]), 6), graph.length[b])):
-        room = np.minimum(graph.largest_valence(), 4) - graph.smallest_valence() - graph.num_h
-        unsaturated = (graph.orders[[i, j]] == DOUBLE).any() or (graph.orders[[i, j]] == TRIPLE).any()
-        if room[i] >= 1 and room[j] >= 1 and not unsaturated and (eager or preference[i, j] > 0):
-            graph.set_order(i, j, DOUBLE)
+        mol.AddBond(int(i), int(j), Chem.BondType.SINGLE)
+    Chem.GetSymmSSSR(mol)
+    return mol.GetMol()
 
 
-def _kekulises(graph: MolecularGraph, atoms: NDArray[np.int64]) -> bool:
-    """Whether this aromatic system has a Kekulé form, judged on it and its direct neighbours alone."""
-    inside = np.zeros(len(graph.element), dtype=bool)
-    inside[atoms] = True
-    around = (graph.orders[atoms] != NONE).any(0) & ~inside
-    local = graph.copy()
-    local.orders[np.ix_(around, around)] = NONE
-    local.orders[local.orders == AROMATIC] = SINGLE
-    local.orders[np.ix_(atoms, atoms)] = np.where(
-        graph.orders[np.ix_(atoms, atoms)] == AROMATIC, AROMATIC, local.orders[np.ix_(atoms, atoms)]
-    )
-    local.aromatic[:] = inside
-    mol = local.to_rdkit(np.concatenate([atoms, np.flatnonzero(around)]))
-    mol.UpdatePropertyCache(strict=False)
-    try:
-        Chem.Kekulize(mol)
-    except Chem.KekulizeException:
-        return False
-    return True
+class BondOrders(NamedTuple):
+    """A choice for all bonds and atoms."""
+
+    orders: NDArray[np.int64]  # [N, N] 0 to 3
+    charge: NDArray[np.int64]  # [N]
 
 
-def _drop_doubtful_bond(graph: MolecularGraph, atoms: NDArray[np.int64]) -> list[str] | None:
-    """Drop the doubtful bond to a ring nitrogen without which the system is kekulisable; None if there is none."""
-    nitrogens = atoms[(graph.element[atoms] == 7) & (graph.degree[atoms] == 3) & (graph.charge[atoms] == 0)]
-    probability = graph.bond_probability()
-    doubtful = (probability < TRUSTED_BOND) & (graph.orders != NONE) & (graph.orders != AROMATIC)
-    pairs = [(int(i), int(j)) for i in nitrogens for j in np.flatnonzero(doubtful[i])]
-    for i, j in sorted(pairs, key=lambda pair: float(probability[pair])):
-        order = int(graph.orders[i, j])
-        graph.set_order(i, j, NONE)
-        if _kekulises(graph, atoms):
-            return [f"bond {i + 1}-{j + 1} dropped"]
-        graph.set_order(i, j, order)
-    return None
+class _Option(NamedTuple):
+    """A valence that an atom may have, with a charge."""
+
+    atom: int
+    charge: int
+    valence: int
+    least: int  # smallest sum of bond orders for which RDKit takes this valence
+    cost: float
+    paired: bool  # only beside a new cation
 
 
-def _settle_nitrogens(graph: MolecularGraph, atoms: NDArray[np.int64]) -> list[str] | None:
-    """Smallest set of nitrogen changes that makes the system kekulisable; None (graph as it was) if none is found."""
-    options = _nitrogen_options(graph, atoms)
-    for chosen in islice(_subsets(options), MAX_KEKULE_TRIALS):
-        before = [(i, int(graph.num_h[i]), int(graph.charge[i])) for i, _, _ in chosen]
-        for i, hydrogens, charge in chosen:
-            graph.num_h[i], graph.charge[i] = hydrogens, charge
-        valences = graph.smallest_valence() + np.maximum(graph.aromatic_hydrogens(), 0)
-        if (valences[atoms] <= graph.largest_valence()[atoms]).all() and _kekulises(graph, atoms):
-            for i, _, _ in chosen:
-                _pair_with_anion(graph, i)
-            return [f"nitrogen {i + 1}: {hydrogens} H, charge {charge:+d}" for i, hydrogens, charge in chosen]
-        for i, hydrogens, charge in before:
-            graph.num_h[i], graph.charge[i] = hydrogens, charge
-    return None
+class _Program(NamedTuple):
+    """The variables: whether a bond is double, triple, left out; whether an option is taken; errors of hydrogens."""
+
+    touches: NDArray[np.float64]  # [N, bonds] whether a bond is at an atom
+    takes: NDArray[np.float64]  # [N, options] whether an option is an atom's
+    options: list[_Option]
+
+    def terms(
+        self, double: float, triple: float, dropped: float, option: NDArray[np.float64], error: float
+    ) -> NDArray[np.float64]:
+        """A row for each atom, from what its bonds, its options [N, options] and its error count."""
+        t = self.touches
+        return np.hstack([double * t, triple * t, dropped * t, option, error * np.eye(len(t))])
 
 
-def _subsets(options: list[tuple[int, int, int]]) -> Iterator[tuple[tuple[int, int, int], ...]]:
-    for size in (1, 2, 3):
-        for chosen in combinations(options, size):
-            if len({i for i, _, _ in chosen}) == size:
-                yield chosen
+def assign_bond_orders(graph: MolecularGraph) -> BondOrders | None:
+    """The orders and charges of all atoms; None if no choice was found. `graph` is not changed."""
+    bonds = graph.bonds()
+    options = [option for atom in range(len(graph.element)) for option in _options(graph, atom)]
+    touches = np.zeros((len(graph.element), len(bonds)))
+    for number, bond in enumerate(bonds):
+        touches[list(bond), number] = 1.0
+    takes = np.zeros((len(graph.element), len(options)))
+    takes[[o.atom for o in options], np.arange(len(options))] = 1.0
+    program = _Program(touches, takes, options)
+    free = np.array([MOST_HYDROGENS] * len(graph.element))
+    found = milp(
+        np.concatenate([_bond_costs(graph, bonds), [o.cost for o in options], _hydrogen_costs(graph)]),
+        constraints=_constraints(program, graph),
+        bounds=Bounds(0, np.concatenate([np.ones(3 * len(bonds) + len(options)), free])),
+        integrality=np.concatenate([np.ones(3 * len(bonds) + len(options)), 0 * free]),
+        options={"time_limit": TIME_LIMIT},
+    )  # fmt: skip
+    return None if found.x is None else _choice(graph, program, bonds, np.round(found.x).astype(np.int64))
 
 
-def _nitrogen_options(graph: MolecularGraph, atoms: NDArray[np.int64]) -> list[tuple[int, int, int]]:
-    """(atom, hydrogens, charge) that a nitrogen of the system could have instead; hydrogens before charges."""
-    hydrogens, charges = [], []
-    degree = graph.degree
-    for i in atoms[graph.element[atoms] == 7].tolist():
-        h, q = int(graph.num_h[i]), int(graph.charge[i])
-        if degree[i] == 2 and q == 0:
-            hydrogens.append((i, 1 - h, 0))
-        elif degree[i] == 2:
-            hydrogens.append((i, 0, 0))
-            charges.append((i, 1, 0))
-        elif q == 0:
-            charges.append((i, 0, 1))
-        else:
-            charges.append((i, 0, 0))
-    return hydrogens + charges
+def _options(graph: MolecularGraph, atom: int) -> list[_Option]:
+    element, charge = int(graph.element[atom]), int(graph.charge[atom])
+    costs = {charge: (0.0, False)}
+    if charge != 0:
+        costs[0] = (CHARGE_COST, False)
+    elif element in CATIONS:
+        costs[1] = (CHARGE_COST, False)
+    if charge == 0 and element in ANIONS and (element == 5 or graph.degree[atom] == 1):
+        costs[-1] = (CHARGE_COST, False) if element == 5 else (PAIRED_CHARGE_COST, True)
+    ordinary = element in HYPERVALENT and (graph.orders[atom] == AROMATIC).any()
+    found = []
+    for q, (cost, paired) in costs.items():
+        allowed = valences(element, q)[: 1 if ordinary else None]
+        least = [0, *(valence + 1 for valence in allowed)]
+        found += [_Option(atom, q, v, low, cost, paired) for v, low in zip(allowed, least, strict=False)]
+    return found
+
+
+def _bond_costs(graph: MolecularGraph, bonds: list[tuple[int, int]]) -> NDArray[np.float64]:
+    """What a double, triple and absent bond costs more than a single one, each for all bonds.
+
+    An aromatic bond is as often single as double.
+    """
+    i, j = np.array(bonds, dtype=np.int64).reshape(-1, 2).T
+    p = np.exp(graph.log_probs[i, j])
+    p[:, [SINGLE, DOUBLE]] += p[:, [AROMATIC]] / 2
+    single, double, triple, absent = np.log(np.maximum(p[:, [SINGLE, DOUBLE, TRIPLE, NONE]], SMALLEST_PROBABILITY)).T
+    return np.concatenate([single - double, single - triple, single - absent + DROP_COST])
+
+
+def _hydrogen_costs(graph: MolecularGraph) -> list[float]:
+    return [HYDROGEN_COST.get(element, OTHER_HYDROGEN_COST) for element in graph.element.tolist()]
+
+
+def _constraints(program: _Program, graph: MolecularGraph) -> list[LinearConstraint]:
+    n, count = program.touches.shape
+    takes, degree, none = program.takes, program.touches.sum(1), np.zeros_like(program.takes)
+    valence = takes * np.array([o.valence for o in program.options])
+    least = takes * np.array([o.least for o in program.options])
+    claimed = graph.num_h
+    one_order = np.hstack([np.eye(count)] * 3 + [np.zeros((count, takes.shape[1] + n))])
+    most_doubles = np.maximum((graph.orders == DOUBLE).sum(1), 1)  # so that a ring gets no cumulated double bonds
+    constraints = [
+        LinearConstraint(one_order, -np.inf, 1),
+        LinearConstraint(program.terms(0, 0, 0, takes, 0), 1, 1),
+        # The hydrogens are the valence less the orders, and not below zero; the error is their distance from the claim.
+        LinearConstraint(program.terms(-1, -2, 1, valence, 0), degree, np.inf),
+        LinearConstraint(program.terms(1, 2, -1, -valence, 1), -degree - claimed, np.inf),
+        LinearConstraint(program.terms(-1, -2, 1, valence, 1), degree + claimed, np.inf),
+        LinearConstraint(program.terms(1, 2, -1, -least, 0), -degree, np.inf),
+        LinearConstraint(program.terms(1, 0, 0, none, 0), -np.inf, most_doubles),
+    ]
+    beside = (program.touches @ program.touches.T > 0) & ~np.eye(n, dtype=bool)
+    for number, option in enumerate(program.options):
+        if option.paired:
+            row = np.zeros(3 * count + takes.shape[1] + n)
+            row[3 * count + number] = -1
+            for other, cation in enumerate(program.options):
+                if cation.charge == 1 and cation.cost and beside[option.atom, cation.atom]:
+                    row[3 * count + other] = 1
+            constraints.append(LinearConstraint(row, 0, np.inf))
+    return [constraint for constraint in constraints if np.size(constraint.A)]
+
+
+def _choice(graph: MolecularGraph, program: _Program, bonds: list[tuple[int, int]], x: NDArray[np.int64]) -> BondOrders:
+    double, triple, dropped, option = np.split(x, np.arange(1, 4) * len(bonds))
+    orders, charge = np.zeros_like(graph.orders), graph.charge.copy()
+    for (i, j), order in zip(bonds, (1 + double + 2 * triple - dropped).tolist(), strict=True):
+        orders[i, j] = orders[j, i] = order
+    for number, one in enumerate(program.options):
+        if option[number]:
+            charge[one.atom] = one.charge
+    return BondOrders(orders, charge)

@@ -41,6 +41,7 @@ FUSED = 3  # fused rings of a molecule, at most
 ODD_RING = 0.5
 LARGE_RING = 8  # atoms, at least; such a ring is seldom meant
 LARGE = 3  # odd rings that it counts for: alone, it makes a ligand implausible
+TOO_ODD = 2  # odd rings of an estimate at t = 0.22; one ligand in six with as many has no defects in the end
 CROWD = 3  # tight contacts of one atom, at least
 TIGHT_CONTACT = 0.1  # with the pocket; where heavy atoms do not clash, their hydrogens do
 REPAIR = 3.0
@@ -96,7 +97,7 @@ def find_defects(ligand: GeneratedLigand, pocket: PocketAtoms) -> Defects:
     x = mol.GetConformer().GetPositions()
     groups = [*_wrong_distances(mol, x), *_bent_planes(mol, x)]
     clash, tight = clashes_per_atom(mol, pocket) > 0, tight_contacts(mol, pocket)
-    odd, in_odd = _odd_rings(mol)
+    odd, in_odd = odd_rings(mol)
     paper = [atom for (atom,) in mol.GetSubstructMatches(PAPER_VALENCE)]
     strain, pulled = _strain(mol)
     atoms = clash | (tight >= CROWD) | in_odd | pulled
@@ -190,7 +191,7 @@ def _bent_planes(mol: Chem.Mol, x: NDArray[np.float64]) -> list[list[int]]:
     return [plane for plane in planes if height_above_plane(x[plane]) > FLAT]
 
 
-def _odd_rings(mol: Chem.Mol) -> tuple[int, NDArray[np.bool_]]:
+def odd_rings(mol: Chem.Mol) -> tuple[int, NDArray[np.bool_]]:
     """Rings of odd size (very large ones count more), bridgeheads, atoms in three rings, fused rings beyond a few; and
     the atoms [N] of these."""
     low, high = TOLERATED_RING

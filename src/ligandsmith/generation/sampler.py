@@ -21,7 +21,17 @@ from torch import Tensor
 from ligandsmith.batches import LigandBatch, collate_ligands
 from ligandsmith.chem.builder import build_molecule
 from ligandsmith.chem.fragment import Fragment, kept_part
-from ligandsmith.chem.plausibility import CLOSE, PLAUSIBLE, Defects, PocketAtoms, find_defects, property_distance
+from ligandsmith.chem.graph import MolecularGraph, skeleton
+from ligandsmith.chem.plausibility import (
+    CLOSE,
+    PLAUSIBLE,
+    TOO_ODD,
+    Defects,
+    PocketAtoms,
+    find_defects,
+    odd_rings,
+    property_distance,
+)
 from ligandsmith.config import SamplingConfig
 from ligandsmith.diffusion import rng
 from ligandsmith.diffusion.guidance import GrowthPotential, GuidedDenoiser, Potential, StericPotential
@@ -135,6 +145,44 @@ class Candidate(NamedTuple):
         return self.wanted is None and self.defects.score <= PLAUSIBLE and self.distance <= CLOSE
 
 
+class Batch(NamedTuple):
+    """Ligands that are sampled together."""
+
+    sizes: Tensor  # [B]
+    seeds: Tensor  # [B]
+    starts: Sequence[Start]
+    mask: Tensor  # [B, N]
+
+    @classmethod
+    def of(cls, sizes: Tensor, seeds: Tensor, starts: Sequence[Start]) -> "Batch":
+        """Padded to the largest one."""
+        return cls(sizes, seeds, starts, torch.arange(int(sizes.max()), device=sizes.device) < sizes.unsqueeze(-1))
+
+    def rows(self, rows: Tensor) -> "Batch":
+        """Some of them, as much padded."""
+        starts = [self.starts[row] for row in rows.tolist()]
+        return Batch(self.sizes[rows], self.seeds[rows], starts, self.mask[rows])
+
+
+class Leg(NamedTuple):
+    """A part of a falling grid of times, from its `first` to its `last` entry."""
+
+    times: Sequence[float]
+    first: int
+    last: int
+    name: str = "step"  # of its noise
+
+    @property
+    def own(self) -> Sequence[float]:
+        """The times of the part."""
+        return self.times[self.first : self.last + 1]
+
+    @property
+    def share(self) -> float:
+        """Of the steps of the grid: samplers divide churn by the number of steps that they are given."""
+        return (self.last - self.first) / max(len(self.times) - 1, 1)
+
+
 Take = Callable[[list[int], list[Candidate]], None]
 
 
@@ -239,30 +287,94 @@ class LigandSampler:
     @torch.inference_mode()  # of this thread
     def sample(self, task: SamplingTask, sizes: Tensor, seeds: Tensor, starts: Sequence[Start]) -> list[Candidate]:
         """One candidate from each start. Either all starts have latents, which are noised up to one time, or none."""
-        n = int(sizes.max())
-        mask = torch.arange(n, device=self.device) < sizes.unsqueeze(-1)
-        model, layout, config = self.model, self.model.denoiser.layout, task.config
-        scale = torch.full((layout.width(n),), config.noise_scale_h, device=self.device)
-        scale[:3] = config.noise_scale
-
-        def fresh(step: int) -> Tensor:
-            return scale * layout.noise(seeds, f"step {step}", mask)
-
-        denoise = self._denoiser(task, mask, [start.fragment for start in starts])
-        z = scale * layout.noise(seeds, "start", mask)
-        times = time_grid(config.steps, config.min_time, config.power)
-        earlier = [start.z for start in starts if start.z is not None]
-        if earlier:
-            times = [t for t in times if t <= starts[0].time] or times[-1:]
-            t = torch.full((len(seeds),), times[0], device=self.device)
-            z = add_noise(layout.stacked(earlier, n), z, coefficients(model.schedule, t, model.denoiser.prediction))
-        sampler = partial(SAMPLERS[config.sampler], denoise, z, times, model.schedule, fresh, config.churn)
+        batch, layout = Batch.of(sizes, seeds, starts), self.model.denoiser.layout
+        sampler = partial(self._latents, task, batch)
         z = task.keeping.latents(_key(sizes, seeds), sampler).to(self.device)
-        prediction = self.ligand_vae.decode(*model.stats.restore(z), mask)
+        prediction = self.ligand_vae.decode(*self.model.stats.restore(z), batch.mask)
         ligands = [self._built(prediction, row, size, task.origin, start.fragment)
                    for row, (size, start) in enumerate(zip(sizes.tolist(), starts, strict=True))]  # fmt: skip
         return [self._best_pose(a, layout.single(z[a.index], a.num_atoms), task, starts[a.index].kept)
                 for a in ligands]  # fmt: skip
+
+    def _latents(self, task: SamplingTask, batch: Batch) -> Tensor:
+        """Clean latents [B, N, D] of a candidate from each start.
+
+        The rings of the estimate are looked at once, and where too many are odd it is noised again for some steps.
+        """
+        config, layout = task.config, self.model.denoiser.layout
+        times = time_grid(config.steps, config.min_time, config.power)
+        z = self._noise(task, batch, "start")
+        earlier = [start.z for start in batch.starts if start.z is not None]
+        if earlier:
+            times = [t for t in times if t <= batch.starts[0].time] or times[-1:]
+            z = self._noised(layout.stacked(earlier, batch.mask.shape[1]), z, times[0])
+        denoise = self._denoiser(task, batch.mask, [start.fragment for start in batch.starts])
+        stop, end = _first(times, config.inspection_time), len(times) - 1
+        if config.restarts == 0 or not 0 < stop < end:
+            return self._denoised(task, batch, denoise, z, Leg(times, 0, end))
+        z = self._denoised(task, batch, denoise, z, Leg(times, 0, stop))
+        for number in range(config.restarts):
+            odd = self._oddly_ringed(task, batch, z)
+            if not odd.any():
+                break
+            leg = Leg(times, _first(times, config.restart_time), stop, f"restart {number}")
+            z = self._restarted(task, batch, denoise, z, odd, leg)
+        return self._again(task, batch, denoise, z, Leg(times, stop, end))
+
+    def _restarted(
+        self, task: SamplingTask, batch: Batch, denoise: GuidedDenoiser, z: Tensor, odd: Tensor, leg: Leg
+    ) -> Tensor:
+        """Estimates of which the `odd` ones [B] went through a leg again.
+
+        On a GPU all go, since a network is captured for one number of ligands.
+        """
+        if self.device.type == "cuda":
+            return torch.where(odd.view(-1, 1, 1), self._again(task, batch, denoise, z, leg), z)
+        rows = odd.nonzero().squeeze(-1)
+        part = batch.rows(rows)
+        own = self._denoiser(task, part.mask, [start.fragment for start in part.starts])
+        z[rows] = self._again(task, part, own, z[rows], leg)
+        return z
+
+    def _again(self, task: SamplingTask, batch: Batch, denoise: GuidedDenoiser, z: Tensor, leg: Leg) -> Tensor:
+        """Estimates z [B, N, D], noised to the first time of a leg and denoised to its last one."""
+        denoise.previous = z
+        noisy = self._noised(z, self._noise(task, batch, f"{leg.name} again"), leg.times[leg.first])
+        return self._denoised(task, batch, denoise, noisy, leg)
+
+    def _denoised(self, task: SamplingTask, batch: Batch, denoise: GuidedDenoiser, z: Tensor, leg: Leg) -> Tensor:
+        """The estimate at the last time of a leg, from latents at its first one."""
+
+        def fresh(step: int) -> Tensor:
+            return self._noise(task, batch, f"{leg.name} {leg.first + step}")
+
+        sampler = SAMPLERS[task.config.sampler]
+        return sampler(denoise, z, leg.own, self.model.schedule, fresh, task.config.churn * leg.share)
+
+    def _noise(self, task: SamplingTask, batch: Batch, name: str) -> Tensor:
+        layout = self.model.denoiser.layout
+        scale = torch.full((layout.width(batch.mask.shape[1]),), task.config.noise_scale_h, device=self.device)
+        scale[:3] = task.config.noise_scale
+        return scale * layout.noise(batch.seeds, name, batch.mask)
+
+    def _noised(self, z: Tensor, noise: Tensor, time: float) -> Tensor:
+        t = torch.full((len(z),), time, device=self.device)
+        return add_noise(z, noise, coefficients(self.model.schedule, t, self.model.denoiser.prediction))
+
+    def _oddly_ringed(self, task: SamplingTask, batch: Batch, estimate: Tensor) -> Tensor:
+        """Which estimates [B, N, D] have too many odd rings besides those of their fragments, [B]."""
+        prediction = self.ligand_vae.decode(*self.model.stats.restore(estimate), batch.mask)
+        odd = []
+        for row, (size, start) in enumerate(zip(batch.sizes.tolist(), batch.starts, strict=True)):
+            decoded = decoded_ligand(prediction, row, size, self.vocabulary, task.origin)
+            given = 0
+            if start.fragment is not None:
+                decoded, part = start.fragment.imposed(decoded), start.fragment.ligand
+                given, _ = odd_rings(skeleton(part.element, part.bond_index))
+            graph = MolecularGraph.from_decoded(decoded)
+            found, _ = odd_rings(skeleton(graph.element, graph.bonds()))
+            odd.append(found - given >= TOO_ODD)
+        return torch.tensor(odd, device=self.device)
 
     def _best_pose(self, ligand: GeneratedLigand, z: Tensor, task: SamplingTask, kept: Fragment | None) -> Candidate:
         """The candidate relaxed in its pocket, what is kept left where it is; as sampled if that has fewer defects."""
@@ -417,6 +529,11 @@ def _alike(order: Tensor, starts: Sequence[Start]) -> list[Tensor]:
 
 def _of_rows(rows: list[int], take: Take, places: list[int], candidates: list[Candidate]) -> None:
     take([rows[place] for place in places], candidates)
+
+
+def _first(times: Sequence[float], limit: float) -> int:
+    """The place of the first time of a falling grid that is not above a limit; 0 if there is none."""
+    return next((i for i, t in enumerate(times) if t <= limit), 0)
 
 
 def _key(sizes: Tensor, seeds: Tensor) -> str:
