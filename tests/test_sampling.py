@@ -77,25 +77,30 @@ def test_a_part_is_held_and_its_batch_mates_do_not_notice(
 
 
 def decoded_again(smiles: str, held: str, sampler: LigandSampler, task: SamplingTask) -> bool:
-    """Whether a molecule's own latents are taken for one with odd rings, where `held` is a fragment."""
-    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    rdDistGeom.EmbedMolecule(mol, randomSeed=1)
-    ligand = ligand_from_mol(Chem.RemoveHs(mol), "id")
+    """Whether a molecule's own latents are taken for an unsound estimate, where `held` is a fragment."""
+    whole = Chem.Mol()
+    for number, part in enumerate(smiles.split(".")):
+        mol = Chem.AddHs(Chem.MolFromSmiles(part))
+        rdDistGeom.EmbedMolecule(mol, randomSeed=1)
+        mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() + np.array([8.0 * number, 0, 0]))
+        whole = Chem.CombineMols(whole, mol) if number else mol
+    ligand = ligand_from_mol(whole, "id", whole=False)
     assert isinstance(ligand, Ligand)
     ligand = replace(ligand, x=(ligand.x + task.origin).astype(np.float32))
-    part = read_fragment(mol_from_ligand(ligand)) if held else None
+    fragment = read_fragment(mol_from_ligand(ligand)) if held else None
     sizes, seeds = torch.tensor([ligand.num_atoms]), SEEDS[:1]
     z = sampler.model.denoiser.layout.stacked(sampler.latents_of([ligand], task.origin), ligand.num_atoms)
-    return bool(sampler._oddly_ringed(task, Batch.of(sizes, seeds, [Start(fragment=part)]), z))
+    return bool(sampler._unsound(task, Batch.of(sizes, seeds, [Start(fragment=fragment)]), z))
 
 
-def test_odd_rings_are_seen_in_an_estimate_unless_they_are_held(task: SamplingTask) -> None:
+def test_odd_rings_and_pieces_are_seen_in_an_estimate(task: SamplingTask) -> None:
     shipped = load("small").sampler
     ordinary, cage, large = "Cc1ccc2ncccc2c1", "C1CC2CCC1CC2", "C1CCCCCCCCCCC1"
     assert not decoded_again(ordinary, "", shipped, task)
     assert decoded_again(cage, "", shipped, task)
     assert decoded_again(large, "", shipped, task)
     assert not decoded_again(cage, "held", shipped, task)
+    assert decoded_again("c1ccccc1.CCCCO", "", shipped, task)
 
 
 def test_restarts_change_ligands_only_after_their_rings_are_looked_at(

@@ -242,8 +242,8 @@ class SamplingConfig(Checked):
     regrow_time: float = setting(
         0.55, "time of inpainting the defects of the best candidate; 0: start from noise", 0, 1
     )
-    inspection_time: float = setting(0.22, "time at which the rings of an estimate are looked at", 0, 1)
-    restarts: int = setting(4, "times that a ligand with too many odd rings then is noised again, at most", 0, 1000)
+    inspection_time: float = setting(0.22, "time at which the rings and pieces of an estimate are looked at", 0, 1)
+    restarts: int = setting(4, "times that a ligand in pieces or with odd rings is then noised again, at most", 0, 1000)
     restart_time: float = setting(0.33, "time of that noise", 0, 1)
     repulsion: float = setting(0.0, "steric guidance: share of a clash with the pocket removed at each step", 0, 1)
     repulsion_time: float = setting(0.6, "highest time of steric guidance", 0, 1)

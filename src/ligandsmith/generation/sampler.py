@@ -299,7 +299,7 @@ class LigandSampler:
     def _latents(self, task: SamplingTask, batch: Batch) -> Tensor:
         """Clean latents [B, N, D] of a candidate from each start.
 
-        The rings of the estimate are looked at once, and where too many are odd it is noised again for some steps.
+        The estimate is looked at once, and where it is in pieces or too many rings are odd it is noised again.
         """
         config, layout = task.config, self.model.denoiser.layout
         times = time_grid(config.steps, config.min_time, config.power)
@@ -314,23 +314,23 @@ class LigandSampler:
             return self._denoised(task, batch, denoise, z, Leg(times, 0, end))
         z = self._denoised(task, batch, denoise, z, Leg(times, 0, stop))
         for number in range(config.restarts):
-            odd = self._oddly_ringed(task, batch, z)
-            if not odd.any():
+            unsound = self._unsound(task, batch, z)
+            if not unsound.any():
                 break
             leg = Leg(times, _first(times, config.restart_time), stop, f"restart {number}")
-            z = self._restarted(task, batch, denoise, z, odd, leg)
+            z = self._restarted(task, batch, denoise, z, unsound, leg)
         return self._again(task, batch, denoise, z, Leg(times, stop, end))
 
     def _restarted(
-        self, task: SamplingTask, batch: Batch, denoise: GuidedDenoiser, z: Tensor, odd: Tensor, leg: Leg
+        self, task: SamplingTask, batch: Batch, denoise: GuidedDenoiser, z: Tensor, unsound: Tensor, leg: Leg
     ) -> Tensor:
-        """Estimates of which the `odd` ones [B] went through a leg again.
+        """Estimates of which the `unsound` ones [B] went through a leg again.
 
         On a GPU all go, since a network is captured for one number of ligands.
         """
         if self.device.type == "cuda":
-            return torch.where(odd.view(-1, 1, 1), self._again(task, batch, denoise, z, leg), z)
-        rows = odd.nonzero().squeeze(-1)
+            return torch.where(unsound.view(-1, 1, 1), self._again(task, batch, denoise, z, leg), z)
+        rows = unsound.nonzero().squeeze(-1)
         part = batch.rows(rows)
         own = self._denoiser(task, part.mask, [start.fragment for start in part.starts])
         z[rows] = self._again(task, part, own, z[rows], leg)
@@ -361,10 +361,10 @@ class LigandSampler:
         t = torch.full((len(z),), time, device=self.device)
         return add_noise(z, noise, coefficients(self.model.schedule, t, self.model.denoiser.prediction))
 
-    def _oddly_ringed(self, task: SamplingTask, batch: Batch, estimate: Tensor) -> Tensor:
-        """Which estimates [B, N, D] have too many odd rings besides those of their fragments, [B]."""
+    def _unsound(self, task: SamplingTask, batch: Batch, estimate: Tensor) -> Tensor:
+        """Which estimates [B, N, D] are in pieces or have too many odd rings besides those of their fragments, [B]."""
         prediction = self.ligand_vae.decode(*self.model.stats.restore(estimate), batch.mask)
-        odd = []
+        unsound = []
         for row, (size, start) in enumerate(zip(batch.sizes.tolist(), batch.starts, strict=True)):
             decoded = decoded_ligand(prediction, row, size, self.vocabulary, task.origin)
             given = 0
@@ -372,9 +372,10 @@ class LigandSampler:
                 decoded, part = start.fragment.imposed(decoded), start.fragment.ligand
                 given, _ = odd_rings(skeleton(part.element, part.bond_index))
             graph = MolecularGraph.from_decoded(decoded)
-            found, _ = odd_rings(skeleton(graph.element, graph.bonds()))
-            odd.append(found - given >= TOO_ODD)
-        return torch.tensor(odd, device=self.device)
+            whole = skeleton(graph.element, graph.bonds())
+            found, _ = odd_rings(whole)
+            unsound.append(found - given >= TOO_ODD or len(Chem.GetMolFrags(whole)) > 1)
+        return torch.tensor(unsound, device=self.device)
 
     def _best_pose(self, ligand: GeneratedLigand, z: Tensor, task: SamplingTask, kept: Fragment | None) -> Candidate:
         """The candidate relaxed in its pocket, what is kept left where it is; as sampled if that has fewer defects."""
