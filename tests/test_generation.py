@@ -137,7 +137,7 @@ def test_the_folder_says_how_many_candidates_there_were(
     rows = record["molecules"] + record["failures"]
     total, valid = (sum(row[name] for row in rows) for name in ("candidates", "candidates_valid"))
     assert total > len(rows)
-    line = f"  chosen from {total} candidates, of which {valid / total:.0%} are valid and connected as decoded"
+    line = f"  chosen from {total} candidates, of which {valid / total:.0%} are valid and connected without repair"
     assert line in funnel(record)
 
 

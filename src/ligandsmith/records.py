@@ -111,7 +111,7 @@ class GeneratedLigand:
     reason: str = ""  # why mol is None
     detail: str = ""
     candidates: int = 1  # sampled for it; this is the one that was kept
-    candidates_valid: int = 0  # of these, valid as decoded and connected
+    candidates_valid: int = 0  # of these, valid and connected without repair
     changed: tuple[int, ...] = ()  # atoms of `mol` that repair touched
     notes: tuple[tuple[str, str], ...] = ()  # names and values of further SD properties
 

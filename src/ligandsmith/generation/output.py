@@ -252,15 +252,15 @@ def _candidates(ligand: GeneratedLigand) -> dict[str, int]:
 
 
 def funnel(record: dict[str, Any]) -> list[str]:
-    """Requested -> built -> valid as decoded -> connected, with the reasons for the rest, as lines of text."""
+    """Requested -> built -> valid without repair -> connected, with the reasons for the rest, as lines of text."""
     molecules, requested = record["molecules"], record["requested"]
     done = record["done"]
     lines = [f"{requested} requested, {done} sampled in {record['seconds']:.1f} s"]
     counts = {
         "molecules (after repair)": len(molecules),
-        "valid as decoded": sum(m["raw_valid"] for m in molecules),
+        "valid without repair": sum(m["raw_valid"] for m in molecules),
         "valid and connected": sum(m["connected"] for m in molecules),
-        "valid and connected as decoded": sum(m["raw_valid"] and m["connected"] for m in molecules),
+        "valid and connected without repair": sum(m["raw_valid"] and m["connected"] for m in molecules),
         "distinct": len({m["smiles"] for m in molecules}),
     }
     lines += [f"  {count:5d}  {name}" for name, count in counts.items()]
@@ -268,7 +268,7 @@ def funnel(record: dict[str, Any]) -> list[str]:
     sampled, valid = (sum(row.get(name, 0) for row in every) for name in ("candidates", "candidates_valid"))
     if sampled > len(every):
         lines.append(
-            f"  chosen from {sampled} candidates, of which {valid / sampled:.0%} are valid and connected as decoded"
+            f"  chosen from {sampled} candidates, of which {valid / sampled:.0%} are valid and connected without repair"
         )
     reasons = Counter(f["reason"] for f in record["failures"])
     lines += [f"  {count:5d}  failed: {reason}" for reason, count in reasons.most_common()]
