@@ -13,13 +13,12 @@ import numpy as np
 import torch
 
 from benchmarks.measure import cpu_seconds, report
-from benchmarks.required_interactions import answers
+from benchmarks.required_interactions import answers, pass_posebusters
 from ligandsmith.design.constraints import Constraints
 from ligandsmith.design.covalent import CovalentSite
 from ligandsmith.design.warheads import shipped_warheads
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.sources import load_reference
-from ligandsmith.evaluation.tools.posebusters import PoseBustersTool
 from ligandsmith.evaluation.tools.runner import Site
 from ligandsmith.evaluation.tools.strain import StrainTool
 from ligandsmith.generation.generator import load
@@ -75,7 +74,7 @@ def main() -> None:
         bonded += found + [False] * (args.num - len(mols))
         lengths += [site.length_and_angle(x)[0] for x in placed]
         angles += [site.length_and_angle(x)[1] for x in placed]
-        checks = [bool(a) and all(v is not False for v in a.values()) for a in answers(PoseBustersTool(), Site(), mols)]
+        checks = pass_posebusters(Site(), mols)
         passed += checks + [False] * (args.num - len(mols))
         strains += [a["strain_uff"] for a in answers(StrainTool(), Site(), mols) if a.get("strain_uff") is not None]
     report(

@@ -3,7 +3,7 @@
 `python -m benchmarks kept_parts COMPLEXES --kind hop --pockets 16 --num 4`
 COMPLEXES holds ID/protein.pdb (or .pdb.gz) and ID/ligand.sdf. The ligand of each complex loses its scaffold (hop) or
 all but that (decorate); new ones have its size, three atoms more or fewer. What is kept may touch the protein already,
-so the share of the references that pass PoseBusters stands beside that of the ligands. One JSON line.
+so the share of the references that pass PoseBusters is reported, too. One JSON line.
 """
 
 import argparse
@@ -17,14 +17,13 @@ import torch
 from rdkit import Chem
 
 from benchmarks.measure import cpu_seconds, report
-from benchmarks.required_interactions import answers
+from benchmarks.required_interactions import answers, pass_posebusters
 from ligandsmith.chem.fragment import Fragment
 from ligandsmith.chem.protein import load_protein
 from ligandsmith.design.constraints import Constraints
 from ligandsmith.design.parts import murcko, scaffold, substituents
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.evaluation.sources import load_reference
-from ligandsmith.evaluation.tools.posebusters import PoseBustersTool
 from ligandsmith.evaluation.tools.runner import Site
 from ligandsmith.evaluation.tools.strain import StrainTool
 from ligandsmith.generation.generator import load
@@ -114,7 +113,7 @@ def main() -> None:
         found = counted(task, ligands)
         mols = [task.reference, *(ligand.mol for ligand in ligands if ligand.mol is not None)]
         site = Site(protein=load_protein(task.protein, task.reference), reference=task.reference)
-        passed = [bool(a) and all(v is not False for v in a.values()) for a in answers(PoseBustersTool(), site, mols)]
+        passed = pass_posebusters(site, mols)
         found.update(references=1, references_posebusters=passed[0], posebusters=sum(passed[1:]))
         strain = [a.get("strain_uff") for a in answers(StrainTool(), site, mols)]
         strains += [value for value in strain[1:] if value is not None]

@@ -23,7 +23,7 @@ from scipy.stats import wilcoxon
 
 from benchmarks.measure import report, validation_complexes
 from benchmarks.performance_page import table
-from benchmarks.required_interactions import answers
+from benchmarks.required_interactions import answers, pass_posebusters
 from ligandsmith.chem.protein import load_protein
 from ligandsmith.chem.surroundings import protein_of
 from ligandsmith.config import Config
@@ -31,7 +31,6 @@ from ligandsmith.design.history import morgan_fingerprint
 from ligandsmith.design.moves import FRESH
 from ligandsmith.design.setup import optimise
 from ligandsmith.evaluation.columns import sa_score
-from ligandsmith.evaluation.tools.posebusters import PoseBustersTool
 from ligandsmith.evaluation.tools.runner import Site
 from ligandsmith.evaluation.tools.vina import VinaTool
 from ligandsmith.parallel.devices import use_threads
@@ -93,7 +92,7 @@ def run(case: Case, way: str, args: argparse.Namespace) -> dict[str, Any]:
     start = result.rows[0].values
     protein = protein_of(case.pocket) if case.protein is None else load_protein(case.protein, case.mol)
     site, poses = Site(protein=protein, reference=case.mol), [r.pose for r in best]
-    checks = [bool(a) and all(v is not False for v in a.values()) for a in answers(PoseBustersTool(), site, poses)]
+    checks = pass_posebusters(site, poses)
     again = answers(VinaTool(modes=("dock",)), site, poses[: args.dock]) if args.dock else []
     docked = [a["vina_dock"] for a in again if "vina_dock" in a]
     return {

@@ -72,6 +72,11 @@ def answers(tool: Tool, site: Site, mols: list[Chem.Mol]) -> list[dict[str, Any]
     return [a if isinstance(a, dict) else {} for a in found]
 
 
+def pass_posebusters(site: Site, mols: list[Chem.Mol]) -> list[bool]:
+    """Whether each molecule passes every check; checks that do not apply do not count."""
+    return [bool(a) and all(v is not False for v in a.values()) for a in answers(PoseBustersTool(), site, mols)]
+
+
 def judged(ligands: list[GeneratedLigand], site: Site, wanted: tuple[Pairs, ...]) -> dict[str, list[Any]]:
     """Whether each ligand has the interactions and passes PoseBusters (of all requested), and strains of those made."""
     mols = [ligand.mol for ligand in ligands if ligand.mol is not None]
@@ -79,8 +84,7 @@ def judged(ligands: list[GeneratedLigand], site: Site, wanted: tuple[Pairs, ...]
     for found in answers(InteractionsTool(), site, mols):
         pairs = {(each["residue"], each["type"]) for each in found.get("interactions", [])}
         rows["satisfied"].append(all(pairs & one for one in wanted))
-    rows["posebusters"] = [bool(a) and all(v is not False for v in a.values())
-                           for a in answers(PoseBustersTool(), site, mols)]  # fmt: skip
+    rows["posebusters"] = pass_posebusters(site, mols)
     rows["strain"] = [a["strain_uff"] for a in answers(StrainTool(), site, mols) if a.get("strain_uff") is not None]
     for name in ("satisfied", "posebusters"):
         rows[name] += [False] * (len(ligands) - len(mols))

@@ -106,7 +106,7 @@ def test_odd_rings_and_pieces_are_seen_in_an_estimate(task: SamplingTask) -> Non
 def test_restarts_change_ligands_only_after_their_rings_are_looked_at(
     sampler: LigandSampler, task: SamplingTask
 ) -> None:
-    """Without a time for it nothing is noised again, and more restarts than are needed change nothing."""
+    """Without a time for it nothing is noised again; with one, the same seed gives the same latents."""
 
     def latents(**changes: float) -> torch.Tensor:
         config = replace(task.config, **changes)

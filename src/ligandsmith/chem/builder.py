@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
 from ligandsmith.chem.graph import HEAVIEST_ELEMENT, MolecularGraph, assign_bond_orders
@@ -55,8 +56,7 @@ def _assigned(graph: MolecularGraph, decoded: DecodedLigand) -> BuiltLigand | Bu
         return problem
     repairs, other = _repairs(graph, chosen), _other_orders(graph, chosen)
     built = _finish(mol, decoded)
-    hydrogens = np.array([atom.GetTotalNumHs() for atom in mol.GetAtoms()])
-    differ = (hydrogens != graph.num_h) | (chosen.charge != graph.charge)
+    differ = (_hydrogens(mol) != graph.num_h) | (chosen.charge != graph.charge)
     differ |= ((chosen.orders != graph.orders) & (graph.orders != AROMATIC)).any(1)
     return replace(
         built, raw_valid=not repairs, repaired=bool(repairs), changes=tuple(repairs + other),
@@ -119,11 +119,15 @@ def _one_line(error: Exception) -> str:
 def _finish(mol: Chem.Mol, decoded: DecodedLigand) -> BuiltLigand:
     mol.AddConformer(conformer(decoded.x), assignId=True)
     Chem.AssignStereochemistryFrom3D(mol)
-    hydrogens = np.array([atom.GetTotalNumHs() for atom in mol.GetAtoms()])
     return BuiltLigand(
         mol=mol,
         raw_valid=True,
         repaired=False,
         connected=len(Chem.GetMolFrags(mol)) == 1,
-        hydrogen_mismatches=int((hydrogens != decoded.num_h).sum()),
+        hydrogen_mismatches=int((_hydrogens(mol) != decoded.num_h).sum()),
     )
+
+
+def _hydrogens(mol: Chem.Mol) -> NDArray[np.int64]:
+    """Of each atom, [N]."""
+    return np.array([atom.GetTotalNumHs() for atom in mol.GetAtoms()])

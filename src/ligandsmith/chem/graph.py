@@ -27,11 +27,11 @@ HYDROGEN_COST = {6: 3.0, 7: 1.0}  # of each hydrogen more or fewer than decoded,
 OTHER_HYDROGEN_COST = 2.0
 DROP_COST = 2.0  # of a bond that is left out, besides its probability
 CHARGE_COST = 3.0  # of an atom whose charge is changed
-PAIRED_CHARGE_COST = 0.3  # of an anion beside a new cation, as in a nitro group
+PAIRED_CHARGE_COST = 0.3  # of an anion bonded to a new cation, as in a nitro group
 MOST_HYDROGENS = 8
 TIME_LIMIT = 5.0  # seconds; it takes 0.02 for 30 atoms
 CATIONS = (7, 15)  # elements that may get a charge of +1
-ANIONS = (5, 7, 8)  # −1: boron, or beside a new cation
+ANIONS = (5, 7, 8)  # −1: boron, or bonded to a new cation
 HYPERVALENT = (15, 16)
 
 
@@ -129,7 +129,7 @@ class _Option(NamedTuple):
     valence: int
     least: int  # smallest sum of bond orders for which RDKit takes this valence
     cost: float
-    paired: bool  # only beside a new cation
+    paired: bool  # only if bonded to a new cation
 
 
 class _Program(NamedTuple):
@@ -204,7 +204,7 @@ def _hydrogen_costs(graph: MolecularGraph) -> list[float]:
 
 def _constraints(program: _Program, graph: MolecularGraph) -> list[LinearConstraint]:
     n, count = program.touches.shape
-    takes, degree, none = program.takes, program.touches.sum(1), np.zeros_like(program.takes)
+    takes, degree, none = program.takes, graph.degree, np.zeros_like(program.takes)
     valence = takes * np.array([o.valence for o in program.options])
     least = takes * np.array([o.least for o in program.options])
     claimed = graph.num_h
@@ -220,15 +220,13 @@ def _constraints(program: _Program, graph: MolecularGraph) -> list[LinearConstra
         LinearConstraint(program.terms(1, 2, -1, -least, 0), -degree, np.inf),
         LinearConstraint(program.terms(1, 0, 0, none, 0), -np.inf, most_doubles),
     ]
-    beside = (program.touches @ program.touches.T > 0) & ~np.eye(n, dtype=bool)
-    for number, option in enumerate(program.options):
-        if option.paired:
-            row = np.zeros(3 * count + takes.shape[1] + n)
-            row[3 * count + number] = -1
-            for other, cation in enumerate(program.options):
-                if cation.charge == 1 and cation.cost and beside[option.atom, cation.atom]:
-                    row[3 * count + other] = 1
-            constraints.append(LinearConstraint(row, 0, np.inf))
+    adjacent = (graph.orders != NONE).astype(np.float64)
+    new_cations = takes * np.array([o.charge == 1 and o.cost > 0 for o in program.options])
+    paired = [number for number, option in enumerate(program.options) if option.paired]
+    allowed = adjacent[[program.options[number].atom for number in paired]] @ new_cations
+    allowed[np.arange(len(paired)), paired] -= 1
+    rows = np.hstack([np.zeros((len(paired), 3 * count)), allowed, np.zeros((len(paired), n))])
+    constraints.append(LinearConstraint(rows, 0, np.inf))
     return [constraint for constraint in constraints if np.size(constraint.A)]
 
 
