@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,14 @@ FLAGS = ["--headless", "--no-sandbox", "--enable-unsafe-swiftshader", "--disable
 DRIVER_NOISE = "GL Driver Message"  # software rendering reads pixels back slowly
 COMPLEXES = Path(__file__).parents[2] / "examples" / "complexes"
 JOB_MS = 600_000  # a job on a busy machine
+
+
+def wait_until(condition: Callable[[], object], page: "sync_api.Page", seconds: float = 120) -> None:
+    """Wait until something outside the page is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come true in time"
+        page.wait_for_timeout(100)
 
 
 class Server:

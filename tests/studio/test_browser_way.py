@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from rdkit import Chem
-from studio_browser import BROWSER, COMPLEXES, Server, Visit, browsing, served
+from studio_browser import BROWSER, COMPLEXES, Server, Visit, browsing, served, sync_api, wait_until
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH")
 NUMBER = 3
@@ -93,6 +93,35 @@ def test_keys_walk_tick_and_star_and_all_of_it_can_be_undone(visit: Visit) -> No
     assert visit.state()["ticked"] == [first]
 
 
+def test_a_star_survives_rows_that_were_asked_for_before(visit: Visit) -> None:
+    page = visit.page
+    held: list[sync_api.Route] = []
+    page.route("**/molecules?*", lambda route: route.continue_() if held else held.append(route))
+    page.evaluate("""async () => (await import("/static/store.js")).emit("made")""")
+    wait_until(lambda: held, page)
+    answer = held[0].fetch()
+    assert not any(row["starred"] for row in answer.json()["rows"])
+    page.keyboard.press("s")
+    page.locator("#body .star.on").wait_for()
+    with page.expect_response("**/molecules?*"):  # the page sees that its rows are old, and asks again
+        held[0].fulfill(response=answer)
+    page.unroute("**/molecules?*")
+    page.wait_for_load_state("networkidle")
+    assert page.locator("#body .star.on").count() == 1
+    page.keyboard.press("Control+z")
+    page.locator("#body .star.on").wait_for(state="detached")
+
+
+def test_undo_waits_for_what_is_under_way(visit: Visit) -> None:
+    page = visit.page
+    page.keyboard.press("s")
+    page.keyboard.press("Control+z")
+    page.locator("#undo[title*='Undo: tick']").wait_for()
+    page.wait_for_load_state("networkidle")
+    page.locator("#body .star.on").wait_for(state="detached")
+    assert len(visit.state()["ticked"]) == 1
+
+
 def test_the_address_opens_the_same_view(visit: Visit) -> None:
     page = visit.page
     page.click("[data-layout=table]")
@@ -140,7 +169,7 @@ def test_a_drawn_substructure_filters(visit: Visit) -> None:
     page.wait_for_timeout(500)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     pattern = page.locator("#sketch-text")
-    page.wait_for_timeout(300)
+    wait_until(pattern.input_value, page)
     assert Chem.MolFromSmarts(pattern.input_value()).GetNumAtoms() >= 2
     page.get_by_role("button", name="Use it").click()
     page.locator("#chips .chip").first.wait_for()
@@ -152,8 +181,7 @@ def test_a_note_is_kept(visit: Visit, server: Server) -> None:
     page = visit.page
     page.locator("#current textarea").fill("<b>worth a look</b>")
     page.locator("#title").click()
-    page.wait_for_timeout(500)
-    assert "worth a look" in next(server.projects.glob("*/notes.json")).read_text()
+    wait_until(lambda: any("worth a look" in path.read_text() for path in server.projects.glob("*/notes.json")), page)
     assert page.locator("#current b", has_text="worth a look").count() == 0
 
 
@@ -212,6 +240,5 @@ def test_surface(visit: Visit) -> None:
     visit.drawn()
     before = visit.pixels()
     visit.page.check("#show-surface")
-    visit.page.wait_for_timeout(4000)
-    assert (np.abs(visit.pixels() - before) > 24).any(1).mean() > 0.05
+    wait_until(lambda: (np.abs(visit.pixels() - before) > 24).any(1).mean() > 0.05, visit.page)
     visit.page.uncheck("#show-surface")

@@ -2,11 +2,11 @@
 "use strict";
 
 import { failed, toast } from "./feedback.js";
-import { contactsOf, nameOf, patch, pictureOf } from "./molecules.js";
-import { better, failures, passes, rowOf, shownColumns, source, star } from "./results.js";
+import { contactsOf, nameOf, pictureOf } from "./molecules.js";
+import { better, change, failures, passes, rowOf, shownColumns, source, star } from "./results.js";
 import { kindOf } from "./scene.js";
 import { byId, element, format } from "./shared/dom.js";
-import { emit, on, state } from "./store.js";
+import { on, state } from "./store.js";
 import { startFrom } from "./task.js";
 import { TASKS } from "./tasks.js";
 
@@ -21,14 +21,7 @@ function button(text, act, css = "small") {
 
 function noteBox(row) {
   const box = element("textarea", { rows: "1", placeholder: "Note", "aria-label": `Note on molecule ${row.id}`, value: row.note });
-  box.addEventListener("change", async () => {
-    try {
-      source.replace(await patch(row.id, { note: box.value }));
-      emit("rows");
-    } catch (error) {
-      failed(error);
-    }
-  });
+  box.addEventListener("change", () => change(row.id, { note: box.value }).catch(failed));
   return box;
 }
 

@@ -32,12 +32,12 @@ function escape() {
 }
 
 async function back(again) {
-  const last = lastAct();
-  if (again) await redo();
-  else {
-    await undo();
-    if (last) toast(`Undone: ${last.label}.`);
+  if (again) {
+    await redo();
+    return;
   }
+  const last = await undo();
+  if (last) toast(`Undone: ${last.label}.`);
 }
 
 const ACTS = {

@@ -17,6 +17,8 @@ const AGAIN = 700;  // ms between redraws while molecules are made
 const ARROWS = { higher: "↑", lower: "↓" };
 export let source = new PagedRows({}, { id: "" }, () => null, null);
 let again = 0;
+let edits = 0;  // of molecules, until now
+const asked = { last: 0, shown: 0 };  // requests for the rows, in their order
 
 export const better = (column) => (column.better ? ` ${ARROWS[column.better]}` : "");
 export const titled = ({ label, unit }) => (unit && !label.includes(unit) ? `${label} (${unit})` : label);
@@ -37,11 +39,16 @@ function starButton(row) {
   return node;
 }
 
+// Changes a molecule on the server, then in the rows that are shown by then.
+export async function change(id, changes) {
+  const row = await patch(id, changes);
+  edits += 1;
+  source.replace(row);
+  emit("rows");
+}
+
 export async function star(row) {
-  const put = (starred) => async () => {
-    source.replace(await patch(row.id, { starred }));
-    emit("rows");
-  };
+  const put = (starred) => () => change(row.id, { starred });
   await act(`${row.starred ? "unstar" : "star"} ${row.id}`, put(!row.starred), put(row.starred)).catch(failed);
 }
 
@@ -109,16 +116,27 @@ export function step(by) {
 
 // --- rows
 
+// Rows that are as the server holds them: asked for again if a molecule was changed on the way.
+async function loaded(top) {
+  const before = edits;
+  const next = new PagedRows(state.filters, state.sort, (rows) => { if (rows === source) table.draw(); }, source);
+  await next.load(top ? 0 : Math.floor(byId("frame").scrollTop / ROW_HEIGHT / 100));
+  return before === edits ? next : loaded(top);
+}
+
 // Asks for the rows again; what is shown stays until they are there.
 export async function reload(top) {
-  const next = new PagedRows(state.filters, state.sort, (rows) => { if (rows === source) table.draw(); }, source);
+  asked.last += 1;
+  const request = asked.last;
+  let next = null;
   try {
-    const page = top ? 0 : Math.floor(byId("frame").scrollTop / ROW_HEIGHT / 100);
-    await next.load(page);
+    next = await loaded(top);
   } catch (error) {
     failed(error);
     return;
   }
+  if (request < asked.shown) return;  // later rows came earlier
+  asked.shown = request;
   source = next;
   table.show(next, { sort: state.sort, top });
   emit("rows-new");

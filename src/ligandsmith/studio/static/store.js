@@ -29,31 +29,36 @@ export function emit(name) {
 // --- undo of what was ticked, starred, filtered
 
 const done = [], undone = [];
+let busy = Promise.resolve();
 
-export async function act(label, forward, back) {
+// One after the other, so that undo means what was asked for last, also while the server still works on it.
+function inTurn(work) {
+  const result = busy.then(work);
+  busy = result.catch(() => null);
+  return result;
+}
+
+export const act = (label, forward, back) => inTurn(async () => {
   await forward();
   done.push({ label, forward, back });
   undone.length = 0;
   emit("history");
-}
+});
 
 export const lastAct = () => done.at(-1);
 
-export async function undo() {
-  const last = done.pop();
-  if (!last) return;
-  await last.back();
-  undone.push(last);
+const turned = (from, to, way) => inTurn(async () => {
+  const last = from.pop();
+  if (!last) return null;
+  await last[way]();
+  to.push(last);
   emit("history");
-}
+  return last;
+});
 
-export async function redo() {
-  const last = undone.pop();
-  if (!last) return;
-  await last.forward();
-  done.push(last);
-  emit("history");
-}
+// Both give what was undone or done again, or null.
+export const undo = () => turned(done, undone, "back");
+export const redo = () => turned(undone, done, "forward");
 
 export function setFilters(changes, label) {
   const before = state.filters, after = { ...before, ...changes };
