@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 links=$(.venv/bin/pip config get global.find-links 2>/dev/null || true)
-resolved=$(.venv/bin/uv pip compile pyproject.toml requirements/build.in --extra dev --extra evaluate --extra studio --quiet \
+resolved=$(.venv/bin/uv pip compile pyproject.toml requirements/build.in --all-extras --quiet \
     --python-version 3.11 --universal --no-header --no-annotate --constraint requirements/torch.txt \
     ${links:+--find-links "$links"})
 grep -vE '^(torch|triton|nvidia-|cuda-)' <<<"$resolved" >requirements/lock.txt
