@@ -13,7 +13,7 @@ from studio_client import EXAMPLES, Opened, refused, studio_in
 from ligandsmith.chem.fragment import read_fragment
 from ligandsmith.cli.constraints import requested
 from ligandsmith.cli.main import COMMANDS, build_parser
-from ligandsmith.studio.commands import TASKS, shown
+from ligandsmith.studio.commands import TASKS, Scale, shown
 from ligandsmith.studio.flags import FLAGS
 from ligandsmith.studio.jobs import Job, JobStep
 
@@ -148,6 +148,14 @@ def _residues(opened: Opened, project: str) -> Any:
     from ligandsmith.studio.sites import project_protein  # noqa: PLC0415
 
     return project_protein(opened.studio.projects.get(project.rsplit("/", 1)[1])).residues
+
+
+def test_work_is_spread_as_the_studio_was_told(opened: Opened, project: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opened.studio, "scale", Scale(3, "ray"))
+    for args in command(opened, project, "optimise", {"budget": 10}):
+        assert (args.workers, args.engine) == (3, "ray")
+    made, scored = command(opened, project, "generate", {})
+    assert (made.workers, made.engine, scored.workers, scored.engine) == (1, "local", 3, "ray")
 
 
 def test_the_part_to_keep_is_a_fragment_of_the_start(opened: Opened, project: str) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from rdkit import Chem
 from studio_client import EXAMPLES, QUICK, ROOT, SLOW, Opened, ended, refused, studio_in, until
 
+from ligandsmith.cli.main import main
 from ligandsmith.studio import processes
 from ligandsmith.studio.jobs import QUEUED, Job, JobStep, JobStore
 from ligandsmith.studio.progress import FileCounter
@@ -267,6 +269,18 @@ def test_jobs_are_kept_on_disk_and_their_numbers_never_come_back(tmp_path: Path)
     again.close()
 
 
+def test_jobs_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    store = JobStore(tmp_path)
+    store.add(Job(1, "p", "generate", {}, (JobStep("sampling", ("generate",)),)))
+    store.connection.execute("ALTER TABLE jobs DROP COLUMN folder")
+    store.close()
+    again = JobStore(tmp_path)
+    assert [job.name for job in again.all()] == ["0001-generate"]
+    again.add(Job(2, "p", "generate", {}, (JobStep("sampling", ("generate",)),), folder="by hand"))
+    assert again.get(2).name == "by hand"
+    again.close()
+
+
 def test_two_threads_never_take_one_job(tmp_path: Path) -> None:
     store = JobStore(tmp_path)
     for number in (1, 2):
@@ -294,3 +308,42 @@ def test_an_unknown_job_is_told(opened: Opened) -> None:
     refused(opened.client.post("/api/jobs/999:cancel"), 404)
     assert opened.client.get("/api/jobs/99999999999999999999").status_code == 422
     assert opened.client.get("/api/jobs/x").status_code == 422
+
+
+def test_results_of_a_typed_command_are_a_job(opened: Opened, capsys: pytest.CaptureFixture[str]) -> None:
+    project = opened.project("7sza")
+    folder = opened.studio.projects.root / project.rsplit("/", 1)[1]
+    words = ["--protein", str(folder / "protein.pdb.gz"), "--ligand", str(folder / "ligand.sdf"), "--num", "2"]
+    words += ["--num_atoms", "9", "--steps", "3", "--candidates", "1", "--checkpoint", "tiny"]
+    assert main(["generate", *words, "--out", str(folder / "jobs" / "by hand"), "--quiet"]) == 0, capsys.readouterr()
+    (job,) = opened.client.get(project).json()["jobs"]
+    assert (job["state"], job["task"], job["molecules"]) == ("interrupted", "generate", 2)
+    assert "continue it to score" in job["message"]
+    assert opened.client.get(f"{project}/molecules").json()["total"] == 2
+    opened.client.post(f"/api/jobs/{job['id']}:continue")
+    assert ended(opened.client, job)["state"] == "done"
+    row = opened.client.get(f"{project}/molecules").json()["rows"][0]
+    assert isinstance(row["values"]["vina_min"], float)
+    assert len(opened.client.get(project).json()["jobs"]) == 1
+
+
+def test_a_copied_project_has_its_molecules_and_stars(
+    opened: Opened, made: tuple[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    project, _ = made
+    rows = opened.client.get(f"{project}/molecules").json()["rows"]
+    starred = opened.client.patch(f"{project}/molecules/{rows[-1]['id']}", json={"starred": True}).json()
+    source = opened.studio.projects.root / project.rsplit("/", 1)[1]
+    shutil.copytree(source, opened.studio.projects.root / "the-copy")  # its numbers are taken
+    copied = opened.client.get("/api/projects/the-copy").json()["jobs"]
+    assert len(copied) == len(opened.client.get(project).json()["jobs"])
+    assert copied[0]["state"] == "done"
+    found = opened.client.get("/api/projects/the-copy/molecules").json()["rows"]
+    assert [row["smiles"] for row in found] == [row["smiles"] for row in rows]
+    assert [row["smiles"] for row in found if row["starred"]] == [starred["smiles"]]
+    (tmp_path / "projects").mkdir()
+    shutil.copytree(source, tmp_path / "projects" / source.name)  # to a studio where they are free
+    with studio_in(tmp_path) as other:
+        assert {row["id"]: row["starred"] for row in other.client.get(f"{project}/molecules").json()["rows"]} == {
+            row["id"]: row["id"] == starred["id"] for row in rows
+        }

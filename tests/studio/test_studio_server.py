@@ -127,6 +127,19 @@ def test_a_job_whose_command_died_with_the_server_is_continued(servers: list[Ser
     assert "Traceback" not in (tmp_path / "stderr.txt").read_text()
 
 
+@pytest.mark.gate
+def test_jobs_are_scored_on_ray(servers: list[Server], tmp_path: Path) -> None:
+    server = start(servers, tmp_path, "--engine", "ray", "--workers", "2")
+    client = server.enter()
+    id = client.post("/api/projects", json={"example": "7sza"}).json()["id"]
+    job = client.post(f"/api/projects/{id}/jobs", json={"task": "generate", "fields": QUICK}).json()
+    assert "--workers 2 --engine ray" in job["command"]
+    assert ended(client, job)["state"] == "done"
+    rows = client.get(f"/api/projects/{id}/molecules").json()["rows"]
+    assert all(isinstance(row["values"]["vina_min"], float) for row in rows)
+    assert server.end() == 0
+
+
 def test_two_servers_never_share_a_folder(servers: list[Server], tmp_path: Path) -> None:
     first = start(servers, tmp_path)
     other = subprocess.run(

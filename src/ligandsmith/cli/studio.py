@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from ligandsmith.cli.arguments import Parser, add_number, add_path, checked, log, say
+from ligandsmith.cli.arguments import MAX_WORKERS, Parser, add_number, add_path, checked, log, say
 from ligandsmith.cli.design import analogues_flags, optimise_flags
 from ligandsmith.cli.evaluate import evaluate_flags
 from ligandsmith.cli.generate import generate_flags, require_fitting_flags
@@ -70,6 +70,10 @@ def studio_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=text)
     add_path(parser, "--password-file", "file with the password that browsers must give", dest="password_file")
     add_number(parser, "--jobs", checked(int, Setting("", 1, 64)), 1, "jobs that run at the same time")
+    text = "processes that score and optimise, or Ray tasks at a time; 0: a process per core scores, at most 8"
+    add_number(parser, "--workers", checked(int, Setting("", 0, MAX_WORKERS)), 0, text)
+    text = "where they run; ray: on a Ray cluster (default: %(default)s)"
+    parser.add_argument("--engine", choices=["local", "ray"], default="local", help=text)
     parser.add_argument("--no-browser", dest="no_browser", action="store_true", help="only print the address")
 
 
@@ -83,12 +87,13 @@ def run_studio(args: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         raise LigandsmithError(MISSING.format(error.name)) from None
     from ligandsmith.parallel.signals import handled_signals
+    from ligandsmith.studio.commands import Scale
     from ligandsmith.studio.security import Access
     from ligandsmith.studio.service import open_studio
 
     password = _password(args)
     with contextlib.closing(_socket(args.host, args.port)) as listening, open_studio(
-        args.projects, args.jobs, check_command
+        args.projects, args.jobs, check_command, Scale(args.workers, args.engine)
     ) as studio:  # fmt: skip
         port = listening.getsockname()[1]
         access = Access(frozenset(f"{name}:{port}" for name in _names(args.host)), password)

@@ -5,7 +5,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rdkit import Chem, rdBase
 
@@ -28,6 +28,21 @@ class Molecules(Protocol):
         """The mol block of a molecule. Raises LigandsmithError."""
 
 
+class Scale(NamedTuple):
+    """Where commands spread their work: how many processes, or Ray tasks at a time. 0: a process per core scores."""
+
+    workers: int = 0
+    engine: str = "local"
+
+    def flags(self) -> list[str]:
+        """What is not the default of the commands."""
+        words = ["--workers", str(self.workers)] if self.workers > 1 else []
+        return words + (["--engine", self.engine] if self.engine != "local" else [])
+
+
+HERE = Scale()
+
+
 @dataclass(frozen=True)
 class JobPlan:
     """Steps of a job, and the files that they read, by path in the project's folder."""
@@ -41,22 +56,24 @@ def shown(steps: Sequence[JobStep]) -> str:
     return " && ".join(f"ligandsmith {shlex.join(step.argv)}" for step in steps)
 
 
-def plan(project: Project, number: int, request: tuple[str, Mapping[str, Any]], molecules: Molecules) -> JobPlan:
+def plan(
+    project: Project, number: int, request: tuple[str, Mapping[str, Any]], molecules: Molecules, scale: Scale = HERE
+) -> JobPlan:
     """The steps of a task with its fields for the job of a number. Raises LigandsmithError for what cannot be."""
     task, fields = request
     if task not in TASKS:
         raise LigandsmithError(f"there is no task '{shortened(task)}'; there are: {', '.join(TASKS)}")
     fields = {name: value for name, value in fields.items() if not _is_empty(value)}
-    builder = _Builder(project, fields, molecules)
+    builder = _Builder(project, fields, molecules, scale)
     out = f"jobs/{folder_name(number, task)}"
     argv = TASKS[task](builder)
     if unknown := sorted(set(fields) - builder.used):
         raise LigandsmithError(f"the task {task} has no field '{shortened(unknown[0])}'")
-    steps = [JobStep(SCORING, tuple(evaluation(project, f"{out}/ligands.sdf", out)))]
+    steps = [JobStep(SCORING, tuple(evaluation(project, f"{out}/ligands.sdf", out, scale)))]
     if argv:
         steps = [
             JobStep(SAMPLING, (*argv, OUT, out)),
-            JobStep(SCORING, tuple(evaluation(project, out))),
+            JobStep(SCORING, tuple(evaluation(project, out, scale=scale))),
         ]
     return JobPlan(tuple(steps), builder.files)
 
@@ -65,12 +82,12 @@ def _is_empty(value: Any) -> bool:
     return value is None or value is False or value in ("", [])
 
 
-def evaluation(project: Project, ligands: str, out: str = "") -> list[str]:
+def evaluation(project: Project, ligands: str, out: str = "", scale: Scale = HERE) -> list[str]:
     """The command that scores molecules."""
     argv = ["evaluate", ligands, PROTEIN, project.protein_path.name]
     argv += ["--ligand", project.site_ligand.name] if project.site_ligand else []
     argv += ["--tools", *EVALUATION_TOOLS]  # of the protocol that is the default
-    argv += ["--workers", str(workers)] if (workers := min(usable_cores(), MOST_WORKERS)) > 1 else []
+    argv += scale._replace(workers=scale.workers or min(usable_cores(), MOST_WORKERS)).flags()
     return argv + ([OUT, out] if out else [])
 
 
@@ -101,8 +118,8 @@ def _site_without_ligand(site: Mapping[str, Any]) -> list[str]:
 class _Builder:
     """Flags from the fields of a request; remembers which fields were used and which files the command needs."""
 
-    def __init__(self, project: Project, fields: Mapping[str, Any], molecules: Molecules) -> None:
-        self.project, self.fields, self.molecules = project, fields, molecules
+    def __init__(self, project: Project, fields: Mapping[str, Any], molecules: Molecules, scale: Scale) -> None:
+        self.project, self.fields, self.molecules, self.scale = project, fields, molecules, scale
         self.used: set[str] = set()
         self.files: dict[str, str] = {}
 
@@ -227,7 +244,7 @@ def _optimise(builder: _Builder) -> list[str]:
     return [
         "optimise", PROTEIN, project.protein_path.name, *start, *place,
         *builder.kept(), *builder.flags("objective", "budget", *FIRST, "similarity", "moves"),
-        *builder.flags(*DEMANDS, *SAMPLING_FLAGS),
+        *builder.flags(*DEMANDS, *SAMPLING_FLAGS), *builder.scale.flags(),
     ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ JOBS_TABLE = """
 CREATE TABLE IF NOT EXISTS jobs (
     id INTEGER PRIMARY KEY, project TEXT NOT NULL, task TEXT NOT NULL, fields TEXT NOT NULL, steps TEXT NOT NULL,
     step INTEGER NOT NULL, state TEXT NOT NULL, message TEXT NOT NULL, pid INTEGER NOT NULL, created REAL NOT NULL,
-    started REAL NOT NULL, ended REAL NOT NULL
+    started REAL NOT NULL, ended REAL NOT NULL, folder TEXT NOT NULL DEFAULT ''
 )
 """
 
@@ -49,11 +49,12 @@ class Job:
     created: float = 0.0  # seconds since 1970, as the others
     started: float = 0.0  # of the current step
     ended: float = 0.0
+    folder: str = ""  # below `jobs`, where it is not called as this studio calls them
 
     @property
     def name(self) -> str:
         """Of its folder below `jobs`, and of its log."""
-        return folder_name(self.id, self.task)
+        return self.folder or folder_name(self.id, self.task)
 
 
 def folder_name(number: int, task: str) -> str:
@@ -71,6 +72,9 @@ class JobStore:
         self.connection.row_factory = sqlite3.Row
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute(JOBS_TABLE)
+        columns = [row["name"] for row in self.connection.execute("PRAGMA table_info(jobs)")]
+        if "folder" not in columns:  # of an earlier version
+            self.connection.execute("ALTER TABLE jobs ADD COLUMN folder TEXT NOT NULL DEFAULT ''")
 
     def close(self) -> None:
         """Close the file."""
@@ -93,9 +97,9 @@ class JobStore:
         """Write a new job."""
         with self._changing() as connection:
             connection.execute(
-                "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (job.id, job.project, job.task, json.dumps(job.fields), json.dumps(job.steps), job.step, job.state,
-                 job.message, job.pid, job.created or time.time(), job.started, job.ended),
+                 job.message, job.pid, job.created or time.time(), job.started, job.ended, job.folder),
             )  # fmt: skip
         return self.get(job.id)
 

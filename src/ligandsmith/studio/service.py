@@ -10,7 +10,8 @@ from typing import Any
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import held_alone, write_text
-from ligandsmith.studio.commands import JobPlan, plan, shown
+from ligandsmith.studio.commands import HERE, JobPlan, Scale, plan, shown
+from ligandsmith.studio.found import add_found
 from ligandsmith.studio.jobs import DATABASE, QUEUED, RUNNING, Job, JobStore
 from ligandsmith.studio.molecules import Library
 from ligandsmith.studio.progress import JobProgress
@@ -36,11 +37,13 @@ class Studio:
     library: Library
     progress: JobProgress
     check: CommandCheck = accept
+    scale: Scale = HERE
     lock: Lock = field(default_factory=Lock)  # held while a job gets its number
     closing: Event = field(default_factory=Event)  # set when the server is about to stop
 
     def project_view(self, project: Project) -> dict[str, Any]:
-        """A project as the API has it."""
+        """A project as the API has it, with the jobs of results that were found in its folder."""
+        self._add_found(project)
         return {
             "id": project.id, "title": project.title, "created": project.created, "modified": when(modified(project)),
             "protein": protein_summary(project), "reference": reference_summary(project), "site": shown_site(project),
@@ -49,6 +52,9 @@ class Studio:
 
     def project_list(self) -> list[dict[str, Any]]:
         """All projects, last changed first."""
+        projects = self.projects.all()
+        for project in projects:
+            self._add_found(project)
         return [
             {
                 "id": project.id, "title": project.title, "modified": when(modified(project)),
@@ -56,8 +62,12 @@ class Studio:
                     self.progress.molecules(project.folder / "jobs" / job.name) for job in self.store.all(project.id)
                 ),
             }
-            for project in self.projects.all()
+            for project in projects
         ]  # fmt: skip
+
+    def _add_found(self, project: Project) -> None:
+        with self.lock:
+            add_found(project, self.store)
 
     def add_structures(self, project: Project, uploads: Sequence[Upload]) -> Project:
         """Give a project its protein and reference ligand. Raises LigandsmithError, Conflict where jobs need those
@@ -104,14 +114,14 @@ class Studio:
             return self.runner.submit(Job(number, project.id, "import", fields, made.steps))
 
     def _plan(self, project: Project, number: int, task: str, fields: Mapping[str, Any]) -> JobPlan:
-        made = plan(project, number, (task, fields), self.library)
+        made = plan(project, number, (task, fields), self.library, self.scale)
         for step in made.steps:
             self.check(step.argv)
         return made
 
 
 @contextmanager
-def open_studio(root: Path, slots: int = 1, check: CommandCheck = accept) -> Iterator[Studio]:
+def open_studio(root: Path, slots: int = 1, check: CommandCheck = accept, scale: Scale = HERE) -> Iterator[Studio]:
     """The studio of a folder of projects, which is held for this process alone. Raises LigandsmithError."""
     try:
         root = root.resolve()
@@ -120,8 +130,10 @@ def open_studio(root: Path, slots: int = 1, check: CommandCheck = accept) -> Ite
             store = JobStore(root)
             projects, runner = Projects(root), Runner(store, root, slots)
             runner.start()
+            studio = Studio(projects, store, runner, Library(projects, store), JobProgress(store, root), check, scale)
             try:
-                yield Studio(projects, store, runner, Library(projects, store), JobProgress(store, root), check)
+                studio.project_list()  # finds results without a job
+                yield studio
             finally:
                 runner.stop()
                 store.close()
