@@ -18,12 +18,6 @@ WITHOUT_WEBGL = """for (const kind of [HTMLCanvasElement, OffscreenCanvas]) {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with served(tmp_path_factory.mktemp("studio") / "projects") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def context(server: Server) -> Iterator["object"]:
     with browsing(server) as context:
         yield context

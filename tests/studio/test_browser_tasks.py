@@ -4,17 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 from rdkit import Chem
-from studio_browser import BROWSER, COMPLEXES, JOB_MS, PLACE, Server, Visit, browsing, served
+from studio_browser import BROWSER, COMPLEXES, JOB_MS, PLACE, Server, Visit, browsing
 
 from ligandsmith.chem.sdf import read_sdf
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with served(tmp_path_factory.mktemp("studio") / "projects") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

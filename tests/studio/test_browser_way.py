@@ -7,16 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from rdkit import Chem
-from studio_browser import BROWSER, COMPLEXES, Server, Visit, browsing, served, sync_api, wait_until
+from studio_browser import BROWSER, COMPLEXES, Server, Visit, browsing, sync_api, wait_until
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH")
 NUMBER = 3
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with served(tmp_path_factory.mktemp("studio") / "projects") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
