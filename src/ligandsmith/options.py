@@ -60,7 +60,8 @@ class Hardware(Checked):
     use_amp: bool = setting(True, "mixed precision on a GPU")
     num_gpus: int = setting(1, "processes: one per GPU, or on the CPU", 1, 4096)
     num_nodes: int = setting(1, "machines, started by torchrun or Slurm", 1, 100_000)
-    threads: int = setting(0, "CPU threads per process; 0: all cores, shared by the processes", 0, 4096)
+    threads: int = setting(0, "CPU threads per process; 0: OMP_NUM_THREADS, else all cores, shared by the processes",
+                           0, 4096)  # fmt: skip
     gradient_checkpointing: bool = setting(False, "less memory, about a third more time")
     cpu_bf16: bool = setting(False, "mixed precision on a CPU with bfloat16 arithmetic")
 

@@ -51,5 +51,13 @@ def test_threads_are_shared_among_the_processes(monkeypatch: pytest.MonkeyPatch)
         assert torch.get_num_threads() == 2
         use_threads(3, processes=4)
         assert torch.get_num_threads() == 3
+        monkeypatch.setenv("OMP_NUM_THREADS", "5,2")
+        use_threads(0)
+        assert torch.get_num_threads() == 5
+        use_threads(0, processes=4)  # torchrun sets the variable to 1
+        assert torch.get_num_threads() == 2
+        monkeypatch.setenv("OMP_NUM_THREADS", "many")
+        use_threads(0)
+        assert torch.get_num_threads() == 8
     finally:
         torch.set_num_threads(before)

@@ -21,6 +21,11 @@ def usable_device(name: str) -> str:
 
 
 def use_threads(threads: int, processes: int = 1) -> None:
-    """Set the CPU threads of this process; 0 shares the cores it may run on among the processes of the machine."""
+    """Set the CPU threads of this process. 0: those of OMP_NUM_THREADS if it is set, as in other programs, else the
+    cores that it may run on. Several processes share the cores: torchrun sets the variable to 1, whatever there is.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if not threads and processes <= 1 and wanted.isdecimal():
+        threads = int(wanted)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(threads or max(1, cores // max(processes, 1)))
