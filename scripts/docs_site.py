@@ -1,7 +1,7 @@
 """Hooks of the documentation site (mkdocs.yml): generated reference pages, and files of the repository outside docs/.
 
-Pages link to files of the repository by relative paths, so that links work in a checkout, too. Every linked file outside
-docs/ becomes a page (Markdown) or a download (everything else) under repository/, and links are changed accordingly.
+Pages link to files of the repository by relative paths, so that links work in a checkout, too. Every linked file
+outside docs/ becomes a page (Markdown) or a download (everything else) under repository/, and links are changed.
 """
 
 import argparse
@@ -118,7 +118,8 @@ def command_index() -> str:
     return "\n".join(
         [
             "# Command line", "",
-            "Every command prints its flags with `--help`. `ligandsmith completion bash` prints a completion script.", "",
+            "Every command prints its flags with `--help`. `ligandsmith completion bash` prints a completion script.",
+            "",
             "| command | what it does |", "|---|---|", *rows, "",
         ]
     )  # fmt: skip
@@ -133,7 +134,9 @@ def command_page(name: str) -> str:
     for group in parser._action_groups:
         actions = [a for a in group._group_actions if a.help != argparse.SUPPRESS]
         if actions:
-            title = {"positional arguments": "Arguments", "options": "Options"}.get(group.title or "", group.title or "")
+            title = {"positional arguments": "Arguments", "options": "Options"}.get(
+                group.title or "", group.title or ""
+            )
             lines += [f"## {title[0].upper()}{title[1:]}", ""]
             lines += [*([group.description, ""] if group.description else []), "| | |", "|---|---|"]
             lines += [f"| {_invocation(a, formatter)} | {_help(a, formatter)} |" for a in actions] + [""]
