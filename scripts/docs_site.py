@@ -130,8 +130,8 @@ def command_page(name: str) -> str:
     parser = build_parser(name)
     parser.prog = f"ligandsmith {name}"
     formatter = argparse.HelpFormatter(parser.prog, width=100)
-    lines = [f"# {name}", "", COMMANDS[name].description, ""]
-    for group in parser._action_groups:
+    lines = [f"# ligandsmith {name}", "", COMMANDS[name].description, ""]
+    for group in sorted(parser._action_groups, key=lambda group: group.title == "options"):
         actions = [a for a in group._group_actions if a.help != argparse.SUPPRESS]
         if actions:
             title = {"positional arguments": "Arguments", "options": "Options"}.get(

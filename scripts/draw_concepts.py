@@ -115,8 +115,8 @@ def denoising(generator: LigandGenerator, pocket: Pocket, path: Path, seed: int)
     scale, stats = float(generator.model.stats.scale_x), generator.model.stats
     mask = torch.ones(1, 27, dtype=torch.bool)
     last = calls[-1][2][0, :, :3].numpy() * scale
-    axes = plane(last)
-    centered = pocket.x - generator.encode(pocket)[1]
+    axes, middle = plane(last), last.mean(0)
+    centered = pocket.x - generator.encode(pocket)[1] - middle
     depth = np.abs(centered @ np.cross(*axes.T))
     around = centered[depth < SLICE] @ axes
     figure, grid = plt.subplots(2, len(TIMES), figsize=(11, 4.2))
@@ -124,7 +124,7 @@ def denoising(generator: LigandGenerator, pocket: Pocket, path: Path, seed: int)
         t, z, clean = min(reversed(calls), key=lambda call: abs(call[0] - time))
         if time == 0:
             z = clean
-        noisy = z[0, :, :3].numpy() * scale @ axes
+        noisy = (z[0, :, :3].numpy() * scale - middle) @ axes
         above, below = grid[0, column], grid[1, column]
         for ax in (above, below):
             ax.scatter(*around.T, s=6, c=PALE, lw=0, zorder=1)
@@ -133,7 +133,7 @@ def denoising(generator: LigandGenerator, pocket: Pocket, path: Path, seed: int)
             prediction = generator.vaes["ligand"].decode(*stats.restore(clean), mask)  # type: ignore[operator]
         decoded = decoded_ligand(prediction, 0, 27, generator.vocabulary, np.zeros(3, dtype=np.float32))
         graph = MolecularGraph.from_decoded(decoded)
-        draw(below, decoded.x @ axes, graph.element, graph.bonds())
+        draw(below, (decoded.x - middle) @ axes, graph.element, graph.bonds())
         frame(above, f"t = {t if time else 0:.2f}", HALF)
         frame(below, "", HALF)
     grid[0, 0].set_ylabel("noisy latents", fontsize=9, color=INK)
