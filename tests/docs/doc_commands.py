@@ -52,7 +52,7 @@ def command_lines(page: Path) -> Iterator[CommandLine]:
     yield from block_lines(page)
     for inline in INLINE.findall(page.read_text(encoding="utf-8")):
         line = " ".join(inline.split())
-        if not re.search(r"NAME|COMMAND|python benchmarks/$|python -m ligandsmith$", line):
+        if not re.search(r"NAME|COMMAND|python -m (benchmarks|ligandsmith)$", line):
             yield parsed_line(page, line)
 
 
