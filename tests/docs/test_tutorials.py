@@ -1,4 +1,4 @@
-"""The commands of README, Get started and the tutorials run, with small numbers and the weights `tiny`."""
+"""The commands of README, Get started and the tutorials run, with few ligands and few steps."""
 
 import re
 import shutil
@@ -12,15 +12,15 @@ from ligandsmith.cli import main as cli
 DOCS = ROOT / "docs"
 TRAINING = "--preset tiny --limit 8 --max_steps 2 --batch_size 2 --num_workers 0 --device cpu"
 SMALLER = {
-    "generate": "--num 2 --steps 6 --candidates 2 --device cpu",
-    "analogues": "--num 1 --steps 6 --candidates 2 --device cpu --checkpoint tiny",
-    "optimise": "--budget 2 --steps 6 --device cpu --checkpoint tiny",
+    "generate": "--num 2 --steps 12 --candidates 2 --device cpu",
+    "analogues": "--num 1 --steps 12 --candidates 2 --device cpu",
+    "optimise": "--budget 2 --steps 12 --device cpu",
     "train-vae": TRAINING,
     "train-denoiser": TRAINING,
     "train-all": TRAINING,
-    "doctor": "--preset tiny --batch_size 1",
 }
-UNAVAILABLE = re.compile(r"\.lmdb|--engine ray|torchrun|--num_gpus")  # published files, clusters, several processes
+# Published files, clusters, several processes; `doctor` measures all stages of training (tests/cli/test_doctor.py).
+UNAVAILABLE = re.compile(r"\.lmdb|--engine ray|torchrun|--num_gpus|ligandsmith doctor")
 
 
 def run_page(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, extra: dict[str, str] | None = None) -> None:
@@ -31,25 +31,24 @@ def run_page(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, extra: d
     for line in block_lines(page):
         if line.kind == "ligandsmith" and not UNAVAILABLE.search(line.text):
             words = f"{SMALLER.get(line.name, '')} {(extra or {}).get(line.name, '')}".split()
-            if line.name == "generate" and "--checkpoint" not in line.arguments:
-                words += ["--checkpoint", "tiny"]
             assert cli.main([line.name, *line.arguments, *words]) == cli.OK, line.text
 
 
 def test_get_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_page(DOCS / "get-started.md", tmp_path, monkeypatch, {"evaluate": "--tools strain"})
+    run_page(DOCS / "get-started.md", tmp_path, monkeypatch, {"evaluate": "--protocol none"})
     assert (tmp_path / "first/report.html").is_file()
     assert (tmp_path / "first/ligands.sdf").is_file()
 
 
 def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_page(ROOT / "README.md", tmp_path, monkeypatch, {"evaluate": "--tools strain"})
+    run_page(ROOT / "README.md", tmp_path, monkeypatch, {"evaluate": "--protocol none"})
     assert (tmp_path / "first/per_molecule.csv").is_file()
     assert (tmp_path / "best_denoiser.pt").is_file()
 
 
 def test_design_for_a_pocket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_page(DOCS / "tutorials/pocket.md", tmp_path, monkeypatch, {"rank": "--filters connected"})
+    tools = {"evaluate": "--tools strain vina", "rank": "--filters connected"}
+    run_page(DOCS / "tutorials/pocket.md", tmp_path, monkeypatch, tools)
     assert (tmp_path / "relaxed/top.sdf").is_file()
     assert (tmp_path / "relaxed/report.html").is_file()
     assert (tmp_path / "7off_hbond/samples.json").is_file()
@@ -57,7 +56,7 @@ def test_design_for_a_pocket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.gate
 def test_grow_and_optimise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_page(DOCS / "tutorials/optimise.md", tmp_path, monkeypatch, {"evaluate": "--tools strain"})
+    run_page(DOCS / "tutorials/optimise.md", tmp_path, monkeypatch, {"evaluate": "--protocol none"})
     assert (tmp_path / "better/report.html").is_file()
     assert (tmp_path / "flat/history.csv").is_file()
     assert (tmp_path / "near/analogues.csv").is_file()
@@ -87,6 +86,6 @@ def test_scale_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = re.search(r"^```\n(pocket,.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     assert manifest
     (tmp_path / "pockets.csv").write_text(manifest[1], encoding="utf-8")
-    run_page(page, tmp_path, monkeypatch, {"evaluate": "--tools strain"})
+    run_page(page, tmp_path, monkeypatch, {"evaluate": "--protocol none"})
     assert (tmp_path / "run/7sza/ligands.sdf").is_file()
     assert (tmp_path / "run/evaluation/report.html").is_file()
