@@ -15,7 +15,7 @@ help:
 	@echo "make test    lint, type-check, test"
 	@echo "make gates   the slow quality gates"
 	@echo "make bench   speed and memory of all parts; writes docs/experiments/performance.md (10 minutes on 2 idle cores)"
-	@echo "make docs    write the generated pages of docs/ again"
+	@echo "make docs    write the generated pages of docs/ again, build the site into site/ (half a minute)"
 	@echo "make lint | format | unit | setup | lock | clean | distclean"
 
 setup: $(READY)
@@ -50,12 +50,13 @@ bench: $(READY)
 
 docs: $(READY)
 	$(BIN)/python scripts/write_metrics_page.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lock: $(READY)
 	bash scripts/lock.sh
 
 clean:
-	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo build dist site .pytest_cache .mypy_cache .ruff_cache
 	find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

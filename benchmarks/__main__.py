@@ -19,9 +19,9 @@ def page() -> str:
     """The page docs/benchmarks.md."""
     lines = [
         "# Benchmarks", "",
-        "`python -m benchmarks NAME [flags]` runs a benchmark in a clone of the repository, `python -m benchmarks NAME",
-        "--help` shows its flags. `make bench` runs those of speed and memory and writes",
-        "[performance.md](experiments/performance.md).", "",
+        "In a clone of the repository, `python -m benchmarks NAME [flags]` runs a benchmark, and",
+        "`python -m benchmarks NAME --help` shows its flags. `make bench` runs those of speed and memory and writes",
+        "[Speed and memory](experiments/performance.md).", "",
         "| name | what it measures |", "|---|---|",
     ]  # fmt: skip
     rows = [f"| `{name}` | {text} |" for name, text in benchmarks().items()]

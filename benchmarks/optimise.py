@@ -1,4 +1,4 @@
-"""Optimisation from crystal ligands of validation pockets, against as many ligands that are sampled plainly.
+"""Optimization from crystal ligands of validation pockets, against the same number of randomly sampled ligands.
 
 `python -m benchmarks optimise --pockets 12 --num 300 --workers 2 --out /tmp/optimise`
 Pockets are spread evenly over those of the validation split whose ligand has 18 to 34 heavy atoms; ligands have the

@@ -164,7 +164,7 @@ def write_page(own: Result) -> Path:
     text = (RESULTS / "page.md").read_text(encoding="utf-8").format(
         machine=f"{where['cpu']}, {where['instructions']}, torch {where['torch']}, Python {where['python']}",
         matmul=f"{own['train denoiser 8']['matmul_gflop_per_core_s']:.0f}",
-        bars=table(["work", "bar", "measured", ""], bars(own)),
+        bars=table(["work", "goal", "measured", ""], bars(own)),
         peers=peer_table(compared), before=peer_table(stored("before")), costs=cost_table(own),
         loading=loading_table(own["loading"]), commands=command_lines(own), profiles=profiles(own),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How far ligands follow the QED, SA and logP that are asked for: slope, interval and means of the made values.
+"""How closely ligands follow requested QED, SA and logP: slope, interval and means of the obtained values.
 
 `python -m benchmarks property_control --pockets 10 --num 4 --out /tmp/control`
 Pockets are spread evenly over those of the validation split whose ligand has 14 to 20 heavy atoms, and ligands have the

@@ -1,4 +1,4 @@
-"""Do molecules fit the pocket that they were made for better than another? Vina's local minimum in both; a JSON line.
+"""Do molecules fit their own pocket better than another one? Vina's local minimum in both; a JSON line.
 
 `python -m benchmarks shuffled_pocket COMPLEXES --checkpoint small --pockets 20 --num 5`
 COMPLEXES holds ID/protein.pdb and ID/ligand.sdf. Each molecule is minimised in its own pocket and in the next one

@@ -16,17 +16,23 @@ def page() -> str:
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return f"""# Metrics
 
-Written by `make docs` from the registry `METRICS` in `src/ligandsmith/evaluation/metrics.py`; do not edit by hand.
+This page is written by `make docs` from the registry `METRICS` in `src/ligandsmith/evaluation/metrics.py`. Do not edit
+it by hand. [What each number means](concepts/numbers.md) explains which values are good.
 
-`ligandsmith evaluate` gives every metric as a mean with its {CONFIDENCE:g} % bootstrap interval, the number n
-of molecules that have a value, and the size of its population. A molecule that has no value is counted as a
-failure, never as 0 and never omitted without notice; a metric whose input is missing (no protein, no list of known
-molecules, PoseBusters not installed) is reported as "not run" with the cause.
+`ligandsmith evaluate` gives every metric as a mean with its {CONFIDENCE:g} % bootstrap interval, the number n of
+molecules that have a value, and the size of its population. With several pockets the bootstrap draws pockets, then
+molecules within them.
 
-Populations: `requested` is every requested molecule, including those that could not be built; `valid`
-those that RDKit sanitises; `connected` the valid ones of one fragment;
-`size-matched` the connected ones within 2 heavy atoms of the reference.
-With several pockets the intervals draw pockets, then molecules within them.
+A molecule without a value is counted as a failure. It is never counted as 0 and never omitted without notice. A metric
+whose input is missing (no protein, no list of known molecules, PoseBusters not installed) is reported as "not run" with
+the cause.
+
+| population | molecules |
+| --- | --- |
+| `requested` | all requested molecules, including those that could not be built |
+| `valid` | those that RDKit accepts |
+| `connected` | valid molecules of one fragment |
+| `size-matched` | connected molecules within 2 heavy atoms of the reference |
 
 {table}
 """

@@ -61,7 +61,7 @@ def add_constraints(parser: argparse.ArgumentParser) -> None:
     add_parts(parser)
     add_demands(parser)
     choice = parser.add_argument_group("choice")
-    text = "what decides between plausible candidates, e.g. 'vina_min, qed:0.5, -logp'; see docs/generation.md"
+    text = "what decides between plausible candidates, e.g. 'vina_min, qed:0.5, -logp'; see docs/settings.md"
     choice.add_argument("--objective", dest="wanted", metavar="NAME[:WEIGHT],...", help=text, **UNSET)
 
 
