@@ -20,6 +20,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import csv_content, write_json
 from ligandsmith.parallel.processes import map_in_processes
 from ligandsmith.records import Complex, Rejection
+from ligandsmith.structure.completeness import incompleteness
 from ligandsmith.structure.files import PROTEIN_SUFFIXES, complex_from, read_files
 from ligandsmith.structure.ligands import LIGAND_SUFFIXES, suffix
 from ligandsmith.structure.pocket import site_sequences
@@ -218,7 +219,9 @@ def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
         if isinstance(files, Rejection):
             return _Read(files)
         record = complex_from(files.protein, files.mol, pair.id)
-    note = "; ".join(filter(None, (files.protein.description(pair.protein.name), files.note)))
+    missing = incompleteness(files.protein)
+    parts = (files.protein.description(pair.protein.name), missing and f"missing: {missing}", files.note)
+    note = "; ".join(filter(None, parts))
     if isinstance(record, Rejection):
         return _Read(record, (), note)
     record = replace(record, source=options.source, licence=options.licence)

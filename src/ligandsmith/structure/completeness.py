@@ -10,7 +10,7 @@ from rdkit import Chem
 from ligandsmith.structure.protein import PEPTIDE_BOND, Protein
 from ligandsmith.structure.vocabulary import BACKBONE_NAMES, RESIDUES, Kind
 
-SHOWN = 6  # names in a message before it is cut short
+NAMES_SHOWN = 6  # names in a message before it is cut short
 
 
 @lru_cache(maxsize=len(RESIDUES))
@@ -74,5 +74,5 @@ def incompleteness(protein: Protein, residues: Collection[int] | None = None) ->
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more

@@ -17,7 +17,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import json_content, temporary_folder
 from ligandsmith.structure.pdb2pqr_worker import INPUT, OUTPUT, PKA
 
-SECONDS = 1800.0  # for one protein; 5,000 heavy atoms take some ten
+PDB2PQR_SECONDS = 1800.0  # for one protein; 5,000 heavy atoms take some ten
 MOST_RESIDUES, MOST_CHAINS = 9999, 61  # that the columns of a PDB file hold, besides the chain of the surroundings
 CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -53,7 +53,7 @@ class Protonated(NamedTuple):
     groups: tuple[TitratableGroup, ...]
 
 
-def protonated(residues: Sequence[BareResidue], ph: float, place: str, seconds: float = SECONDS) -> Protonated:
+def protonated(residues: Sequence[BareResidue], ph: float, place: str, seconds: float = PDB2PQR_SECONDS) -> Protonated:
     """Fill in side chains and hydrogens at a pH. `place` names the protein in messages.
 
     Raises LigandsmithError if the programs are not installed, fail, or take longer than `seconds`.

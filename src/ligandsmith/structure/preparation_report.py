@@ -12,11 +12,11 @@ from ligandsmith.structure.hydrogens import FilledAtom, TitratableGroup
 from ligandsmith.structure.protein import Protein
 from ligandsmith.structure.vocabulary import Kind
 
-SHOWN = 8  # items of a kind on the screen; all are in the JSON
+ITEMS_SHOWN = 8  # items of a kind on the screen; all are in the JSON
 UNCERTAIN = 1.0  # from the pH; a group whose pKa is that near has both states
 TURNED, FLIPPED_RESIDUES = 0.05, ("ASN", "GLN", "HIS")  # Å
-CLOSE = 1.5  # Å, from a hydrogen to a heavy atom of another molecule
-DISULFIDE = 2.5  # Å
+HYDROGEN_CLASH = 1.5  # Å, from a hydrogen to a heavy atom of another molecule
+DISULFIDE_BOND = 2.5  # Å
 STATE_OF_HYDROGENS = {  # names of a residue with and without its titratable hydrogens
     "ASP": (("HD1", "HD2"), "ASH", ""),
     "GLU": (("HE1", "HE2"), "GLH", ""),
@@ -25,7 +25,7 @@ STATE_OF_HYDROGENS = {  # names of a residue with and without its titratable hyd
 }
 
 
-class Answer(NamedTuple):
+class PreparedResidues(NamedTuple):
     """Residues by index: those written, copies of the ligand, atoms after protonation, and groups with a pKa."""
 
     kept: Sequence[int]
@@ -49,8 +49,8 @@ class PreparationReport:
         """The report as text, one kind a line."""
         text = [f"{self.protein}: {self.heavy_atoms:,} heavy atoms, {self.hydrogens:,} hydrogens at pH {self.ph:g}"]
         for kind, items in self.changes.items():
-            more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-            text.append(f"{kind}: {len(items)} ({', '.join(items[:SHOWN])}{more})")
+            more = f" and {len(items) - ITEMS_SHOWN} more" if len(items) > ITEMS_SHOWN else ""
+            text.append(f"{kind}: {len(items)} ({', '.join(items[:ITEMS_SHOWN])}{more})")
         return text
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class PreparationReport:
         return {**asdict(self), "counts": {kind: len(items) for kind, items in self.changes.items()}}
 
 
-def report_of(protein: Protein, answer: Answer, ph: float, source: str) -> PreparationReport:
+def report_of(protein: Protein, answer: PreparedResidues, ph: float, source: str) -> PreparationReport:
     """The report on a protein that was read from `source`, and on what became of it."""
     kinds: dict[str, list[str]] = {
         **_choices(protein, answer),
@@ -79,7 +79,7 @@ def report_of(protein: Protein, answer: Answer, ph: float, source: str) -> Prepa
     )
 
 
-def _choices(protein: Protein, answer: Answer) -> dict[str, list[str]]:
+def _choices(protein: Protein, answer: PreparedResidues) -> dict[str, list[str]]:
     kept = set(answer.kept)
     chains: dict[str, bool] = {}
     for index, residue in enumerate(protein.residues):
@@ -100,7 +100,7 @@ def _choices(protein: Protein, answer: Answer) -> dict[str, list[str]]:
     return found
 
 
-def _reading(protein: Protein, answer: Answer) -> dict[str, list[str]]:
+def _reading(protein: Protein, answer: PreparedResidues) -> dict[str, list[str]]:
     return {
         "names replaced": [f"{names} {count}" for names, count in protein.renamed.items()],
         "not used of the file": [f"{count} {what}" for what, count in protein.dropped.items()],
@@ -110,7 +110,7 @@ def _reading(protein: Protein, answer: Answer) -> dict[str, list[str]]:
     }
 
 
-def _completion(protein: Protein, answer: Answer) -> dict[str, list[str]]:
+def _completion(protein: Protein, answer: PreparedResidues) -> dict[str, list[str]]:
     completed, incomplete = [], []
     for index, lacks in missing_atoms(protein).items():
         if index in set(answer.kept):
@@ -131,7 +131,7 @@ def _completion(protein: Protein, answer: Answer) -> dict[str, list[str]]:
     }
 
 
-def _protonation(protein: Protein, answer: Answer, ph: float) -> dict[str, list[str]]:
+def _protonation(protein: Protein, answer: PreparedResidues, ph: float) -> dict[str, list[str]]:
     flipped: list[str] = []
     moved: list[str] = []
     states: list[str] = []
@@ -182,18 +182,18 @@ def _state(name: str, hydrogens: set[str]) -> str:
     return present if hydrogens & set(names) else absent
 
 
-def _disulfides(protein: Protein, answer: Answer) -> tuple[list[str], set[str]]:
+def _disulfides(protein: Protein, answer: PreparedResidues) -> tuple[list[str], set[str]]:
     """Disulfide bonds, and the residues in them."""
     kept = set(answer.kept)
     rows = [r for r in np.flatnonzero(protein.atom_label == "SG").tolist() if int(protein.residue_of[r]) in kept]
     if len(rows) < 2:
         return [], set()
     names = [protein.residues[int(protein.residue_of[row])].full_label for row in rows]
-    pairs = sorted(cKDTree(protein.x[rows]).query_pairs(DISULFIDE))
+    pairs = sorted(cKDTree(protein.x[rows]).query_pairs(DISULFIDE_BOND))
     return [f"{names[i]}–{names[j]}" for i, j in pairs], {names[k] for pair in pairs for k in pair}
 
 
-def _close_hydrogens(protein: Protein, answer: Answer) -> Iterator[str]:
+def _close_hydrogens(protein: Protein, answer: PreparedResidues) -> Iterator[str]:
     """Hydrogens of the protein that are too near to a molecule that is kept, or to the ligand."""
     others = {*answer.kept, *answer.reference} - {i for i in answer.kept if protein.residues[i].kind is Kind.POLYMER}
     rows = [
@@ -206,6 +206,6 @@ def _close_hydrogens(protein: Protein, answer: Answer) -> Iterator[str]:
         if protein.residues[index].kind is Kind.POLYMER:
             for atom in answer.filled[index]:
                 distance, nearest = tree.query(atom.x)
-                if atom.element == 1 and distance < CLOSE:
+                if atom.element == 1 and distance < HYDROGEN_CLASH:
                     other = protein.residues[protein.residue_of[rows[nearest]]].het_label
                     yield f"{protein.residues[index].full_label} {atom.name} {distance:.1f} Å from {other}"

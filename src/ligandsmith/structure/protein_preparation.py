@@ -22,16 +22,17 @@ from ligandsmith.structure.completeness import missing_atoms, without_backbone
 from ligandsmith.structure.hydrogens import BareResidue, FilledAtom, protonated
 from ligandsmith.structure.ligands import heavy_positions
 from ligandsmith.structure.pocket import copies_at, het_residues
-from ligandsmith.structure.preparation_report import Answer, PreparationReport, report_of
+from ligandsmith.structure.preparation_report import PreparationReport, PreparedResidues, report_of
 from ligandsmith.structure.protein import Protein, Residue, read_protein, read_structure
 from ligandsmith.structure.protein_writing import labelled_structure, require_writable_name, structure_text
 from ligandsmith.structure.vocabulary import RESIDUES, Kind
 
-GROUPS = ("metals", "cofactors", "ligands", "buffers")
+MOLECULE_GROUPS = ("metals", "cofactors", "ligands", "buffers")
 KNOWN_CAPS = frozenset({"ACE", "NME"})  # to PDB2PQR
 COORDINATION = 2.8  # Å, at most, from a metal to the nitrogen or sulfur that binds it
+ALKALI_METALS = (3, 11, 19, 37, 55)  # of which nitrogen and sulfur are no ligands
 UNMOVED = 0.05  # Å; less is rounding
-OXYGEN, SULFUR = 8, 16
+WATER_OXYGEN, METHIONINE_SULFUR = 8, 16  # atomic numbers
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class PreparationOptions(Checked):
     ph: float = setting(7.4, "pH of the hydrogens", 0, 14)
     keep_waters: float = setting(0.0, "keep waters within this distance of the ligand, Å", 0, 100)
     chains: tuple[str, ...] = ()  # empty: all
-    keep: tuple[str, ...] = ("metals", "cofactors")  # of GROUPS, or molecules by NAME or CHAIN:NAME:NUMBER
+    keep: tuple[str, ...] = ("metals", "cofactors")  # of MOLECULE_GROUPS, or molecules by NAME or CHAIN:NAME:NUMBER
 
 
 class PreparedProtein(NamedTuple):
@@ -73,7 +74,7 @@ def prepare_protein(
     place = {i: rows for i, rows in enumerate(_rows_of(protein))}
     atoms = {i: _final_atoms(protein, place[i], filled[i]) for i in kept}
     groups = [group._replace(residue=seen[group.residue]) for group in answer.groups if group.residue < len(seen)]
-    report = report_of(protein, Answer(kept, reference, filled, groups), options.ph, str(path))
+    report = report_of(protein, PreparedResidues(kept, reference, filled, groups), options.ph, str(path))
     return PreparedProtein(labelled_structure(protein, atoms, read_structure(path)), report)
 
 
@@ -112,9 +113,10 @@ def _kept_residues(
     if missing := sorted(set(options.chains) - chains):
         raise LigandsmithError(f"{protein.name}: no chain {', '.join(missing)}; there are {', '.join(sorted(chains))}")
     names = {name for i in protein.hets for name in (protein.residues[i].name, *protein.residues[i].names[1::2])}
-    if wrong := sorted(set(options.keep) - {*GROUPS, *names}):
+    if wrong := sorted(set(options.keep) - {*MOLECULE_GROUPS, *names}):
         raise LigandsmithError(
-            f"{protein.name}: no molecule {', '.join(wrong)} to keep; give {', '.join(GROUPS)}, or names of the file"
+            f"{protein.name}: no molecule {', '.join(wrong)} to keep; give {', '.join(MOLECULE_GROUPS)} or names "
+            "that the file has"
         )
     if options.keep_waters and not len(points):
         raise LigandsmithError(f"{protein.name}: waters are kept around a ligand; name it with --ligand or --het")
@@ -150,7 +152,7 @@ def _residues_near(protein: Protein, points: NDArray[np.floating], reach: float)
 
 def _bare_residues(protein: Protein, seen: Sequence[int]) -> list[BareResidue]:
     """What PDB2PQR gets: amino acids with a whole backbone, waters, and all the rest as surroundings."""
-    rows_of, lacking, bound = _rows_of(protein), missing_atoms(protein), _metal_bound(protein)
+    rows_of, lacking, bound = _rows_of(protein), missing_atoms(protein), _metal_bound(protein, seen)
     segments = _segments(protein, seen)
     bare = []
     for index in seen:
@@ -159,7 +161,7 @@ def _bare_residues(protein: Protein, seen: Sequence[int]) -> list[BareResidue]:
         whole = not without_backbone(lacking.get(index, ()))
         name = bound.get(index, residue.name)
         if residue.kind is not Kind.WATER and not (amino and whole):
-            name = residue.name[:3] if len(rows) == 1 else "LIG"
+            name = residue.name[:3] if residue.het and len(rows) == 1 else "LIG"
         segment = segments[index] if amino and whole else None
         bare.append(BareResidue(name, segment, _own_atoms(protein, rows)))
     return bare
@@ -174,9 +176,9 @@ def _own_atoms(protein: Protein, rows: NDArray[np.int64]) -> list[FilledAtom]:
     )
     atoms = [FilledAtom(name, element, tuple(x)) for name, element, x in named]
     if residue.kind is Kind.WATER:
-        return [atom._replace(name="O") for atom in atoms if atom.element == OXYGEN][:1]
+        return [atom._replace(name="O") for atom in atoms if atom.element == WATER_OXYGEN][:1]
     if residue.name == "MET":
-        return [atom._replace(name="SD", element=SULFUR) if atom.name == "SE" else atom for atom in atoms]
+        return [atom._replace(name="SD", element=METHIONINE_SULFUR) if atom.name == "SE" else atom for atom in atoms]
     return atoms
 
 
@@ -192,9 +194,10 @@ def _segments(protein: Protein, seen: Sequence[int]) -> dict[int, tuple[str, int
     return segments
 
 
-def _metal_bound(protein: Protein) -> dict[int, str]:
+def _metal_bound(protein: Protein, seen: Sequence[int]) -> dict[int, str]:
     """Histidines and cysteines that bind a metal, by index, with the force field's name of the state that can."""
-    metals = protein.x[(protein.kind == Kind.METAL) & (protein.element > 11) & (protein.element != 19)]
+    binds = (protein.kind == Kind.METAL) & ~np.isin(protein.element, ALKALI_METALS)
+    metals = protein.x[binds & np.isin(protein.residue_of, seen)]
     if not len(metals):
         return {}
     distance, _ = cKDTree(metals).query(protein.x)
