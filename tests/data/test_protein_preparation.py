@@ -272,6 +272,19 @@ def test_a_wrong_choice_is_one_line(
     assert not out.parent.exists()
 
 
+def test_a_long_name_of_a_chain_asks_for_mmcif(tmp_path: Path) -> None:
+    structure = gemmi.read_pdb_string("\n".join(x for x in LINES if 60 <= number(x) <= 70))
+    structure[0][0].name = "chain_1"
+    (tmp_path / "in.cif").write_text(structure.make_mmcif_document().as_string())
+    done = prepare_protein(tmp_path / "in.cif", PreparationOptions())
+    with pytest.raises(
+        LigandsmithError, match=r"p\.pdb: a PDB file cannot hold the name of chain chain_1; name a \.cif"
+    ):
+        write_prepared(done, tmp_path / "p.pdb")
+    write_prepared(done, tmp_path / "p.cif")
+    assert labels(read_protein(tmp_path / "p.cif")) == labels(read_protein(tmp_path / "in.cif"))
+
+
 def test_files_are_replaced_only_if_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, [x for x in LINES if 60 <= number(x) <= 70])
     words = ["prepare-protein", str(path), "--out", str(tmp_path / "p.pdb")]

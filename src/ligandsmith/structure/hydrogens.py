@@ -106,9 +106,7 @@ def pdb_atom(atom: FilledAtom, b_iso: float = 0.0) -> gemmi.Atom:
 def _run(folder: Path, ph: float, place: str, seconds: float) -> None:
     command = [sys.executable, "-m", "ligandsmith.structure.pdb2pqr_worker", str(folder), f"{ph:g}"]
     try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         raise LigandsmithError(
             f"{place}: PDB2PQR took more than {seconds:g} s and was ended; give fewer chains with --chains"

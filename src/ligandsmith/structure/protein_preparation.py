@@ -62,9 +62,10 @@ def prepare_protein(
     PDB2PQR.
     """
     protein = read_protein(path, allow_dropped, waters=True)
-    reference = het_residues(protein, het) if het else copies_at(protein, heavy_positions(ligand)) if ligand else []
-    points = heavy_positions(ligand) if ligand else protein.x[np.isin(protein.residue_of, reference)]
-    kept = _kept_residues(protein, options, reference, points)
+    points = np.empty((0, 3)) if ligand is None else heavy_positions(ligand)
+    reference = het_residues(protein, het) if het else copies_at(protein, points) if len(points) else []
+    around = points if len(points) else protein.x[np.isin(protein.residue_of, reference)]
+    kept = _kept_residues(protein, options, reference, around)
     seen = sorted({*kept, *reference})
     bare = _bare_residues(protein, seen)
     if ligand is not None and not reference:
