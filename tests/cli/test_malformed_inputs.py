@@ -192,6 +192,11 @@ CASES = [
     ("properties {bad}/nothing", "nothing"),
     ("pseudo-complexes {bad}/nothing --out {out}", "nothing"),
     ("pseudo-complexes {bad}/text.pdb --out {out}", "text.pdb"),
+    ("prepare-protein none.pdb --out {out}/p.pdb", "none.pdb"),
+    ("prepare-protein {bad}/text.pdb --out {out}/p.pdb", "text.pdb"),
+    (f"prepare-protein {SITE}/protein.pdb.gz --ligand {{bad}}/text.sdf --out {{out}}/p.pdb", "text.sdf"),
+    (f"prepare-protein {SITE}/protein.pdb.gz --out {{out}}/p.pdbqt", "p.pdbqt"),
+    (f"prepare-protein {SITE}/protein.pdb.gz --out {{out}}/p.pdb --ph 15", "0 to 14"),
     # Evaluation.
     ("evaluate none.sdf --out {out}", "none.sdf"),
     ("evaluate {bad}/nothing --out {out}", "nothing"),
@@ -262,4 +267,5 @@ def test_the_table_is_long_enough() -> None:
     assert commands >= {
         "generate", "train-vae", "train-denoiser", "train-all", "prepare", "split", "conformers", "properties",
         "pseudo-complexes", "evaluate", "relax", "rank", "report", "export", "completion", "optimise", "analogues",
+        "prepare-protein",
     }  # fmt: skip

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ligandsmith.data.dataset import ComplexDataset, Manifest
-from ligandsmith.data.preparation import PrepareOptions, find_pairs, prepare
+from ligandsmith.data.preparation import PrepareOptions, prepare
+from ligandsmith.data.sources import find_pairs
 from ligandsmith.errors import LigandsmithError
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "complexes"

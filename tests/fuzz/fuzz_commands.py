@@ -65,6 +65,8 @@ TARGETS = (
     Target("conformers {here}/x.smi.gz --out {out}", ("x.smi.gz",), 2, "words"),
     Target("properties {here}", ("complexes-00000.parquet", "manifest.json"), 4, "data"),
     Target("pseudo-complexes {here} --out {out} --per_protein 2", ("protein.pdb", "protein.cif"), 4, "proteins"),
+    Target("prepare-protein {here}/protein.pdb --ligand {here}/ligand.sdf --keep_waters 5 --out {out}/p.pdb",
+           ("protein.pdb", "ligand.sdf"), 3, "site"),
     Target("train-vae --model_type ligand --data {here} " + TRAIN,
            ("complexes-00000.parquet", "manifest.json", "splits.json", "tiny.yaml", "properties.parquet"), 6, "data"),
     Target("train-vae --model_type protein --init_from {here}/protein_vae.pt " + TRAIN, ("protein_vae.pt", "tiny.yaml"),

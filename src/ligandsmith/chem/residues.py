@@ -1,5 +1,6 @@
 """Single residues of a protein file: bonds, charges and hydrogens of amino acids. Never imports torch."""
 
+from collections.abc import Collection
 from functools import lru_cache
 
 import gemmi
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ligandsmith.chem.protein import ProteinView
+from ligandsmith.structure.completeness import standard_atoms
 
 CHARGES = {("ASP", "OD2"): -1, ("GLU", "OE2"): -1, ("LYS", "NZ"): 1, ("ARG", "NH2"): 1}
 TYPED_RESIDUES = frozenset(
@@ -26,8 +28,7 @@ OTHER_HYDROGEN_BOND = 1.0  # Å
 
 def residue_label(protein: ProteinView, index: int) -> str:
     """Chain, name and number, as in "A:ASP129"."""
-    residue = protein.residues[index]
-    return f"{residue.chain}:{residue.name}{residue.place}"
+    return protein.residues[index].full_label
 
 
 @lru_cache(maxsize=RESIDUES_KEPT)
@@ -39,13 +40,6 @@ def parent_name(name: str) -> str:
     code = known.one_letter_code.strip().upper()
     made_from = gemmi.expand_one_letter(code, gemmi.ResidueKind.AA) if code and known.is_amino_acid() else ""
     return made_from if made_from in TYPED_RESIDUES else ""
-
-
-@lru_cache(maxsize=len(TYPED_RESIDUES))
-def _atom_names(name: str) -> frozenset[str]:
-    """Of the heavy atoms of an amino acid."""
-    mol = Chem.MolFromSequence(gemmi.find_tabulated_residue(name).one_letter_code.upper())
-    return frozenset(atom.GetPDBResidueInfo().GetName().strip() for atom in mol.GetAtoms())
 
 
 @lru_cache(maxsize=RESIDUES_KEPT)
@@ -71,7 +65,7 @@ def residue_molecule(protein: ProteinView, index: int) -> tuple[Chem.Mol | None,
         key = (info.GetResidueName().strip(), info.GetName().strip())
         if key in CHARGES or key[1] == "OXT":
             atom.SetFormalCharge(CHARGES.get(key, -1))
-    if not metal and name not in TYPED_RESIDUES and not _completed(mol, len(own), _atom_names(parent_name(name))):
+    if not metal and name not in TYPED_RESIDUES and not _completed(mol, len(own), standard_atoms(parent_name(name))):
         return None, 0
     try:
         Chem.SanitizeMol(mol)
@@ -80,7 +74,7 @@ def residue_molecule(protein: ProteinView, index: int) -> tuple[Chem.Mol | None,
     return mol, len(own)
 
 
-def _completed(mol: Chem.Mol, own: int, usual: frozenset[str]) -> bool:
+def _completed(mol: Chem.Mol, own: int, usual: Collection[str]) -> bool:
     """Set orders and charges of the bonds that a modified residue has beyond its amino acid, whose atoms are `usual`.
 
     False where some cannot be told without its hydrogens.

@@ -19,6 +19,7 @@ from ligandsmith.cli.arguments import (
 )
 
 DATASET = "a data set in the folder"
+LAYOUT_NAMES = ("folders", "pdbbind", "plinder", "bindingmoad", "crossdocked")  # a test compares them with the registry
 
 
 def _say_counts(manifest: Any, kind: str, what: str) -> None:
@@ -34,6 +35,8 @@ def prepare_flags(parser: argparse.ArgumentParser) -> None:
         "source", type=Path, help="folder of complexes, or a CSV with id, protein, ligand or het[, smiles]"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
+    text = "how the source's files lie: as above, or a published data set as it is unpacked (default: %(default)s)"
+    parser.add_argument("--layout", choices=LAYOUT_NAMES, default="folders", help=text)
     add_workers(parser)
     add_path(parser, "--split_file", "CSV with id, split")
     add_allow_dropped(parser)
@@ -45,10 +48,17 @@ def run_prepare(args: argparse.Namespace) -> None:
     from ligandsmith.data.preparation import PrepareOptions, prepare
 
     options = PrepareOptions(
-        args.workers, allow_dropped=args.allow_dropped, split_file=args.split_file, overwrite=args.overwrite
+        args.workers,
+        args.layout,
+        allow_dropped=args.allow_dropped,
+        split_file=args.split_file,
+        overwrite=args.overwrite,
     )
     manifest = prepare(args.source, args.out, options)
     _say_counts(manifest, "complexes", f"complexes written to {args.out}")
+    splits = {key.partition("/")[2]: n for key, n in manifest.counts.items() if key.startswith("complexes/")}
+    if len(splits) > 1:
+        say(f"  splits: {', '.join(f'{name} {n}' for name, n in splits.items())}")
 
 
 def split_flags(parser: argparse.ArgumentParser) -> None:

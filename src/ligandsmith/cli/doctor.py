@@ -17,6 +17,8 @@ OPTIONAL_PACKAGES = {
     "vina": "docking",
     "meeko": "docking",
     "prolif": "interactions",
+    "pdb2pqr": "prepare-protein",
+    "propka": "prepare-protein",
     "ray": "generate --engine ray",
     "fastapi": "studio",
     "fpocket-rs": "suggested sites in studio",

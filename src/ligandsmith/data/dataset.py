@@ -25,11 +25,13 @@ from ligandsmith.structure import vocabulary as vocab
 MANIFEST = "manifest.json"
 SPLITS = "splits.json"
 SEQUENCES = "sequences.json"  # id -> sequences of the chains that line its site
+METADATA = "metadata.csv"  # id, and what the source says of the record: affinity, resolution, year
 SHIPPED_DATASET = "crystal"
 DATASET_FILES = (
     MANIFEST,
     SPLITS,
     SEQUENCES,
+    METADATA,
     PROPERTIES_FILE,
     "leakage.json",
     *(f"{k}-*.parquet" for k in DATASET_KINDS),

@@ -4,8 +4,7 @@
 """
 
 import logging
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,25 +12,22 @@ from typing import NamedTuple
 
 from rdkit import rdBase
 
-from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, scratch_folder, write_manifest
+from ligandsmith.data.dataset import METADATA, SEQUENCES, Manifest, Split, scratch_folder, write_manifest
+from ligandsmith.data.layouts.registry import FOLDERS, pairs_of
 from ligandsmith.data.properties import write_properties
 from ligandsmith.data.shards import write_shards
+from ligandsmith.data.sources import Pair, csv_rows
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import csv_content, write_json
+from ligandsmith.files import write_csv, write_json
 from ligandsmith.parallel.processes import map_in_processes
 from ligandsmith.records import Complex, Rejection
-from ligandsmith.structure.files import PROTEIN_SUFFIXES, complex_from, read_files
-from ligandsmith.structure.ligands import LIGAND_SUFFIXES, suffix
+from ligandsmith.structure.completeness import incompleteness
+from ligandsmith.structure.files import complex_from, read_files
 from ligandsmith.structure.pocket import site_sequences
 
 log = logging.getLogger(__name__)
-
 SPLIT_FILE = "split.csv"
 READING = "reading.json"  # what was read of each protein's file, by id
-PROTEIN_ENDING = re.compile(r"_(protein|pocket|receptor|rec)\Z", re.IGNORECASE)
-LIGAND_ENDING = re.compile(r"_(ligand|lig)\Z", re.IGNORECASE)
-LIGAND_NAME = re.compile(r"(^|[_.-])(ligand|lig)\Z", re.IGNORECASE)  # of a PDB file that is one
-PREFERRED_PROTEINS = ("protein", "receptor", "pocket")  # where a folder has several structures
 
 
 class _Read(NamedTuple):
@@ -43,22 +39,12 @@ class _Read(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pair:
-    """The files of one complex."""
-
-    id: str
-    protein: Path
-    ligand: Path
-    smiles: str = ""  # of the ligand, for files without bond orders
-    het: str = ""  # the ligand is this molecule of the protein file, which is then `ligand`, too
-
-
-@dataclass(frozen=True)
 class PrepareOptions:
     """How `prepare` reads its source."""
 
     workers: int = 1
-    source: str = ""  # written into every record
+    layout: str = FOLDERS  # of the source, a name of `LAYOUTS`
+    source: str = ""  # written into every record; empty: the layout, if it is a published data set's
     licence: str = ""
     allow_dropped: bool = False  # see `read_protein`
     split_file: Path | None = None  # CSV of id,split; None: `split.csv` in the source folder if there is one
@@ -70,14 +56,16 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> M
 
     `source` is a folder with a folder per complex, a folder of files paired by name, or a CSV with the columns id,
     protein, ligand and, for ligands in PDB files, smiles (paths relative to the CSV); het instead of ligand names one
-    in the protein file. All records are for training unless a split file says otherwise. A bad record is a row of the
-    manifest.
+    in the protein file; with another `options.layout`, a published data set as it is unpacked. All records are for
+    training unless a split file, or the source's own split, says otherwise. A bad record is a row of the manifest.
     Raises LigandsmithError, leaving nothing behind, if nothing could be read, `out` exists or the split file is wrong.
     """
     options = options or PrepareOptions()
+    if options.layout != FOLDERS and not options.source:
+        options = replace(options, source=options.layout)
     source, out = Path(source), Path(out)
-    pairs, rejections = find_pairs(source)
-    split_of = _read_split_file(source, options)
+    pairs, rejections = pairs_of(source, options.layout)
+    split_of = _read_split_file(source, options) or _own_split(pairs)
     with scratch_folder(out, options.overwrite) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
         notes: dict[str, str] = {}
@@ -91,134 +79,21 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> M
         write_json(scratch / SEQUENCES, {id: sequences[id] for id in ids})
         write_json(scratch / READING, notes)
         write_properties(scratch)
+        _write_metadata(scratch, pairs, set(ids))
         manifest = write_manifest(scratch, splits, [*rejections, *refused, *unsplit])
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
     return manifest
 
 
-def find_pairs(source: Path) -> tuple[list[Pair], list[Rejection]]:
-    """The complexes of a source, sorted by id (a CSV keeps its order), and those that lack a file or repeat an id."""
-    source = Path(source)
-    if source.is_file():
-        if source.suffix.lower() != ".csv":
-            raise LigandsmithError(
-                f"{source}: give a folder of complexes or a CSV with the columns id, protein, ligand"
-            )
-        pairs, rejections = _pairs_of_csv(source)
-    elif source.is_dir():
-        folders = sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith("."))
-        found = [*map(_pair_of_folder, folders), *_pairs_of_flat_folder(source)]
-        pairs = sorted((p for p in found if isinstance(p, Pair)), key=lambda pair: pair.id)
-        rejections = sorted((r for r in found if isinstance(r, Rejection)), key=lambda rejection: rejection.id)
-    else:
-        raise LigandsmithError(f"{source}: no such folder or CSV file")
-    if not pairs and not rejections:
-        raise LigandsmithError(
-            f"{source}: no complexes found; expected ID/*.pdb with ID/*.sdf, x_protein.pdb with x_ligand.sdf, or a CSV"
-        )
-    first: dict[str, Pair] = {}
-    for pair in pairs:
-        kept = first.setdefault(pair.id, pair)
-        if kept is not pair:
-            rejections.append(Rejection(pair.id, "duplicate id", f"{pair.ligand}; {kept.ligand} was kept"))
-    return list(first.values()), rejections
-
-
-def structure_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """The files of a folder whose names end in one of `suffixes`, gzipped or not, by name."""
-    return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".") and suffix(p) in suffixes)
-
-
-def file_stem(path: Path) -> str:
-    """The file name without `.gz` and its extension."""
-    return Path(path.name[:-3] if path.name.lower().endswith(".gz") else path.name).stem
-
-
-def preferred_protein(paths: Sequence[Path]) -> Path:
-    """Of several structures of one complex, the whole protein rather than a pocket cut from it."""
-
-    def preference(path: Path) -> tuple[int, str]:
-        ranks = [i for i, word in enumerate(PREFERRED_PROTEINS) if word in file_stem(path).lower()]
-        return min(ranks, default=len(PREFERRED_PROTEINS)), path.name
-
-    return min(paths, key=preference)
-
-
-def _pair_of_folder(folder: Path) -> Pair | Rejection:
-    """The complex of a folder of its own. The whole protein is preferred to a pocket cut from it."""
-    proteins, ligands = _structures_and_ligands(folder)
-    if not proteins or not ligands:
-        missing = "protein (*.pdb, *.cif)" if not proteins else "ligand (*.sdf, *.mol2, *_ligand.pdb)"
-        return Rejection(folder.name, "missing file", f"{folder}: no {missing}")
-    protein = preferred_protein(proteins)
-    named = [p for p in ligands if "lig" in file_stem(p).lower()] or ligands
-    if len({file_stem(p) for p in named}) > 1:
-        names = ", ".join(p.name for p in named)
-        return Rejection(folder.name, "ambiguous ligand", f"{folder}: {names}; keep one or name the pairs in a CSV")
-    return Pair(folder.name, protein, named[0])
-
-
-def _structures_and_ligands(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Protein files and ligand files of a folder, the latter by preference of their format, SDF first.
-
-    PDB and mmCIF files named as ligands (x_ligand.pdb, lig.pdb) count as such, after all files with bond orders.
-    """
-    structures = structure_files(folder, PROTEIN_SUFFIXES)
-    named = [path for path in structures if LIGAND_NAME.search(file_stem(path))]
-    with_orders = structure_files(folder, LIGAND_SUFFIXES)
-    with_orders.sort(key=lambda path: LIGAND_SUFFIXES.index(suffix(path)))
-    return [path for path in structures if path not in named], with_orders + named
-
-
-def _pairs_of_flat_folder(folder: Path) -> list[Pair | Rejection]:
-    """Files of one folder paired by name: x_protein.pdb with x_ligand.sdf, or x.pdb with x.sdf."""
-    proteins, ligands = (
-        # reversed: of several files of one name the first counts
-        {ending.sub("", file_stem(path)): path for path in reversed(paths)}
-        for paths, ending in zip(_structures_and_ligands(folder), (PROTEIN_ENDING, LIGAND_ENDING), strict=True)
-    )
-    found: list[Pair | Rejection] = []
-    for id in sorted({*proteins, *ligands}):
-        if id in proteins and id in ligands:
-            found.append(Pair(id, proteins[id], ligands[id]))
-        else:
-            there, missing = (proteins[id], "ligand") if id in proteins else (ligands[id], "protein")
-            found.append(Rejection(id, "missing file", f"{there}: no {missing} of the same name"))
-    return found
-
-
-def _pairs_of_csv(path: Path) -> tuple[list[Pair], list[Rejection]]:
-    pairs, rejections = [], []
-    for line, row in _csv_rows(path, ("id", "protein", "ligand")):
-        het = row.get("het", "")
-        if not all((row.get("id"), row.get("protein"), row.get("ligand") or het)):
-            rejections.append(Rejection(row.get("id") or f"line {line}", "incomplete row", f"{path}: line {line}"))
-        else:
-            protein, ligand = row["protein"], row.get("ligand")
-            files = path.parent / protein, path.parent / (ligand or protein)
-            pairs.append(Pair(row["id"], *files, row.get("smiles", ""), "" if ligand else het))
-    return pairs, rejections
-
-
-def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and stripped fields of each row. Raises LigandsmithError if a column is missing."""
-    try:
-        found, rows = csv_content(path)
-    except (OSError, ValueError) as error:
-        raise LigandsmithError(f"{path}: not a readable CSV file ({error})") from None
-    if missing := [c for c in columns if c not in found and not (c == "ligand" and "het" in found)]:
-        raise LigandsmithError(f"{path}: line 1: no column {', '.join(missing)}; needed: {', '.join(columns)}")
-    for line, row in rows:
-        yield line, {name: cell.strip() for name, cell in row.items()}
-
-
 def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
     with rdBase.BlockLogs():
-        files = read_files(pair.protein, pair.ligand, pair.id, pair.smiles, pair.het, options.allow_dropped)
+        files = read_files(pair.protein, pair.ligand, pair.id, pair.choice, options.allow_dropped)
         if isinstance(files, Rejection):
             return _Read(files)
         record = complex_from(files.protein, files.mol, pair.id)
-    note = "; ".join(filter(None, (files.protein.description(pair.protein.name), files.note)))
+    missing = incompleteness(files.protein)
+    parts = (files.protein.description(pair.protein.name), missing and f"missing: {missing}", files.note)
+    note = "; ".join(filter(None, parts))
     if isinstance(record, Rejection):
         return _Read(record, (), note)
     record = replace(record, source=options.source, licence=options.licence)
@@ -238,6 +113,24 @@ def _records(
         yield record
 
 
+def _own_split(pairs: Sequence[Pair]) -> dict[str, str] | None:
+    """Split by id of a source that has one."""
+    return {pair.id: pair.split for pair in pairs if pair.split} or None
+
+
+def _write_metadata(folder: Path, pairs: Sequence[Pair], ids: set[str]) -> None:
+    """What the source says of the records: `metadata.csv`, if it says anything."""
+    rows: list[Mapping[str, str]] = [pair.metadata for pair in pairs if pair.id in ids]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    if columns:
+        table = [
+            {"id": pair.id} | {name: pair.metadata.get(name, "") for name in columns}
+            for pair in pairs
+            if pair.id in ids
+        ]
+        write_csv(folder / METADATA, table)
+
+
 def _read_split_file(source: Path, options: PrepareOptions) -> dict[str, str] | None:
     """Split by id, or None where no file says so."""
     path = options.split_file
@@ -246,7 +139,7 @@ def _read_split_file(source: Path, options: PrepareOptions) -> dict[str, str] | 
         if not path.is_file() or path == source:
             return None
     split_of: dict[str, str] = {}
-    for line, row in _csv_rows(path, ("id", "split")):
+    for line, row in csv_rows(path, ("id", "split")):
         if row["split"] not in list(Split):
             raise LigandsmithError(f"{path}: line {line}: no split {row['split']!r}; use {', '.join(Split)}")
         if split_of.setdefault(row["id"], row["split"]) != row["split"]:

@@ -24,6 +24,14 @@ BOND_STRETCH = 0.25  # Å; a bond is at most that much longer than the sum of th
 PROTEIN_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 
 
+class LigandChoice(NamedTuple):
+    """Which molecule the ligand is, beyond the name of its file."""
+
+    smiles: str = ""  # its bond orders, see `read_ligand`
+    het: str = ""  # that molecule of the protein file (`LIG` or `A:LIG:401`); the ligand's file is not looked at
+    record: int = 0  # of a file with several molecules
+
+
 class ComplexFiles(NamedTuple):
     """What was read of a protein's and a ligand's file, and what to know of the choice of the ligand's."""
 
@@ -34,33 +42,30 @@ class ComplexFiles(NamedTuple):
 
 def read_complex(protein: Path, ligand: Path, id: str, radius: float = RADIUS, smiles: str = "") -> Complex | Rejection:
     """The ligand of one file and the pocket around it, whole residues within `radius` Å, from another."""
-    files = read_files(protein, ligand, id, smiles)
+    files = read_files(protein, ligand, id, LigandChoice(smiles))
     return files if isinstance(files, Rejection) else complex_from(files.protein, files.mol, id, radius)
 
 
 def read_files(
-    protein: Path, ligand: Path, id: str, smiles: str = "", het: str = "", allow_dropped: bool = False
+    protein: Path, ligand: Path, id: str, choice: LigandChoice, allow_dropped: bool = False
 ) -> ComplexFiles | Rejection:
-    """The contents of both files, or why one cannot be used. `smiles`: bond orders of the ligand, see `read_ligand`.
-    `allow_dropped` is that of `read_protein`.
-
-    With `het` (`LIG` or `A:LIG:401`), the ligand is that molecule of the protein file, and `ligand` is not looked at.
+    """The contents of both files, or why one cannot be used. `allow_dropped` is that of `read_protein`.
 
     If the ligand's is unreadable, the same molecule in another format in the same folder (SDF, MOL2) takes its place.
     """
     try:
         structure = read_protein(protein, allow_dropped)
-        if het:
-            return ComplexFiles(structure, ligand_in_protein(structure, het, smiles))
+        if choice.het:
+            return ComplexFiles(structure, ligand_in_protein(structure, choice.het, choice.smiles))
         others = other_formats(ligand)
         try:
-            mol = read_ligand(ligand, smiles)
+            mol = read_ligand(ligand, choice.smiles, record=choice.record)
             names = ", ".join(path.name for path in others)
             return ComplexFiles(structure, mol, f"{ligand.name} is used, not {names}" if names else "")
         except UnreadableFile as error:
             for other in others:
                 with suppress(UnreadableFile):
-                    mol = read_ligand(other, smiles)
+                    mol = read_ligand(other, choice.smiles, record=choice.record)
                     return ComplexFiles(structure, mol, f"{other.name} is used: {error.detail}")
             raise
     except UnreadableFile as error:

@@ -61,16 +61,17 @@ def suffix(path: Path) -> str:
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
-def read_ligand(path: Path, smiles: str = "", placeholders: bool = False) -> Chem.Mol:
-    """The first molecule of an SDF, MOL2, PDB or mmCIF file (gzipped or not), sanitised, with stereo from 3D.
+def read_ligand(path: Path, smiles: str = "", placeholders: bool = False, record: int = 0) -> Chem.Mol:
+    """One molecule, by default the first, of an SDF, MOL2, PDB or mmCIF file (gzipped or not), sanitised, with stereo
+    from 3D.
 
     With `smiles` it has the bond orders and charges of that SMILES, and no hydrogens; PDB and mmCIF need one, here or
     in a file NAME.smi beside them. Raises UnreadableFile quoting RDKit's reason, also where bond orders were lost.
     """
-    return read_ligand_file(path, smiles, placeholders).mol
+    return read_ligand_file(path, smiles, placeholders, record).mol
 
 
-def read_ligand_file(path: Path, smiles: str = "", placeholders: bool = False) -> LigandFile:
+def read_ligand_file(path: Path, smiles: str = "", placeholders: bool = False, record: int = 0) -> LigandFile:
     """`read_ligand` with the number of molecules in the file. Raises UnreadableFile."""
     path = Path(path)
     if not path.is_file():
@@ -78,11 +79,18 @@ def read_ligand_file(path: Path, smiles: str = "", placeholders: bool = False) -
     refuse_format(path)
     if suffix(path) in COORDINATE_SUFFIXES:
         poses = list(read_poses_without_orders(path, smiles))
-        return LigandFile(poses[0], len(poses))
+        _require_record(path, record, len(poses))
+        return LigandFile(poses[record], len(poses))
     blocks = ligand_blocks(path)
-    if not blocks:
+    _require_record(path, record, len(blocks))
+    return LigandFile(mol_from_block(blocks[record], path, record + 1, smiles, placeholders), len(blocks))
+
+
+def _require_record(path: Path, record: int, count: int) -> None:
+    if not count:
         raise UnreadableFile("no molecule", f"{path}: no molecule in it")
-    return LigandFile(mol_from_block(blocks[0], path, 1, smiles, placeholders), len(blocks))
+    if record >= count:
+        raise UnreadableFile("no molecule", f"{path}: record {record + 1} is asked for, but there are {count}")
 
 
 def refuse_format(path: Path) -> None:

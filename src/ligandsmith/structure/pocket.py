@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from ligandsmith.config import SITE_RADIUS, Config, PocketConfig
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Pocket
+from ligandsmith.structure.completeness import incompleteness
 from ligandsmith.structure.ligands import heavy_positions, read_ligand
 from ligandsmith.structure.protein import Kind, Protein, read_protein
 from ligandsmith.structure.vocabulary import CALPHA
@@ -37,6 +38,7 @@ class PreflightReport:
     other_ligands: tuple[str, ...] = ()  # het molecules near the site that are no part of the pocket
     dropped: dict[str, int] = field(default_factory=dict)  # atoms left out of the whole file on reading
     reading: str = ""  # the whole file in one line: what was kept, renamed, left out
+    missing: str = ""  # atoms that residues of the site lack, and gaps in their chains
 
     def notes(self) -> dict[str, list[str]]:
         """What `samples.json` keeps of it: the text, and the molecules (CHAIN:NAME:NUMBER) that were removed."""
@@ -54,6 +56,8 @@ class PreflightReport:
             text.append(f"removed from the pocket, being the reference: {_listing(self.removed_reference)}")
         if self.other_ligands:
             text.append(f"left out, other molecules at the site: {_listing(self.other_ligands)}")
+        if self.missing:
+            text.append(f"missing at the site: {self.missing}; side chains are built by `ligandsmith prepare-protein`")
         return text
 
 
@@ -277,6 +281,7 @@ def _cut(
         other_ligands=tuple(protein.residues[i].het_label for i in by_kind[Kind.LIGAND]),
         dropped=protein.dropped,
         reading=protein.description(),
+        missing=incompleteness(protein, by_kind[Kind.POLYMER]),
     )
     return pocket, report
 

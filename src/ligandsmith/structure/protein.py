@@ -95,6 +95,11 @@ class Residue:
         return f"{self.chain}:{self.place}"
 
     @property
+    def full_label(self) -> str:
+        """Chain, name and number: `A:SER57A`."""
+        return f"{self.chain}:{self.name}{self.place}"
+
+    @property
     def het_label(self) -> str:
         """CHAIN:NAME:NUMBER, as users name a het molecule: `A:LIG:401`."""
         return f"{self.chain}:{self.name}:{self.place}"
@@ -198,13 +203,13 @@ def _counts(names: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in list(names.items())[:MANY]) + more
 
 
-def read_protein(path: Path, allow_dropped: bool = False) -> Protein:
-    """Read a `.pdb`, `.ent`, `.cif` or `.mmcif` file, gzipped or not.
+def read_protein(path: Path, allow_dropped: bool = False, waters: bool = False) -> Protein:
+    """Read a `.pdb`, `.ent`, `.cif` or `.mmcif` file, gzipped or not; with `waters`, these too, of the kind WATER.
 
     Raises UnreadableFile for a missing file, a file without atoms, for non-finite coordinates, and where more than a
     fifth of the heavy atoms cannot be used, unless `allow_dropped`.
     """
-    protein = protein_from_structure(read_structure(path), Path(path))
+    protein = protein_from_structure(read_structure(path), Path(path), waters)
     _require_most_atoms(protein, Path(path), allow_dropped)
     return protein
 
@@ -516,8 +521,11 @@ def _ion_element(name: str) -> str:
     return ION_ELEMENTS.get(name.upper()) or ION_ELEMENTS.get(name.upper().rstrip("+-0123456789"), "")
 
 
-def protein_from_structure(structure: gemmi.Structure, path: Path) -> Protein:
-    """The arrays of a gemmi structure's first model. `path` names it in messages. Raises UnreadableFile."""
+def protein_from_structure(structure: gemmi.Structure, path: Path, waters: bool = False) -> Protein:
+    """The arrays of a gemmi structure's first model. `path` names it in messages. Raises UnreadableFile.
+
+    With `waters` these stay, as residues of the kind WATER. The structure itself is used up.
+    """
     more_models = len(structure) - 1
     while len(structure) > 1:
         del structure[-1]
@@ -529,7 +537,7 @@ def protein_from_structure(structure: gemmi.Structure, path: Path) -> Protein:
     if not (np.abs(atoms.x) < MAX_COORDINATE).all():
         serial = int(atoms.serial[np.argwhere(~(np.abs(atoms.x) < MAX_COORDINATE))[0, 0]])
         raise UnreadableFile("non-finite coordinates", f"{path}: atom {serial} has a coordinate that is not a number")
-    keep, dropped = _filter(atoms)
+    keep, dropped = _filter(atoms, waters)
     if more_models:
         dropped["further models"] = more_models
     if not keep.any():
@@ -542,6 +550,11 @@ def protein_from_structure(structure: gemmi.Structure, path: Path) -> Protein:
     modified = {record.res_id.name for record in structure.mod_residues}
     groups = np.split(rows, np.flatnonzero(new)[1:])
     residues = tuple(_residue(atoms, group, modified) for group in groups)
+    if waters:
+        is_water = _waters(atoms)[[group[0] for group in groups]]
+        residues = tuple(
+            replace(r, name="HOH", kind=Kind.WATER) if water else r for r, water in zip(residues, is_water, strict=True)
+        )
     residues = _with_named_copies(_with_free_amino_acids(residues, atoms, rows, residue_of))
     given = (str(atoms.residue[group[0]]) for group in groups)
     renamed = Counter(f"{old}→{r.name}" for old, r in zip(given, residues, strict=True) if old != r.name)
@@ -606,10 +619,10 @@ def _molecule_starts(x: NDArray[np.float64]) -> NDArray[np.bool_]:
     return starts
 
 
-def _filter(atoms: _Columns) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    """Which atoms [A] a pocket may contain, and how many are left out for each cause."""
+def _filter(atoms: _Columns, waters: bool) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Which atoms [A] a pocket may contain (with `waters`, these too), and how many are left out for each cause."""
     causes = {
-        "atoms of waters": _waters(atoms),
+        "atoms of waters": np.zeros(len(atoms.element), dtype=bool) if waters else _waters(atoms),
         "hydrogens": atoms.element == 1,
         "atoms of unknown element": atoms.element == 0,
         "atoms of zero occupancy": _zero_occupancy(atoms.occupancy),

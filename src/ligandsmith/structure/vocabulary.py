@@ -36,6 +36,7 @@ class Kind(IntEnum):
     METAL = 1
     COFACTOR = 2
     LIGAND = 3  # any other molecule: a drug, a buffer, a sugar
+    WATER = 4  # only where waters are asked for
 
 
 def _force_field_names() -> dict[str, str]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from rdkit import rdBase
 
 from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, scratch_folder, write_manifest
-from ligandsmith.data.preparation import file_stem, preferred_protein, structure_files
 from ligandsmith.data.properties import write_properties
 from ligandsmith.data.pseudo.complexes import CutOptions, pseudo_complexes
 from ligandsmith.data.shards import write_shards
+from ligandsmith.data.sources import file_stem, preferred_protein, structure_files
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import write_json
 from ligandsmith.records import Complex, Rejection
