@@ -49,6 +49,10 @@ class TrainOptions(Checked):
     validation_interval: int = setting(1, "epochs between validations", 1, UNLIMITED)
     resume: str = setting("", "checkpoint to continue exactly, or auto: the last one of the run folder")
     init_from: Path | None = setting(None, "checkpoint whose weights a new run starts from (fine-tuning)")
+    logger: str = setting(
+        "tensorboard", "where losses are written besides the run's own files",
+        choices=("tensorboard", "wandb", "mlflow", "none"),
+    )  # fmt: skip
     overwrite: bool = setting(False, "replace an earlier run of this model in --run_dir, which is refused otherwise")
 
 
