@@ -219,7 +219,7 @@ class Trainer:
         """Mean of every term and the total over the validation split, with the averaged weights and fixed noise."""
         sums: dict[str, Tensor] = {}
         sampler = self.loaders.validation_sampler
-        records = sum(len(b) for b in sampler.batches())
+        records = sampler.always + sampler.extra
         averaged = self.average.module.eval()
         for number, (batch, (weight, size)) in enumerate(zip(self.loaders.validation, sampler.weights(), strict=True)):
             if self._decisions()[0]:
