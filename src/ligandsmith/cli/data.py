@@ -17,6 +17,7 @@ from ligandsmith.cli.arguments import (
     probability,
     say,
 )
+from ligandsmith.files import path_or_uri
 
 DATASET = "a data set in the folder"
 
@@ -31,9 +32,9 @@ def _say_counts(manifest: Any, kind: str, what: str) -> None:
 def prepare_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `prepare`."""
     parser.add_argument(
-        "source", type=Path, help="folder of complexes, or a CSV with id, protein, ligand or het[, smiles]"
+        "source", type=path_or_uri, help="folder of complexes, or a CSV with id, protein, ligand or het[, smiles]"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
+    parser.add_argument("--out", type=path_or_uri, required=True, help="folder of the new data set, or its URI")
     add_workers(parser)
     add_path(parser, "--split_file", "CSV with id, split")
     add_allow_dropped(parser)

@@ -31,7 +31,9 @@ def _common_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
     add_options(parser.add_argument_group("hardware"), Hardware, [
         "device", "use_amp", "cpu_bf16", "threads", "gradient_checkpointing",
     ])  # fmt: skip
-    add_options(parser.add_argument_group("data"), DataOptions, ["data", "split_file", "limit"])
+    add_options(
+        parser.add_argument_group("data"), DataOptions, ["data", "cache_dir", "cache_size", "split_file", "limit"]
+    )
     model = parser.add_argument_group(
         "model", "Precedence: a flag, then --set, then --config, then --init_from, then the preset, then the default."
     )

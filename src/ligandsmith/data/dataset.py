@@ -19,15 +19,24 @@ from ligandsmith.data.index import FILE as INDEX_FILE
 from ligandsmith.data.index import SplitRecords, compact_sizes, fingerprint_of, read_index, write_index
 from ligandsmith.data.properties import FILE as PROPERTIES_FILE
 from ligandsmith.data.properties import properties_at, read_properties
-from ligandsmith.data.shards import DATASET_KINDS, SHARD_FORMAT_VERSION, DatasetKind, ShardReader, shard_paths
+from ligandsmith.data.shard_cache import CacheOptions, mirrored, stored_shards
+from ligandsmith.data.shards import (
+    DATASET_KINDS,
+    SHARD_FORMAT_VERSION,
+    DatasetKind,
+    ShardReader,
+    ShardSource,
+    shard_paths,
+)
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import file_hash, held_alone, json_content, remove_all, write_json
+from ligandsmith.files import file_hash, held_alone, is_uri, json_content, remove_all, write_json
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure import vocabulary as vocab
 
 MANIFEST = "manifest.json"
 SPLITS = "splits.json"
 SEQUENCES = "sequences.json"  # id -> sequences of the chains that line its site
+SMALL_FILES = (MANIFEST, SPLITS, INDEX_FILE, PROPERTIES_FILE)  # that a training needs besides the shards
 SHIPPED_DATASET = "crystal"
 DATASET_FILES = (
     MANIFEST,
@@ -160,8 +169,13 @@ def read_splits(folder: Path) -> dict[str, list[str]]:
     return splits
 
 
-def open_dataset(path: Path | None = None) -> Path:
-    """The folder of a prepared data set; the one that comes with the package for None. Raises LigandsmithError."""
+def open_dataset(path: Path | str | None = None, cache: CacheOptions | None = None) -> Path:
+    """The folder of a prepared data set; the one that comes with the package for None. Raises LigandsmithError.
+
+    For a URI of an object store, it is a folder of copies, whose shards come when they are read (see `shard_cache`).
+    """
+    if is_uri(path):
+        return mirrored(str(path), SMALL_FILES, cache or CacheOptions())
     folder = Path(str(resources.files("ligandsmith") / "datasets" / SHIPPED_DATASET)) if path is None else Path(path)
     if not folder.is_dir():
         raise LigandsmithError(
@@ -181,7 +195,7 @@ class ComplexDataset:
     """
 
     def __init__(
-        self, path: Path | None, split: Split | str, kind: DatasetKind = "complexes", allow_test: bool = False
+        self, path: Path | str | None, split: Split | str, kind: DatasetKind = "complexes", allow_test: bool = False
     ) -> None:
         self.folder = open_dataset(path)
         self.split = known_split(split)
@@ -240,7 +254,7 @@ def split_records(folder: Path, manifest: Manifest, kind: DatasetKind, split: Sp
 
 def _listed_records(folder: Path, manifest: Manifest, kind: DatasetKind, split: Split | str) -> SplitRecords:
     ids = read_splits(folder).get(split, ())
-    reader = ShardReader([folder / name for name in sorted(manifest.files) if name.startswith(f"{kind}-")])
+    reader = ShardReader(named_shards(folder, manifest, kind))
     index = reader.index()
     row_of = {id: row for row, id in enumerate(index["id"])}
     rows = np.array([row_of[id] for id in ids if id in row_of], dtype=np.int32)
@@ -256,16 +270,26 @@ def known_split(split: Split | str) -> Split:
         raise LigandsmithError(f"no split {str(split)!r}; there are {', '.join(Split)}") from None
 
 
-def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]:
+def named_shards(folder: Path, manifest: Manifest, kind: DatasetKind) -> Sequence[Path | ShardSource]:
+    """The shards of a kind that the manifest names, in the folder or on the object store that it copies."""
+    hashes = {name: manifest.files[name] for name in sorted(manifest.files) if name.startswith(f"{kind}-")}
+    stored = stored_shards(folder, hashes)
+    return [folder / name for name in hashes] if stored is None else stored
+
+
+def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> Sequence[Path | ShardSource]:
     """The shards of a kind after comparing their hashes and the meaning of their class indices."""
-    names = sorted(name for name in manifest.files if name.startswith(f"{kind}-"))
-    if not names:
+    shards = named_shards(folder, manifest, kind)
+    names = [shard.name for shard in shards if isinstance(shard, Path)]
+    if not shards:
         raise LigandsmithError(f"{folder}: it has no {kind}; it has {manifest.counts}")
     for table in ("residues", "atom_names", "bonds"):
         if manifest.vocabulary.get(table) != vocab.VOCABULARY.to_dict()[table]:
             raise LigandsmithError(
                 f"{folder / MANIFEST}: another table of {table} than this program's; prepare the data again"
             )
+    if not names:
+        return shards  # on an object store: compared when they are copied
     if stray := sorted({path.name for path in shard_paths(folder, kind)} - set(names)):
         raise LigandsmithError(
             f"{folder / stray[0]}: a shard that {MANIFEST} does not name, so that its records would be passed over; "
@@ -280,7 +304,7 @@ def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]
             raise LigandsmithError(
                 f"{folder / name}: differs from its hash in {MANIFEST}; copy or prepare the data again"
             )
-    return [folder / name for name in names]
+    return shards
 
 
 def _hash_once(path: Path) -> str:

@@ -6,6 +6,7 @@
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import NamedTuple
 
 from rdkit import rdBase
 
-from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, scratch_folder, write_manifest
+from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, write_manifest
+from ligandsmith.data.destination import destination
+from ligandsmith.data.object_store import NoSuchFile, StoredFile
 from ligandsmith.data.properties import write_properties
 from ligandsmith.data.shards import write_shards
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import csv_content, write_json
+from ligandsmith.files import csv_content, is_uri, temporary_folder, write_json
 from ligandsmith.parallel.processes import map_in_processes
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure.files import PROTEIN_SUFFIXES, complex_from, read_files
@@ -47,8 +50,8 @@ class Pair:
     """The files of one complex."""
 
     id: str
-    protein: Path
-    ligand: Path
+    protein: Path | StoredFile
+    ligand: Path | StoredFile
     smiles: str = ""  # of the ligand, for files without bond orders
     het: str = ""  # the ligand is this molecule of the protein file, which is then `ligand`, too
 
@@ -65,20 +68,20 @@ class PrepareOptions:
     overwrite: bool = False  # replace a data set
 
 
-def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> Manifest:
-    """Read every complex of `source` and write the data set folder `out`.
+def prepare(source: Path | str, out: Path | str, options: PrepareOptions | None = None) -> Manifest:
+    """Read every complex of `source` and write the data set `out`, a folder or the URI of a prefix.
 
     `source` is a folder with a folder per complex, a folder of files paired by name, or a CSV with the columns id,
     protein, ligand and, for ligands in PDB files, smiles (paths relative to the CSV); het instead of ligand names one
-    in the protein file. All records are for training unless a split file says otherwise. A bad record is a row of the
-    manifest.
+    in the protein file. A CSV and its files may be named by URI. All records are for training unless a split file says
+    otherwise. A bad record is a row of the manifest.
     Raises LigandsmithError, leaving nothing behind, if nothing could be read, `out` exists or the split file is wrong.
     """
     options = options or PrepareOptions()
-    source, out = Path(source), Path(out)
+    source = source if is_uri(source) else Path(source)
     pairs, rejections = find_pairs(source)
     split_of = _read_split_file(source, options)
-    with scratch_folder(out, options.overwrite) as scratch:
+    with destination(out, options.overwrite) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
         notes: dict[str, str] = {}
         read = partial(_read_pair, options=options)
@@ -96,10 +99,11 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> M
     return manifest
 
 
-def find_pairs(source: Path) -> tuple[list[Pair], list[Rejection]]:
+def find_pairs(source: Path | str) -> tuple[list[Pair], list[Rejection]]:
     """The complexes of a source, sorted by id (a CSV keeps its order), and those that lack a file or repeat an id."""
-    source = Path(source)
-    if source.is_file():
+    if isinstance(source, str) and is_uri(source):
+        pairs, rejections = _pairs_of_stored_csv(StoredFile(source))
+    elif (source := Path(source)).is_file():
         if source.suffix.lower() != ".csv":
             raise LigandsmithError(
                 f"{source}: give a folder of complexes or a CSV with the columns id, protein, ligand"
@@ -187,7 +191,24 @@ def _pairs_of_flat_folder(folder: Path) -> list[Pair | Rejection]:
     return found
 
 
-def _pairs_of_csv(path: Path) -> tuple[list[Pair], list[Rejection]]:
+def _pairs_of_stored_csv(source: StoredFile) -> tuple[list[Pair], list[Rejection]]:
+    if suffix(Path(source.name)) != ".csv":
+        raise LigandsmithError(
+            f"{source}: give a CSV with the columns id, protein, ligand; folders there are not listed"
+        )
+    with temporary_folder() as folder:
+        source.download(folder / source.name)
+        return _pairs_of_csv(folder / source.name, source.parent())
+
+
+def _pairs_of_csv(path: Path, base: StoredFile | None = None) -> tuple[list[Pair], list[Rejection]]:
+    """The rows of a CSV; its cells name files by URI, or relative to `base` (by default the folder of the CSV)."""
+
+    def place(cell: str) -> Path | StoredFile:
+        if is_uri(cell):
+            return StoredFile(cell)
+        return path.parent / cell if base is None else base.child(cell)
+
     pairs, rejections = [], []
     for line, row in _csv_rows(path, ("id", "protein", "ligand")):
         het = row.get("het", "")
@@ -195,8 +216,9 @@ def _pairs_of_csv(path: Path) -> tuple[list[Pair], list[Rejection]]:
             rejections.append(Rejection(row.get("id") or f"line {line}", "incomplete row", f"{path}: line {line}"))
         else:
             protein, ligand = row["protein"], row.get("ligand")
-            files = path.parent / protein, path.parent / (ligand or protein)
-            pairs.append(Pair(row["id"], *files, row.get("smiles", ""), "" if ligand else het))
+            pairs.append(
+                Pair(row["id"], place(protein), place(ligand or protein), row.get("smiles", ""), "" if ligand else het)
+            )
     return pairs, rejections
 
 
@@ -213,12 +235,30 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[st
 
 
 def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
+    try:
+        with ExitStack() as copies:
+            protein, ligand = (_local_file(place, copies) for place in (pair.protein, pair.ligand))
+            return _read_files_of(pair, protein, ligand, options)
+    except NoSuchFile as error:
+        return _Read(Rejection(pair.id, "missing file", str(error)))
+
+
+def _local_file(place: Path | StoredFile, copies: ExitStack) -> Path:
+    """The file itself, or a copy of one that is on a store, as long as `copies` is open. Raises NoSuchFile."""
+    if isinstance(place, Path):
+        return place
+    path = copies.enter_context(temporary_folder()) / place.name
+    place.download(path)
+    return path
+
+
+def _read_files_of(pair: Pair, protein: Path, ligand: Path, options: PrepareOptions) -> _Read:
     with rdBase.BlockLogs():
-        files = read_files(pair.protein, pair.ligand, pair.id, pair.smiles, pair.het, options.allow_dropped)
+        files = read_files(protein, ligand, pair.id, pair.smiles, pair.het, options.allow_dropped)
         if isinstance(files, Rejection):
             return _Read(files)
         record = complex_from(files.protein, files.mol, pair.id)
-    note = "; ".join(filter(None, (files.protein.description(pair.protein.name), files.note)))
+    note = "; ".join(filter(None, (files.protein.description(protein.name), files.note)))
     if isinstance(record, Rejection):
         return _Read(record, (), note)
     record = replace(record, source=options.source, licence=options.licence)
@@ -238,11 +278,13 @@ def _records(
         yield record
 
 
-def _read_split_file(source: Path, options: PrepareOptions) -> dict[str, str] | None:
+def _read_split_file(source: Path | str, options: PrepareOptions) -> dict[str, str] | None:
     """Split by id, or None where no file says so."""
     path = options.split_file
+    if path is None and isinstance(source, str):
+        return None
     if path is None:
-        path = (source if source.is_dir() else source.parent) / SPLIT_FILE
+        path = (Path(source) if Path(source).is_dir() else Path(source).parent) / SPLIT_FILE
         if not path.is_file() or path == source:
             return None
     split_of: dict[str, str] = {}

@@ -7,7 +7,7 @@ ligand-only record. Row groups are small: reading one record decodes one row gro
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import lru_cache
 from itertools import count, islice
 from pathlib import Path
@@ -30,6 +30,7 @@ ROWS_PER_GROUP = 64
 MILLI = 1000.0  # stored units per Å
 LARGEST = 32767  # int16
 OPEN_SHARDS = 32  # that a reader keeps open
+OPEN_TRIES = 8
 IDS = "ligandsmith_ids"  # metadata of files that list records: hash of the ids, see `add_ids`
 
 
@@ -320,8 +321,7 @@ def index_of_shard(path: Path | ShardSource) -> pa.Table:
 def _open(path: Path | ShardSource) -> pq.ParquetFile:
     """A shard with the layout of this version; raises LigandsmithError for anything else."""
     try:
-        local = path if isinstance(path, Path) else path.local()
-        file = pq.ParquetFile(local, memory_map=True, pre_buffer=False)
+        file = _parquet(path) if isinstance(path, Path) else _parquet_of_copy(path)
     except FileNotFoundError:
         raise LigandsmithError(f"{path}: no such shard; prepare the data set again") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -331,3 +331,14 @@ def _open(path: Path | ShardSource) -> pq.ParquetFile:
             f"{path}: the columns are not those of format {SHARD_FORMAT_VERSION}; prepare the data set again"
         )
     return file
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    return pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+
+
+def _parquet_of_copy(source: ShardSource) -> pq.ParquetFile:
+    for _ in range(OPEN_TRIES):
+        with suppress(FileNotFoundError):  # another process needed the room
+            return _parquet(source.local())
+    raise LigandsmithError(f"{source}: copies go before they can be opened; give a higher --cache_size")

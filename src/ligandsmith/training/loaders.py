@@ -17,8 +17,18 @@ from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.config import Config
 from ligandsmith.data.collate import ONE_SHARD, BucketSampler, FramedDataset
 from ligandsmith.data.crossdocked.reader import CrossDockedDataset
-from ligandsmith.data.dataset import SPLITS, ComplexDataset, Manifest, Split, open_dataset, read_splits, split_records
-from ligandsmith.data.shards import DATASET_KINDS, DatasetKind, ShardReader, shard_paths
+from ligandsmith.data.dataset import (
+    SPLITS,
+    ComplexDataset,
+    Manifest,
+    Split,
+    named_shards,
+    open_dataset,
+    read_splits,
+    split_records,
+)
+from ligandsmith.data.shard_cache import CacheOptions
+from ligandsmith.data.shards import DATASET_KINDS, DatasetKind, ShardReader
 from ligandsmith.data.static_shapes import EvenSampler, collate_to_static_shapes
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.options import DataOptions
@@ -63,25 +73,30 @@ def open_records(
 ) -> tuple[ConcatDataset[Complex], int]:
     """The records a population needs, and how many of them come in every epoch."""
     usable = partial(_usable, limit=options.limit, vocabulary=vocabulary)
-    if options.data is not None and options.data.suffix == ".lmdb":
+    if options.is_lmdb:
         if options.split_file is None:
             raise LigandsmithError(f"{options.data}: an LMDB needs --split_file crossdocked_pocket10_pose_split.pt")
-        datasets = [usable(CrossDockedDataset(options.data, options.split_file, split))]
+        datasets = [usable(CrossDockedDataset(Path(options.data or ""), options.split_file, split))]
     else:
-        kinds = _kinds(options, split, population)
-        datasets = [usable(ComplexDataset(options.data, split, kind)) for kind in kinds]
+        folder = dataset_folder(options)
+        kinds = _kinds(folder, options, split, population)
+        datasets = [usable(ComplexDataset(folder, split, kind)) for kind in kinds]
     records: ConcatDataset[Complex] = ConcatDataset(datasets)
     return records, len(records) if population == "ligands" else len(datasets[0])
 
 
-def _kinds(options: DataOptions, split: Split, population: TrainingPopulation) -> list[DatasetKind]:
+def dataset_folder(options: DataOptions) -> Path:
+    """The folder of the data set, or of the copies of one on an object store. Raises LigandsmithError."""
+    return open_dataset(options.data, CacheOptions(options.cache_dir, options.cache_size))
+
+
+def _kinds(folder: Path, options: DataOptions, split: Split, population: TrainingPopulation) -> list[DatasetKind]:
     """The kinds of records of a data set that a population needs. Warns of ids of the split that have no record."""
-    folder = open_dataset(options.data)
     manifest = Manifest.load(folder)
     found = {kind: split_records(folder, manifest, kind, split) for kind in DATASET_KINDS}
     has = {kind: len(records.rows) > 0 for kind, records in found.items()}
     if found["complexes"].named > sum(len(records.rows) for records in found.values()):
-        _warn_of_missing(folder, split)
+        _warn_of_missing(folder, manifest, split)
     if population == "ligands" and not has["complexes"] and has["ligands"]:
         return ["ligands"]
     if population == "pockets" or not options.ligand_only or not has["ligands"]:
@@ -89,8 +104,9 @@ def _kinds(options: DataOptions, split: Split, population: TrainingPopulation) -
     return ["complexes", "ligands"]
 
 
-def _warn_of_missing(folder: Path, split: Split) -> None:
-    known = {id for kind in DATASET_KINDS for id in ShardReader(shard_paths(folder, kind)).index()["id"]}
+def _warn_of_missing(folder: Path, manifest: Manifest, split: Split) -> None:
+    shards = [shard for kind in DATASET_KINDS for shard in named_shards(folder, manifest, kind)]
+    known = set(ShardReader(shards).index()["id"])
     absent = sorted(set(read_splits(folder).get(split, ())) - known)
     listing = ", ".join(absent[:IDS_SHOWN]) + (", …" if len(absent) > IDS_SHOWN else "")
     log.warning("%s: %d ids of the split %s have no record: %s", folder / SPLITS, len(absent), split, listing)
