@@ -8,6 +8,7 @@ from typing import Any
 
 from ligandsmith.cli.arguments import (
     add_allow_dropped,
+    add_engine,
     add_number,
     add_overwrite,
     add_path,
@@ -35,7 +36,7 @@ def prepare_flags(parser: argparse.ArgumentParser) -> None:
         "source", type=path_or_uri, help="folder of complexes, or a CSV with id, protein, ligand or het[, smiles]"
     )
     parser.add_argument("--out", type=path_or_uri, required=True, help="folder of the new data set, or its URI")
-    add_workers(parser)
+    add_engine(parser, "a Ray cluster, in units that an interrupted run keeps")
     add_path(parser, "--split_file", "CSV with id, split")
     add_allow_dropped(parser)
     add_overwrite(parser, DATASET)
@@ -46,7 +47,11 @@ def run_prepare(args: argparse.Namespace) -> None:
     from ligandsmith.data.preparation import PrepareOptions, prepare
 
     options = PrepareOptions(
-        args.workers, allow_dropped=args.allow_dropped, split_file=args.split_file, overwrite=args.overwrite
+        args.workers,
+        allow_dropped=args.allow_dropped,
+        split_file=args.split_file,
+        overwrite=args.overwrite,
+        engine=args.engine,
     )
     manifest = prepare(args.source, args.out, options)
     _say_counts(manifest, "complexes", f"complexes written to {args.out}")

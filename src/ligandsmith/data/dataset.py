@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from ligandsmith.files import file_hash, held_alone, is_uri, json_content, remov
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure import vocabulary as vocab
 
+_hashes: dict[tuple[int, ...], str] = {}  # of files, by device, inode, size and time
 MANIFEST = "manifest.json"
 SPLITS = "splits.json"
 SEQUENCES = "sequences.json"  # id -> sequences of the chains that line its site
@@ -310,12 +311,10 @@ def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> Sequence[P
 def _hash_once(path: Path) -> str:
     """The hash of a file, which is read again only after it has changed: a training opens each shard several times."""
     stat = path.stat()
-    return _hash_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
-
-
-@lru_cache(maxsize=100_000)
-def _hash_of(path: Path, *_: int) -> str:
-    return file_hash(path)
+    key = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if key not in _hashes:
+        _hashes[key] = file_hash(path)
+    return _hashes[key]
 
 
 def _required(path: Path) -> Path:

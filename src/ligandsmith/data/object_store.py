@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import pyarrow as pa
 from pyarrow import fs
@@ -103,13 +103,19 @@ class StoredFile:
         with self._opened() as (system, path):
             system.delete_file(path)
 
+    def remove_empty(self) -> None:
+        """Remove a folder without files; on an object store there is none."""
+        with self._opened() as (system, path):
+            if system.type_name == "local" and system.get_file_info(path).type == fs.FileType.Directory:
+                system.delete_dir(path)
+
     @contextmanager
     def _opened(self) -> Iterator[tuple[fs.FileSystem, str]]:
         """The file system of the URI and the path in it."""
         parts = urlsplit(self.uri)
         try:
             system, root = _file_system(urlunsplit(parts._replace(path="/")), os.getpid())
-            yield system, f"{root.rstrip('/')}{parts.path}"
+            yield system, f"{root.rstrip('/')}{unquote(parts.path) if parts.scheme == 'file' else parts.path}"
         except FileNotFoundError:
             raise NoSuchFile(f"{self.uri}: no such file; check the address") from None
         except ImportError as error:  # of a store that this build of pyarrow lacks

@@ -3,6 +3,7 @@
 `sequences.json` beside them holds the sequences of the chains that line each site, for splitting without homologs.
 """
 
+import hashlib
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from rdkit import rdBase
 
@@ -18,7 +19,8 @@ from ligandsmith.data.dataset import SEQUENCES, Manifest, Split, write_manifest
 from ligandsmith.data.destination import destination
 from ligandsmith.data.object_store import NoSuchFile, StoredFile
 from ligandsmith.data.properties import write_properties
-from ligandsmith.data.shards import write_shards
+from ligandsmith.data.shards import EncodedRecord, write_shards
+from ligandsmith.data.units import ReadComplex, Units, folder_of_units
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import csv_content, is_uri, temporary_folder, write_json
 from ligandsmith.parallel.processes import map_in_processes
@@ -30,19 +32,12 @@ from ligandsmith.structure.pocket import site_sequences
 log = logging.getLogger(__name__)
 
 SPLIT_FILE = "split.csv"
+UNIT_SIZE = 256
 READING = "reading.json"  # what was read of each protein's file, by id
 PROTEIN_ENDING = re.compile(r"_(protein|pocket|receptor|rec)\Z", re.IGNORECASE)
 LIGAND_ENDING = re.compile(r"_(ligand|lig)\Z", re.IGNORECASE)
 LIGAND_NAME = re.compile(r"(^|[_.-])(ligand|lig)\Z", re.IGNORECASE)  # of a PDB file that is one
 PREFERRED_PROTEINS = ("protein", "receptor", "pocket")  # where a folder has several structures
-
-
-class _Read(NamedTuple):
-    """A record, the sequences at its site, and a line on what was read of its files."""
-
-    record: Complex | Rejection
-    sequences: tuple[str, ...] = ()
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +61,8 @@ class PrepareOptions:
     allow_dropped: bool = False  # see `read_protein`
     split_file: Path | None = None  # CSV of id,split; None: `split.csv` in the source folder if there is one
     overwrite: bool = False  # replace a data set
+    engine: str = "local"  # with "ray", in units that an interrupted run keeps
+    unit_size: int = UNIT_SIZE  # complexes of a unit
 
 
 def prepare(source: Path | str, out: Path | str, options: PrepareOptions | None = None) -> Manifest:
@@ -84,8 +81,13 @@ def prepare(source: Path | str, out: Path | str, options: PrepareOptions | None 
     with destination(out, options.overwrite) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
         notes: dict[str, str] = {}
-        read = partial(_read_pair, options=options)
-        results = map_in_processes(read, pairs, options.workers, lambda pair: pair.id)
+        read = partial(read_pair, options=options)
+        units = Units(folder_of_units(out), options.engine, options.workers, options.unit_size)
+        if options.engine == "local":
+            results = map_in_processes(read, pairs, options.workers, lambda pair: pair.id)
+        else:
+            units.claim(_identity(pairs, options), options.overwrite)
+            results = units.results(read, pairs)
         ids, refused = write_shards(scratch, "complexes", _records(results, sequences, notes))
         if not ids:
             why = "; ".join(f"{r.id}: {r.reason} ({r.detail})" for r in [*rejections, *refused][:3])
@@ -95,8 +97,21 @@ def prepare(source: Path | str, out: Path | str, options: PrepareOptions | None 
         write_json(scratch / READING, notes)
         write_properties(scratch)
         manifest = write_manifest(scratch, splits, [*rejections, *refused, *unsplit])
+    if options.engine != "local":
+        units.clear()
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
     return manifest
+
+
+def _identity(pairs: Sequence[Pair], options: PrepareOptions) -> dict[str, Any]:
+    """What decides the records: the sources, with size and time of files of this machine, and the options."""
+    sources = hashlib.sha256()
+    for pair in pairs:
+        files = [place for place in (pair.protein, pair.ligand) if isinstance(place, Path) and place.is_file()]
+        stamps = [(stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, files)]
+        sources.update(f"{pair}{stamps}\n".encode())
+    return {"sources": sources.hexdigest(), "allow_dropped": options.allow_dropped, "licence": options.licence,
+            "source": options.source}  # fmt: skip
 
 
 def find_pairs(source: Path | str) -> tuple[list[Pair], list[Rejection]]:
@@ -234,13 +249,15 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[st
         yield line, {name: cell.strip() for name, cell in row.items()}
 
 
-def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
+def read_pair(pair: Pair, options: PrepareOptions) -> ReadComplex:
+    """What the files of one complex hold, or why they cannot be used. Raises LigandsmithError for a store that does not
+    answer."""
     try:
         with ExitStack() as copies:
             protein, ligand = (_local_file(place, copies) for place in (pair.protein, pair.ligand))
             return _read_files_of(pair, protein, ligand, options)
     except NoSuchFile as error:
-        return _Read(Rejection(pair.id, "missing file", str(error)))
+        return ReadComplex(Rejection(pair.id, "missing file", str(error)))
 
 
 def _local_file(place: Path | StoredFile, copies: ExitStack) -> Path:
@@ -252,29 +269,30 @@ def _local_file(place: Path | StoredFile, copies: ExitStack) -> Path:
     return path
 
 
-def _read_files_of(pair: Pair, protein: Path, ligand: Path, options: PrepareOptions) -> _Read:
+def _read_files_of(pair: Pair, protein: Path, ligand: Path, options: PrepareOptions) -> ReadComplex:
     with rdBase.BlockLogs():
         files = read_files(protein, ligand, pair.id, pair.smiles, pair.het, options.allow_dropped)
         if isinstance(files, Rejection):
-            return _Read(files)
+            return ReadComplex(files)
         record = complex_from(files.protein, files.mol, pair.id)
     note = "; ".join(filter(None, (files.protein.description(protein.name), files.note)))
     if isinstance(record, Rejection):
-        return _Read(record, (), note)
+        return ReadComplex(record, (), note)
     record = replace(record, source=options.source, licence=options.licence)
-    return _Read(record, site_sequences(files.protein, record.ligand.x), note)
+    return ReadComplex(record, site_sequences(files.protein, record.ligand.x), note)
 
 
 def _records(
-    results: Iterator[_Read], sequences: dict[str, tuple[str, ...]], notes: dict[str, str]
-) -> Iterator[Complex | Rejection]:
+    results: Iterator[ReadComplex], sequences: dict[str, tuple[str, ...]], notes: dict[str, str]
+) -> Iterator[Complex | EncodedRecord | Rejection]:
     """The records alone; adds by id the sequences at their sites, and what was read of their files, which is said."""
     for read in results:
         record, found, note = read
-        sequences[record.id] = found
+        id = record["id"] if isinstance(record, dict) else record.id
+        sequences[id] = found
         if note:
-            notes[record.id] = note
-            log.info("%s: %s", record.id, note)
+            notes[id] = note
+            log.info("%s: %s", id, note)
         yield record
 
 

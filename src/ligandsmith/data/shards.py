@@ -24,6 +24,7 @@ from ligandsmith.records import Complex, Ligand, Pocket, Rejection
 from ligandsmith.structure import vocabulary as vocab
 
 DatasetKind = Literal["complexes", "ligands"]
+EncodedRecord = dict[str, Any]  # a row of a shard
 DATASET_KINDS: tuple[DatasetKind, ...] = ("complexes", "ligands")
 SHARD_FORMAT_VERSION = 1
 ROWS_PER_GROUP = 64
@@ -94,7 +95,7 @@ SCHEMA = pa.schema(
 INDEX_COLUMNS = ["id", *NUMBERS]
 
 
-def encode(record: Complex) -> dict[str, Any] | Rejection:
+def encode(record: Complex) -> EncodedRecord | Rejection:
     """One row of a shard, or the reason why the record does not fit the format."""
     ligand, pocket = record.ligand, record.pocket
     points = ligand.x if pocket is None else np.concatenate([ligand.x, pocket.x])
@@ -197,7 +198,7 @@ def shard_paths(folder: Path, kind: DatasetKind) -> list[Path]:
 
 
 def write_shards(
-    folder: Path, kind: DatasetKind, records: Iterable[Complex | Rejection], rows_per_shard: int = 4096
+    folder: Path, kind: DatasetKind, records: Iterable[Complex | EncodedRecord | Rejection], rows_per_shard: int = 4096
 ) -> tuple[list[str], list[Rejection]]:
     """Write the records to `KIND-00000.parquet`, ... of a folder, all of these files or, after an exception, none.
 
@@ -221,18 +222,17 @@ def write_shards(
 
 
 def _rows(
-    records: Iterable[Complex | Rejection], ids: dict[str, None], rejections: list[Rejection]
-) -> Iterator[dict[str, Any]]:
+    records: Iterable[Complex | EncodedRecord | Rejection], ids: dict[str, None], rejections: list[Rejection]
+) -> Iterator[EncodedRecord]:
     """The rows of the records; notes their ids, and what has none."""
     for record in records:
-        if isinstance(record, Complex) and record.id in ids:
-            row: Any = Rejection(record.id, "duplicate id", "an earlier record has this id and was kept")
-        else:
-            row = record if isinstance(record, Rejection) else encode(record)
+        row = encode(record) if isinstance(record, Complex) else record
+        if not isinstance(row, Rejection) and row["id"] in ids:
+            row = Rejection(row["id"], "duplicate id", "an earlier record has this id and was kept")
         if isinstance(row, Rejection):
             rejections.append(row)
         else:
-            ids[record.id] = None
+            ids[row["id"]] = None
             yield row
 
 
