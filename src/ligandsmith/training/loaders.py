@@ -133,6 +133,14 @@ class Loaders:
     validation: DataLoader[Complex]
     validation_sampler: BucketSampler
 
+    def end_workers(self) -> None:
+        """End the worker processes. They ignore SIGTERM, by which Python would end them when it exits, and so wait for
+        each other for ever where a reference to the iterator is left."""
+        iterator: Any = self.train._iterator
+        if iterator is not None:
+            iterator._shutdown_workers()
+            self.train._iterator = None
+
 
 def make_loaders(
     options: DataOptions, population: TrainingPopulation, config: Config, vocabulary: Vocabulary,

@@ -98,6 +98,7 @@ class Trainer:
                 f"interrupted at epoch {p.epoch}, step {p.step}; continue with --resume auto"
             ) from None
         finally:
+            self.loaders.end_workers()
             if self.logger is not None:
                 self.logger.close()
         return p
