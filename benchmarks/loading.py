@@ -12,6 +12,7 @@ import argparse
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def rates(path: Path, records: int, args: argparse.Namespace) -> dict[str, float
     framed = FramedDataset(reader, preset("small").pocket, seed=0)
     chosen = np.random.default_rng(0).integers(0, len(reader), args.sample // 8)
     sampler = BucketSampler(np.random.default_rng(0).integers(10, 40, len(reader)), args.batch, seed=0)
-    epoch = np.concatenate(sampler.batches())[:WINDOW]
+    epoch = np.concatenate(list(islice(sampler.batches(), WINDOW // args.batch)))
     starts = iter(range(0, 10**9, args.sample))
 
     def in_order(read: Callable[[range], Any]) -> Callable[[], Any]:

@@ -29,7 +29,18 @@ GZIP_MARK = b"\x1f\x8b"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")  # what spreadsheet programs run instead of showing it
 LEFTOVER = re.compile(r"(?:.+\.(\d+)\.part|\..+\.(\d+)\.tmp)")  # of a process, named by its number
 TEMPORARY = re.compile(r"ligandsmith-(\d+)-.+")
+URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _held: set[int] = set()  # descriptors of the folders that this process holds
+
+
+def is_uri(text: object) -> bool:
+    """Whether a text, not a path, names a place by URI."""
+    return isinstance(text, str) and URI.match(text) is not None
+
+
+def path_or_uri(text: str) -> Path | str:
+    """What a user gave for a file or folder: a URI stays a text."""
+    return text if is_uri(text) else Path(text)
 
 
 @contextmanager

@@ -11,7 +11,11 @@ from ligandsmith.config import SAMPLER_NAMES, UNLIMITED, Checked, setting
 class DataOptions(Checked):
     """Where the records come from and how they are batched."""
 
-    data: Path | None = setting(None, "data set folder, or a CrossDocked2020 .lmdb (default: the shipped data set)")
+    data: Path | str | None = setting(
+        None, "data set folder, its URI on an object store, or a CrossDocked2020 .lmdb (default: the shipped data set)"
+    )
+    cache_dir: Path | None = setting(None, "copies of shards of an object store (default: ~/.cache/ligandsmith)")
+    cache_size: float = setting(10.0, "limit of these copies, GB", 0, UNLIMITED, open_low=True)
     split_file: Path | None = setting(None, "split file of a CrossDocked2020 .lmdb")
     batch_size: int = setting(16, "complexes per process and step", 1, 100_000)
     num_workers: int = setting(4, "data loading workers", 0, 4096)
@@ -22,6 +26,11 @@ class DataOptions(Checked):
         1.0, "ligands without a pocket per complex and epoch, if the data set has them", 0, 1e6, open_low=True
     )
     static_shapes: bool = setting(False, "batches of like composition, padded to few shapes, for CUDA graphs")
+
+    @property
+    def is_lmdb(self) -> bool:
+        """Whether `data` is a file of CrossDocked2020."""
+        return isinstance(self.data, Path) and self.data.suffix == ".lmdb"
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,10 @@ class TrainOptions(Checked):
     validation_interval: int = setting(1, "epochs between validations", 1, UNLIMITED)
     resume: str = setting("", "checkpoint to continue exactly, or auto: the last one of the run folder")
     init_from: Path | None = setting(None, "checkpoint whose weights a new run starts from (fine-tuning)")
+    logger: str = setting(
+        "tensorboard", "where losses are written besides the run's own files",
+        choices=("tensorboard", "wandb", "mlflow", "none"),
+    )  # fmt: skip
     overwrite: bool = setting(False, "replace an earlier run of this model in --run_dir, which is refused otherwise")
 
 

@@ -166,7 +166,7 @@ def test_a_large_set_is_read_a_window_of_blocks_at_a_time(
     monkeypatch.setattr("ligandsmith.data.collate.WINDOW", 60)
     sizes = np.random.default_rng(0).integers(5, 50, 1007)
     sampler = BucketSampler(sizes, 4, seed=2, always=1007 - 2 * extra, extra=extra, ranks=(0, world))
-    batches = sampler.batches()
+    batches = list(sampler.batches())
     assert len(batches) == len(sampler)
     order = np.concatenate(batches)
     assert len(order) == len(set(order.tolist())) == 1007 - extra
@@ -175,7 +175,7 @@ def test_a_large_set_is_read_a_window_of_blocks_at_a_time(
     assert max(blocks) <= 2 * window // 10
     assert np.abs(np.diff(order)).mean() > 50  # the windows themselves are from all over the set
     sampler.epoch = 1
-    assert not np.array_equal(np.concatenate(sampler.batches()), order)
+    assert not np.array_equal(np.concatenate(list(sampler.batches())), order)
 
 
 def test_every_tensor_of_a_batch_is_pinned(records: list[Complex], monkeypatch: pytest.MonkeyPatch) -> None:

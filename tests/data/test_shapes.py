@@ -49,7 +49,7 @@ def test_every_batch_has_its_part_of_both_kinds() -> None:
     sampler = EvenSampler(sizes, 25, seed=3, always=100, extra=200)
     for epoch in (1, 2):
         sampler.epoch = epoch
-        batches = sampler.batches()
+        batches = list(sampler.batches())
         assert len(batches) == len(sampler) == 12
         seen = np.concatenate(batches)
         assert len(seen) == len(set(seen)) == 300
@@ -58,7 +58,7 @@ def test_every_batch_has_its_part_of_both_kinds() -> None:
         assert {c for c, _ in counts} <= {8, 9}
         assert {n for _, n in counts} <= {24, 25, 26}
         assert all((np.diff((b >= 100).astype(int)) >= 0).all() for b in batches)  # the first kind first
-    first = sampler.batches()
+    first = list(sampler.batches())
     sampler.epoch = 1
     assert any(not np.array_equal(a, b) for a, b in zip(first, sampler.batches(), strict=True))
 

@@ -130,7 +130,8 @@ def test_a_manifest_of_other_types_is_refused(change: dict[str, Any], own: Path)
 def test_the_damage_of_a_parquet_file_is_told_in_one_line(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = own / "properties.parquet"
     text = path.read_bytes()
-    path.write_bytes(text[:4] + b"\xff" * 20 + text[24:])
+    begin = pq.ParquetFile(path).metadata.row_group(0).column(1).data_page_offset
+    path.write_bytes(text[:begin] + b"\xff" * 20 + text[begin + 20 :])
     main(["train-vae", "--model_type", "ligand", "--data", str(own), "--device", "cpu", "--run_dir", str(own / "r")])
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
     assert "properties.parquet: damaged" in line

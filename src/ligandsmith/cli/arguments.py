@@ -13,10 +13,11 @@ from types import UnionType
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from ligandsmith.config import PRESETS, UNLIMITED, Setting, setting_of
+from ligandsmith.files import path_or_uri
 
 T = TypeVar("T")
 log = logging.getLogger("ligandsmith")
-METAVARS = {int: "N", float: "X", Path: "PATH"}
+METAVARS = {int: "N", float: "X", Path: "PATH", path_or_uri: "PATH|URI"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,8 +57,10 @@ def add_options(
 
 
 def _kind(hint: Any) -> Any:
-    """The type of a field without None."""
+    """The type of a field without None; a function that reads it for a path that may be a URI."""
     options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if Path in options and str in options:
+        return path_or_uri
     return next(option for option in options if option is not type(None))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ligandsmith.cli.arguments import (
     add_allow_dropped,
+    add_engine,
     add_number,
     add_overwrite,
     add_path,
@@ -17,6 +18,7 @@ from ligandsmith.cli.arguments import (
     probability,
     say,
 )
+from ligandsmith.files import path_or_uri
 
 DATASET = "a data set in the folder"
 LAYOUT_NAMES = ("folders", "pdbbind", "plinder", "bindingmoad", "crossdocked")  # a test compares them with the registry
@@ -32,12 +34,12 @@ def _say_counts(manifest: Any, kind: str, what: str) -> None:
 def prepare_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `prepare`."""
     parser.add_argument(
-        "source", type=Path, help="folder of complexes, or a CSV with id, protein, ligand or het[, smiles]"
+        "source", type=path_or_uri, help="folder of complexes, or a CSV with id, protein, ligand or het[, smiles]"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
+    parser.add_argument("--out", type=path_or_uri, required=True, help="folder of the new data set, or its URI")
     text = "how the source's files lie: as above, or a published data set as it is unpacked (default: %(default)s)"
     parser.add_argument("--layout", choices=LAYOUT_NAMES, default="folders", help=text)
-    add_workers(parser)
+    add_engine(parser, "a Ray cluster, in units that an interrupted run keeps")
     add_path(parser, "--split_file", "CSV with id, split")
     add_allow_dropped(parser)
     add_overwrite(parser, DATASET)
@@ -53,6 +55,7 @@ def run_prepare(args: argparse.Namespace) -> None:
         allow_dropped=args.allow_dropped,
         split_file=args.split_file,
         overwrite=args.overwrite,
+        engine=args.engine,
     )
     manifest = prepare(args.source, args.out, options)
     _say_counts(manifest, "complexes", f"complexes written to {args.out}")

@@ -17,7 +17,7 @@ CONFIG_FLAGS = {"cfg_dropout_prob": "diffusion", "cfg_scale": "sampling"}
 NETWORKS = ("ligand_vae", "pocket_vae", "denoiser", "pocket")  # sections that belong to the weights
 TRAIN_FLAGS = (
     "run_dir", "resume", "init_from", "max_steps", "max_minutes", "schedule_minutes", "save_minutes", "patience",
-    "accumulate", "pair_budget", "seed", "validation_interval", "overwrite",
+    "accumulate", "pair_budget", "seed", "validation_interval", "logger", "overwrite",
 )  # fmt: skip
 
 
@@ -31,7 +31,9 @@ def _common_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
     add_options(parser.add_argument_group("hardware"), Hardware, [
         "device", "use_amp", "cpu_bf16", "threads", "gradient_checkpointing",
     ])  # fmt: skip
-    add_options(parser.add_argument_group("data"), DataOptions, ["data", "split_file", "limit"])
+    add_options(
+        parser.add_argument_group("data"), DataOptions, ["data", "cache_dir", "cache_size", "split_file", "limit"]
+    )
     model = parser.add_argument_group(
         "model", "Precedence: a flag, then --set, then --config, then --init_from, then the preset, then the default."
     )
@@ -77,10 +79,12 @@ def _start(path: Path, model_type: str | None = None) -> tuple[dict[str, Any], t
 
 def train_request(args: argparse.Namespace) -> Any:
     """The training run that parsed flags stand for. Raises LigandsmithError."""
+    from ligandsmith.training.loggers import require_logger
     from ligandsmith.training.options import Request
 
     data = with_flags(DataOptions(batch_size=args.default_batch_size), args)
     train, hardware = with_flags(TrainOptions(), args), with_flags(Hardware(), args)
+    require_logger(train.logger)
     return Request(configuration(args), data, train, hardware, getattr(args, "cache_latents", False))
 
 

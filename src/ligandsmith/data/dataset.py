@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ligandsmith.data.index import FILE as INDEX_FILE
+from ligandsmith.data.index import SplitRecords, compact_sizes, fingerprint_of, read_index, write_index
 from ligandsmith.data.properties import FILE as PROPERTIES_FILE
-from ligandsmith.data.properties import read_properties
-from ligandsmith.data.shards import DATASET_KINDS, SHARD_FORMAT_VERSION, DatasetKind, ShardReader, shard_paths
+from ligandsmith.data.properties import properties_at, read_properties
+from ligandsmith.data.shard_cache import CacheOptions, mirrored, stored_shards
+from ligandsmith.data.shards import (
+    DATASET_KINDS,
+    SHARD_FORMAT_VERSION,
+    DatasetKind,
+    ShardReader,
+    ShardSource,
+    shard_paths,
+)
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import file_hash, held_alone, json_content, remove_all, write_json
+from ligandsmith.files import file_hash, held_alone, is_uri, json_content, remove_all, write_json
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure import vocabulary as vocab
 
+_hashes: dict[tuple[int, ...], str] = {}  # of files, by device, inode, size and time
 MANIFEST = "manifest.json"
 SPLITS = "splits.json"
 SEQUENCES = "sequences.json"  # id -> sequences of the chains that line its site
 METADATA = "metadata.csv"  # id, and what the source says of the record: affinity, resolution, year
+SMALL_FILES = (MANIFEST, SPLITS, INDEX_FILE, PROPERTIES_FILE)  # that a training needs besides the shards
 SHIPPED_DATASET = "crystal"
 DATASET_FILES = (
     MANIFEST,
@@ -33,6 +46,7 @@ DATASET_FILES = (
     SEQUENCES,
     METADATA,
     PROPERTIES_FILE,
+    INDEX_FILE,
     "leakage.json",
     *(f"{k}-*.parquet" for k in DATASET_KINDS),
 )
@@ -94,8 +108,10 @@ def write_manifest(folder: Path, splits: Mapping[str, Sequence[str]], rejections
         counts[kind] = len(ids)
         by_split = Counter(split_of.get(id, "none") for id in ids)
         counts |= {f"{kind}/{split}": n for split, n in sorted(by_split.items())}
-    write_json(folder / SPLITS, {str(split): list(splits.get(split, ())) for split in Split})
+    lists = {str(split): list(splits.get(split, ())) for split in Split}
+    write_json(folder / SPLITS, lists)
     files = {p.name: file_hash(p) for kind in DATASET_KINDS for p in shard_paths(folder, kind)}
+    write_index(folder, lists, fingerprint_of(files, folder / SPLITS))
     manifest = Manifest(counts, files, tuple(rejections), package_version=metadata.version("ligandsmith"))
     write_json(folder / MANIFEST, asdict(manifest) | {"rejection_counts": manifest.rejection_counts()})
     return manifest
@@ -156,8 +172,13 @@ def read_splits(folder: Path) -> dict[str, list[str]]:
     return splits
 
 
-def open_dataset(path: Path | None = None) -> Path:
-    """The folder of a prepared data set; the one that comes with the package for None. Raises LigandsmithError."""
+def open_dataset(path: Path | str | None = None, cache: CacheOptions | None = None) -> Path:
+    """The folder of a prepared data set; the one that comes with the package for None. Raises LigandsmithError.
+
+    For a URI of an object store, it is a folder of copies, whose shards come when they are read (see `shard_cache`).
+    """
+    if is_uri(path):
+        return mirrored(str(path), SMALL_FILES, cache or CacheOptions())
     folder = Path(str(resources.files("ligandsmith") / "datasets" / SHIPPED_DATASET)) if path is None else Path(path)
     if not folder.is_dir():
         raise LigandsmithError(
@@ -177,7 +198,7 @@ class ComplexDataset:
     """
 
     def __init__(
-        self, path: Path | None, split: Split | str, kind: DatasetKind = "complexes", allow_test: bool = False
+        self, path: Path | str | None, split: Split | str, kind: DatasetKind = "complexes", allow_test: bool = False
     ) -> None:
         self.folder = open_dataset(path)
         self.split = known_split(split)
@@ -185,32 +206,63 @@ class ComplexDataset:
             raise LigandsmithError(
                 "the test split is for the final evaluation; train on `train`, select on `validation`"
             )
-        self._reader = ShardReader(_verified(self.folder, Manifest.load(self.folder), kind))
-        index = self._reader.index()
-        row_of = {id: row for row, id in enumerate(index["id"])}
-        ids = read_splits(self.folder).get(self.split, ())
-        self._rows = np.array([row_of[id] for id in ids if id in row_of], dtype=np.int64)
-        if not len(self._rows):
+        manifest = Manifest.load(self.folder)
+        shards = _verified(self.folder, manifest, kind)
+        self._records = split_records(self.folder, manifest, kind, self.split)
+        if not len(self._records.rows):
             raise LigandsmithError(
                 f"{self.folder}: no {kind} in the split {self.split}; see {SPLITS}, or run `ligandsmith split`"
             )
-        self._sizes = index["num_ligand"][self._rows], index["num_pocket"][self._rows]
-        self.ids: list[str] = index["id"][self._rows].tolist()
-        self._properties = read_properties(self.folder, self.ids)
+        self._reader = ShardReader(shards, shard_rows=self._records.shard_rows)
+        self._properties = self._read_properties()
+
+    def _read_properties(self) -> NDArray[np.float32] | None:
+        if not (self.folder / PROPERTIES_FILE).exists():
+            return None
+        rows, listed = self._records.rows, self._records.listed
+        found = properties_at(self.folder, rows + np.int64(self._records.offset), listed) if listed else None
+        return read_properties(self.folder, self.ids) if found is None else found
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The ids of the records. They are read from all shards when they are first asked for."""
+        ids: list[str] = self._reader.index()["id"][self._records.rows].tolist()
+        return ids
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._records.rows)
 
     def __getitem__(self, i: int) -> Complex:
         """Record number `i` of the split; negative numbers count from the end."""
-        record = self._reader[int(self._rows[i])]
+        record = self._reader[int(self._records.rows[i])]
         if self._properties is None:
             return record
         return replace(record, ligand=replace(record.ligand, properties=self._properties[i]))
 
-    def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def sizes(self) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
         """Heavy atoms of the ligands [n] and of the pockets [n] (0 without one), without reading the records."""
-        return self._sizes
+        return self._records.num_ligand, self._records.num_pocket
+
+    def shard_starts(self) -> NDArray[np.int64]:
+        """The first record of each shard, where they come in the order of the shards."""
+        return self._records.shard_starts()
+
+
+def split_records(folder: Path, manifest: Manifest, kind: DatasetKind, split: Split | str) -> SplitRecords:
+    """Which records of a kind a split has: from the index, or where that is missing or older, from `splits.json` and
+    the shards. Raises LigandsmithError for a damaged file."""
+    found = read_index(folder, kind, split, fingerprint_of(manifest.files, _required(folder / SPLITS)))
+    return found or _listed_records(folder, manifest, kind, split)
+
+
+def _listed_records(folder: Path, manifest: Manifest, kind: DatasetKind, split: Split | str) -> SplitRecords:
+    ids = read_splits(folder).get(split, ())
+    reader = ShardReader(named_shards(folder, manifest, kind))
+    index = reader.index()
+    row_of = {id: row for row, id in enumerate(index["id"])}
+    rows = np.array([row_of[id] for id in ids if id in row_of], dtype=np.int32)
+    ligand, pocket = (compact_sizes(index[name][rows]) for name in ("num_ligand", "num_pocket"))
+    return SplitRecords(rows, ligand, pocket, tuple(reader.shard_rows), len(ids))
 
 
 def known_split(split: Split | str) -> Split:
@@ -221,16 +273,26 @@ def known_split(split: Split | str) -> Split:
         raise LigandsmithError(f"no split {str(split)!r}; there are {', '.join(Split)}") from None
 
 
-def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]:
+def named_shards(folder: Path, manifest: Manifest, kind: DatasetKind) -> Sequence[Path | ShardSource]:
+    """The shards of a kind that the manifest names, in the folder or on the object store that it copies."""
+    hashes = {name: manifest.files[name] for name in sorted(manifest.files) if name.startswith(f"{kind}-")}
+    stored = stored_shards(folder, hashes)
+    return [folder / name for name in hashes] if stored is None else stored
+
+
+def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> Sequence[Path | ShardSource]:
     """The shards of a kind after comparing their hashes and the meaning of their class indices."""
-    names = sorted(name for name in manifest.files if name.startswith(f"{kind}-"))
-    if not names:
+    shards = named_shards(folder, manifest, kind)
+    names = [shard.name for shard in shards if isinstance(shard, Path)]
+    if not shards:
         raise LigandsmithError(f"{folder}: it has no {kind}; it has {manifest.counts}")
     for table in ("residues", "atom_names", "bonds"):
         if manifest.vocabulary.get(table) != vocab.VOCABULARY.to_dict()[table]:
             raise LigandsmithError(
                 f"{folder / MANIFEST}: another table of {table} than this program's; prepare the data again"
             )
+    if not names:
+        return shards  # on an object store: compared when they are copied
     if stray := sorted({path.name for path in shard_paths(folder, kind)} - set(names)):
         raise LigandsmithError(
             f"{folder / stray[0]}: a shard that {MANIFEST} does not name, so that its records would be passed over; "
@@ -241,11 +303,26 @@ def _verified(folder: Path, manifest: Manifest, kind: DatasetKind) -> list[Path]
             raise LigandsmithError(
                 f"{folder / name}: the manifest names this shard but it is missing; copy the data again"
             )
-        if file_hash(folder / name) != manifest.files[name]:
+        if _hash_once(folder / name) != manifest.files[name]:
             raise LigandsmithError(
                 f"{folder / name}: differs from its hash in {MANIFEST}; copy or prepare the data again"
             )
-    return [folder / name for name in names]
+    return shards
+
+
+def _hash_once(path: Path) -> str:
+    """The hash of a file, which is read again only after it has changed: a training opens each shard several times."""
+    stat = path.stat()
+    key = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if key not in _hashes:
+        _hashes[key] = file_hash(path)
+    return _hashes[key]
+
+
+def _required(path: Path) -> Path:
+    if not path.is_file():
+        raise LigandsmithError(f"{path}: no such file; is its folder a prepared data set?")
+    return path
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -3,22 +3,27 @@
 `sequences.json` beside them holds the sequences of the chains that line each site, for splitting without homologs.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from rdkit import rdBase
 
-from ligandsmith.data.dataset import METADATA, SEQUENCES, Manifest, Split, scratch_folder, write_manifest
+from ligandsmith.data.dataset import METADATA, SEQUENCES, Manifest, Split, write_manifest
+from ligandsmith.data.destination import destination
 from ligandsmith.data.layouts.registry import FOLDERS, pairs_of
+from ligandsmith.data.object_store import NoSuchFile, StoredFile
 from ligandsmith.data.properties import write_properties
-from ligandsmith.data.shards import write_shards
+from ligandsmith.data.shards import EncodedRecord, write_shards
 from ligandsmith.data.sources import Pair, csv_rows
+from ligandsmith.data.units import ReadComplex, Units, folder_of_units
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import write_csv, write_json
+from ligandsmith.files import is_uri, temporary_folder, write_csv, write_json
 from ligandsmith.parallel.processes import map_in_processes
 from ligandsmith.records import Complex, Rejection
 from ligandsmith.structure.completeness import incompleteness
@@ -26,16 +31,10 @@ from ligandsmith.structure.files import complex_from, read_files
 from ligandsmith.structure.pocket import site_sequences
 
 log = logging.getLogger(__name__)
+
 SPLIT_FILE = "split.csv"
+UNIT_SIZE = 256
 READING = "reading.json"  # what was read of each protein's file, by id
-
-
-class _Read(NamedTuple):
-    """A record, the sequences at its site, and a line on what was read of its files."""
-
-    record: Complex | Rejection
-    sequences: tuple[str, ...] = ()
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,28 +48,36 @@ class PrepareOptions:
     allow_dropped: bool = False  # see `read_protein`
     split_file: Path | None = None  # CSV of id,split; None: `split.csv` in the source folder if there is one
     overwrite: bool = False  # replace a data set
+    engine: str = "local"  # with "ray", in units that an interrupted run keeps
+    unit_size: int = UNIT_SIZE  # complexes of a unit
 
 
-def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> Manifest:
-    """Read every complex of `source` and write the data set folder `out`.
+def prepare(source: Path | str, out: Path | str, options: PrepareOptions | None = None) -> Manifest:
+    """Read every complex of `source` and write the data set `out`, a folder or the URI of a prefix.
 
     `source` is a folder with a folder per complex, a folder of files paired by name, or a CSV with the columns id,
     protein, ligand and, for ligands in PDB files, smiles (paths relative to the CSV); het instead of ligand names one
-    in the protein file; with another `options.layout`, a published data set as it is unpacked. All records are for
-    training unless a split file, or the source's own split, says otherwise. A bad record is a row of the manifest.
+    in the protein file; with another `options.layout`, a published data set as it is unpacked. A CSV and its files may
+    be named by URI. All records are for training unless a split file, or the source's own split, says otherwise. A bad
+    record is a row of the manifest.
     Raises LigandsmithError, leaving nothing behind, if nothing could be read, `out` exists or the split file is wrong.
     """
     options = options or PrepareOptions()
     if options.layout != FOLDERS and not options.source:
         options = replace(options, source=options.layout)
-    source, out = Path(source), Path(out)
+    source = source if is_uri(source) else Path(source)
     pairs, rejections = pairs_of(source, options.layout)
     split_of = _read_split_file(source, options) or _own_split(pairs)
-    with scratch_folder(out, options.overwrite) as scratch:
+    with destination(out, options.overwrite) as scratch:
         sequences: dict[str, tuple[str, ...]] = {}
         notes: dict[str, str] = {}
-        read = partial(_read_pair, options=options)
-        results = map_in_processes(read, pairs, options.workers, lambda pair: pair.id)
+        read = partial(read_pair, options=options)
+        units = Units(folder_of_units(out), options.engine, options.workers, options.unit_size)
+        if options.engine == "local":
+            results = map_in_processes(read, pairs, options.workers, lambda pair: pair.id)
+        else:
+            units.claim(_identity(pairs, options), options.overwrite)
+            results = units.results(read, pairs)
         ids, refused = write_shards(scratch, "complexes", _records(results, sequences, notes))
         if not ids:
             why = "; ".join(f"{r.id}: {r.reason} ({r.detail})" for r in [*rejections, *refused][:3])
@@ -81,35 +88,69 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> M
         write_properties(scratch)
         _write_metadata(scratch, pairs, set(ids))
         manifest = write_manifest(scratch, splits, [*rejections, *refused, *unsplit])
+    if options.engine != "local":
+        units.clear()
     log.info("%s: %s; rejected: %s", out, manifest.counts, manifest.rejection_counts() or "none")
     return manifest
 
 
-def _read_pair(pair: Pair, options: PrepareOptions) -> _Read:
+def _identity(pairs: Sequence[Pair], options: PrepareOptions) -> dict[str, Any]:
+    """What decides the records: the sources, with size and time of files of this machine, and the options."""
+    sources = hashlib.sha256()
+    for pair in pairs:
+        files = [place for place in (pair.protein, pair.ligand) if isinstance(place, Path) and place.is_file()]
+        stamps = [(stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, files)]
+        sources.update(f"{pair}{stamps}\n".encode())
+    return {"sources": sources.hexdigest(), "allow_dropped": options.allow_dropped, "licence": options.licence,
+            "source": options.source}  # fmt: skip
+
+
+def read_pair(pair: Pair, options: PrepareOptions) -> ReadComplex:
+    """What the files of one complex hold, or why they cannot be used. Raises LigandsmithError for a store that does not
+    answer."""
+    try:
+        with ExitStack() as copies:
+            protein, ligand = (_local_file(place, copies) for place in (pair.protein, pair.ligand))
+            return _read_files_of(pair, protein, ligand, options)
+    except NoSuchFile as error:
+        return ReadComplex(Rejection(pair.id, "missing file", str(error)))
+
+
+def _local_file(place: Path | StoredFile, copies: ExitStack) -> Path:
+    """The file itself, or a copy of one that is on a store, as long as `copies` is open. Raises NoSuchFile."""
+    if isinstance(place, Path):
+        return place
+    path = copies.enter_context(temporary_folder()) / place.name
+    place.download(path)
+    return path
+
+
+def _read_files_of(pair: Pair, protein: Path, ligand: Path, options: PrepareOptions) -> ReadComplex:
     with rdBase.BlockLogs():
-        files = read_files(pair.protein, pair.ligand, pair.id, pair.choice, options.allow_dropped)
+        files = read_files(protein, ligand, pair.id, pair.choice, options.allow_dropped)
         if isinstance(files, Rejection):
-            return _Read(files)
+            return ReadComplex(files)
         record = complex_from(files.protein, files.mol, pair.id)
     missing = incompleteness(files.protein)
-    parts = (files.protein.description(pair.protein.name), missing and f"missing: {missing}", files.note)
+    parts = (files.protein.description(protein.name), missing and f"missing: {missing}", files.note)
     note = "; ".join(filter(None, parts))
     if isinstance(record, Rejection):
-        return _Read(record, (), note)
+        return ReadComplex(record, (), note)
     record = replace(record, source=options.source, licence=options.licence)
-    return _Read(record, site_sequences(files.protein, record.ligand.x), note)
+    return ReadComplex(record, site_sequences(files.protein, record.ligand.x), note)
 
 
 def _records(
-    results: Iterator[_Read], sequences: dict[str, tuple[str, ...]], notes: dict[str, str]
-) -> Iterator[Complex | Rejection]:
+    results: Iterator[ReadComplex], sequences: dict[str, tuple[str, ...]], notes: dict[str, str]
+) -> Iterator[Complex | EncodedRecord | Rejection]:
     """The records alone; adds by id the sequences at their sites, and what was read of their files, which is said."""
     for read in results:
         record, found, note = read
-        sequences[record.id] = found
+        id = record["id"] if isinstance(record, dict) else record.id
+        sequences[id] = found
         if note:
-            notes[record.id] = note
-            log.info("%s: %s", record.id, note)
+            notes[id] = note
+            log.info("%s: %s", id, note)
         yield record
 
 
@@ -131,11 +172,13 @@ def _write_metadata(folder: Path, pairs: Sequence[Pair], ids: set[str]) -> None:
         write_csv(folder / METADATA, table)
 
 
-def _read_split_file(source: Path, options: PrepareOptions) -> dict[str, str] | None:
+def _read_split_file(source: Path | str, options: PrepareOptions) -> dict[str, str] | None:
     """Split by id, or None where no file says so."""
     path = options.split_file
+    if path is None and isinstance(source, str):
+        return None
     if path is None:
-        path = (source if source.is_dir() else source.parent) / SPLIT_FILE
+        path = (Path(source) if Path(source).is_dir() else Path(source).parent) / SPLIT_FILE
         if not path.is_file() or path == source:
             return None
     split_of: dict[str, str] = {}

@@ -7,11 +7,11 @@ ligand-only record. Row groups are small: reading one record decodes one row gro
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import lru_cache
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,11 +24,26 @@ from ligandsmith.records import Complex, Ligand, Pocket, Rejection
 from ligandsmith.structure import vocabulary as vocab
 
 DatasetKind = Literal["complexes", "ligands"]
+EncodedRecord = dict[str, Any]  # a row of a shard
 DATASET_KINDS: tuple[DatasetKind, ...] = ("complexes", "ligands")
 SHARD_FORMAT_VERSION = 1
 ROWS_PER_GROUP = 64
 MILLI = 1000.0  # stored units per Å
 LARGEST = 32767  # int16
+OPEN_SHARDS = 32  # that a reader keeps open
+OPEN_TRIES = 8
+IDS = "ligandsmith_ids"  # metadata of files that list records: hash of the ids, see `add_ids`
+
+
+class ShardSource(Protocol):
+    """A shard that is elsewhere; its text names the place."""
+
+    def local(self) -> Path:
+        """A copy on this machine, which may go at any time but stays readable once it is open."""
+
+
+class DamagedRecord(LigandsmithError):
+    """A record that cannot be what was written."""
 
 
 class BinaryColumn(NamedTuple):
@@ -80,7 +95,7 @@ SCHEMA = pa.schema(
 INDEX_COLUMNS = ["id", *NUMBERS]
 
 
-def encode(record: Complex) -> dict[str, Any] | Rejection:
+def encode(record: Complex) -> EncodedRecord | Rejection:
     """One row of a shard, or the reason why the record does not fit the format."""
     ligand, pocket = record.ligand, record.pocket
     points = ligand.x if pocket is None else np.concatenate([ligand.x, pocket.x])
@@ -107,7 +122,7 @@ def decode(columns: dict[str, list[Any]], i: int) -> Complex:
     """Row `i` of decoded columns as a record whose arrays are its own (writable). Raises LigandsmithError."""
     row = {name: column[i] for name, column in columns.items()}
     if problem := _disagreement(row):
-        raise LigandsmithError(f"record {shortened(row['id'])}: {problem}; prepare the data set again")
+        raise DamagedRecord(f"record {shortened(row['id'])}: {problem}; prepare the data set again")
     origin = np.frombuffer(row[ORIGIN], "<f4").astype(np.float64)
     pocket = None
     if row["pocket_x"] is not None:
@@ -183,7 +198,7 @@ def shard_paths(folder: Path, kind: DatasetKind) -> list[Path]:
 
 
 def write_shards(
-    folder: Path, kind: DatasetKind, records: Iterable[Complex | Rejection], rows_per_shard: int = 4096
+    folder: Path, kind: DatasetKind, records: Iterable[Complex | EncodedRecord | Rejection], rows_per_shard: int = 4096
 ) -> tuple[list[str], list[Rejection]]:
     """Write the records to `KIND-00000.parquet`, ... of a folder, all of these files or, after an exception, none.
 
@@ -207,35 +222,41 @@ def write_shards(
 
 
 def _rows(
-    records: Iterable[Complex | Rejection], ids: dict[str, None], rejections: list[Rejection]
-) -> Iterator[dict[str, Any]]:
+    records: Iterable[Complex | EncodedRecord | Rejection], ids: dict[str, None], rejections: list[Rejection]
+) -> Iterator[EncodedRecord]:
     """The rows of the records; notes their ids, and what has none."""
     for record in records:
-        if isinstance(record, Complex) and record.id in ids:
-            row: Any = Rejection(record.id, "duplicate id", "an earlier record has this id and was kept")
-        else:
-            row = record if isinstance(record, Rejection) else encode(record)
+        row = encode(record) if isinstance(record, Complex) else record
+        if not isinstance(row, Rejection) and row["id"] in ids:
+            row = Rejection(row["id"], "duplicate id", "an earlier record has this id and was kept")
         if isinstance(row, Rejection):
             rejections.append(row)
         else:
-            ids[record.id] = None
+            ids[row["id"]] = None
             yield row
+
+
+def add_ids(digest: Any, ids: Sequence[str]) -> None:
+    """Add ids to a hash, with which files that list records tell whether they list the same ones in the same order."""
+    digest.update("".join(f"{id}\n" for id in ids).encode())
 
 
 class ShardReader:
     """Random access to the records of several shards, numbered through in order.
 
     The last `cached_groups` row groups stay in memory: a data set of up to `cached_groups * 64` records is read once.
+    A shard is opened when one of its records is read, and few stay open.
     """
 
-    def __init__(self, paths: Sequence[Path], cached_groups: int = 512) -> None:
-        self.paths = [Path(p) for p in paths]
-        self.cached_groups = cached_groups
-        self._files = [_open(path) for path in self.paths]
-        self._groups = [(file, group) for file in self._files for group in range(file.num_row_groups)]
-        sizes = [file.metadata.row_group(group).num_rows for file, group in self._groups]
-        self._starts = np.cumsum([0, *sizes])
-        self._read_group = lru_cache(cached_groups)(_read_group)
+    def __init__(
+        self, paths: Sequence[Path | ShardSource], cached_groups: int = 512, shard_rows: Sequence[int] | None = None
+    ) -> None:
+        """`shard_rows`: records of each shard, where they are known; else every shard is opened here."""
+        self.paths, self.cached_groups = list(paths), cached_groups
+        self.shard_rows = [file.metadata.num_rows for file in map(_open, paths)] if shard_rows is None else shard_rows
+        self._starts = np.cumsum([0, *self.shard_rows])
+        self._open_shard = lru_cache(OPEN_SHARDS)(self._opened)
+        self._read_group = lru_cache(cached_groups)(self._group)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -244,20 +265,35 @@ class ShardReader:
         """Record number `row`, 0 <= row < len(self)."""
         if not 0 <= row < len(self):
             raise IndexError(f"record {row} of {len(self)}")
-        number = int(np.searchsorted(self._starts, row, side="right")) - 1
-        file, group = self._groups[number]
+        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
+        within = row - int(self._starts[shard])
         try:
-            return decode(self._read_group(file, group), row - int(self._starts[number]))
-        except (pa.ArrowException, OSError, ValueError, OverflowError, LigandsmithError) as error:
-            path = self.paths[self._files.index(file)]
-            raise LigandsmithError(f"{path}: {one_line(error)}") from None
+            begins = self._open_shard(shard).begins
+            group = int(np.searchsorted(begins, within, side="right")) - 1
+            return decode(self._read_group(shard, group), within - int(begins[group]))
+        except (pa.ArrowException, OSError, ValueError, OverflowError, DamagedRecord) as error:
+            raise LigandsmithError(f"{self.paths[shard]}: {one_line(error)}") from None
 
     def __iter__(self) -> Iterator[Complex]:
         return (self[row] for row in range(len(self)))
 
+    def _opened(self, shard: int) -> "_OpenShard":
+        file = _open(self.paths[shard])
+        found, expected = file.metadata.num_rows, self.shard_rows[shard]
+        if found != expected:
+            raise LigandsmithError(f"{self.paths[shard]}: {found} records, not {expected}; copy the data again")
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        return _OpenShard(file, np.cumsum([0, *sizes[:-1]]))
+
+    def _group(self, shard: int, group: int) -> dict[str, list[Any]]:
+        file = self._open_shard(shard).file
+        require_readable_size(file.metadata.row_group(group).total_byte_size)
+        columns: dict[str, list[Any]] = file.read_row_group(group, use_threads=False).to_pydict()
+        return columns
+
     def index(self) -> dict[str, NDArray[Any]]:
         """The columns `INDEX_COLUMNS` of all records, each [len(self)], without reading any coordinates."""
-        tables = [_read_index_columns(path, file) for path, file in zip(self.paths, self._files, strict=True)]
+        tables = [index_of_shard(path) for path in self.paths]
         table = pa.concat_tables([SCHEMA.empty_table().select(INDEX_COLUMNS), *tables])
         # Through lists: the direct conversion imports pandas, which takes seconds.
         index: dict[str, NDArray[Any]] = {"id": np.array(table["id"].to_pylist(), dtype=object)}
@@ -265,26 +301,27 @@ class ShardReader:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Open files and cached rows stay behind: a worker process opens its own.
-        return ShardReader, (self.paths, self.cached_groups)
+        return ShardReader, (self.paths, self.cached_groups, self.shard_rows)
 
 
-def _read_index_columns(path: Path, file: pq.ParquetFile) -> pa.Table:
+class _OpenShard(NamedTuple):
+    file: pq.ParquetFile
+    begins: NDArray[np.int64]  # first record of each row group
+
+
+def index_of_shard(path: Path | ShardSource) -> pa.Table:
+    """The columns `INDEX_COLUMNS` of a shard. Raises LigandsmithError for a damaged one."""
+    file = _open(path)
     try:
         return file.read(columns=INDEX_COLUMNS, use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise LigandsmithError(f"{path}: damaged ({one_line(error)}); prepare the data set again") from None
 
 
-def _read_group(file: pq.ParquetFile, group: int) -> dict[str, list[Any]]:
-    require_readable_size(file.metadata.row_group(group).total_byte_size)
-    columns: dict[str, list[Any]] = file.read_row_group(group, use_threads=False).to_pydict()
-    return columns
-
-
-def _open(path: Path) -> pq.ParquetFile:
+def _open(path: Path | ShardSource) -> pq.ParquetFile:
     """A shard with the layout of this version; raises LigandsmithError for anything else."""
     try:
-        file = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+        file = _parquet(path) if isinstance(path, Path) else _parquet_of_copy(path)
     except FileNotFoundError:
         raise LigandsmithError(f"{path}: no such shard; prepare the data set again") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -294,3 +331,14 @@ def _open(path: Path) -> pq.ParquetFile:
             f"{path}: the columns are not those of format {SHARD_FORMAT_VERSION}; prepare the data set again"
         )
     return file
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    return pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+
+
+def _parquet_of_copy(source: ShardSource) -> pq.ParquetFile:
+    for _ in range(OPEN_TRIES):
+        with suppress(FileNotFoundError):  # another process needed the room
+            return _parquet(source.local())
+    raise LigandsmithError(f"{source}: copies go before they can be opened; give a higher --cache_size")

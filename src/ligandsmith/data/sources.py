@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ligandsmith.data.object_store import StoredFile
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import csv_content
+from ligandsmith.files import csv_content, is_uri, temporary_folder
 from ligandsmith.records import Rejection
 from ligandsmith.structure.files import PROTEIN_SUFFIXES, LigandChoice
 from ligandsmith.structure.ligands import LIGAND_SUFFIXES, suffix
@@ -22,17 +23,18 @@ class Pair:
     """The files of one complex, and what its source says of it."""
 
     id: str
-    protein: Path
-    ligand: Path  # that of the protein, where `choice` names a molecule in it
+    protein: Path | StoredFile
+    ligand: Path | StoredFile  # that of the protein, where `choice` names a molecule in it
     choice: LigandChoice = LigandChoice()  # noqa: RUF009 (immutable)
     split: str = ""  # of the source's own split, one of `Split`
     metadata: Mapping[str, str] = field(default_factory=dict)  # columns of `metadata.csv`
 
 
-def find_pairs(source: Path) -> tuple[list[Pair], list[Rejection]]:
+def find_pairs(source: Path | str) -> tuple[list[Pair], list[Rejection]]:
     """The complexes of a source, sorted by id (a CSV keeps its order), and those that lack a file or repeat an id."""
-    source = Path(source)
-    if source.is_file():
+    if isinstance(source, str) and is_uri(source):
+        pairs, rejections = _pairs_of_stored_csv(StoredFile(source))
+    elif (source := Path(source)).is_file():
         if source.suffix.lower() != ".csv":
             raise LigandsmithError(
                 f"{source}: give a folder of complexes or a CSV with the columns id, protein, ligand"
@@ -126,7 +128,24 @@ def _pairs_of_flat_folder(folder: Path) -> list[Pair | Rejection]:
     return found
 
 
-def _pairs_of_csv(path: Path) -> tuple[list[Pair], list[Rejection]]:
+def _pairs_of_stored_csv(source: StoredFile) -> tuple[list[Pair], list[Rejection]]:
+    if suffix(Path(source.name)) != ".csv":
+        raise LigandsmithError(
+            f"{source}: give a CSV with the columns id, protein, ligand; folders there are not listed"
+        )
+    with temporary_folder() as folder:
+        source.download(folder / source.name)
+        return _pairs_of_csv(folder / source.name, source.parent())
+
+
+def _pairs_of_csv(path: Path, base: StoredFile | None = None) -> tuple[list[Pair], list[Rejection]]:
+    """The rows of a CSV; its cells name files by URI, or relative to `base` (by default the folder of the CSV)."""
+
+    def place(cell: str) -> Path | StoredFile:
+        if is_uri(cell):
+            return StoredFile(cell)
+        return path.parent / cell if base is None else base.child(cell)
+
     pairs, rejections = [], []
     for line, row in csv_rows(path, ("id", "protein", "ligand")):
         het = row.get("het", "")
@@ -134,9 +153,8 @@ def _pairs_of_csv(path: Path) -> tuple[list[Pair], list[Rejection]]:
             rejections.append(Rejection(row.get("id") or f"line {line}", "incomplete row", f"{path}: line {line}"))
         else:
             protein, ligand = row["protein"], row.get("ligand")
-            files = path.parent / protein, path.parent / (ligand or protein)
             choice = LigandChoice(row.get("smiles", ""), "" if ligand else het)
-            pairs.append(Pair(row["id"], *files, choice))
+            pairs.append(Pair(row["id"], place(protein), place(ligand or protein), choice))
     return pairs, rejections
 
 

@@ -1,7 +1,7 @@
 """Batches padded to few shapes, for what is prepared once for each shape."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ligandsmith.batches import ComplexBatch, LigandBatch, PocketBatch, collate
-from ligandsmith.data.collate import CHUNK, BucketSampler, shuffled
+from ligandsmith.data.collate import CHUNK, BucketSampler, RecordOrder
 from ligandsmith.records import PROPERTIES, Complex
 from ligandsmith.structure.vocabulary import Vocabulary
 
@@ -22,20 +22,29 @@ ROWS, LIGAND, POCKET = 16, 4, 80  # records and atoms are padded to multiples of
 class EvenSampler(BucketSampler):
     """Spreads the records of every epoch, which come first, and the others evenly over the batches."""
 
-    def _draw(self) -> list[NDArray[np.int64]]:
+    def batches(self) -> Iterator[NDArray[np.int64]]:
+        """See `BucketSampler`."""
         rng = np.random.default_rng((self.seed or 0, self.epoch))
-        members = self._members()
-        numbers = np.array_split(np.arange(len(self)), math.ceil(len(self) / CHUNK))
-        always, others = (
-            np.array_split(shuffled(indices, rng), len(numbers))
-            for indices in (members[members < self.always], members[members >= self.always])
-        )
-        out: list[NDArray[np.int64]] = []
-        for batches, *chunks in zip(numbers, always, others, strict=True):
-            split = [np.array_split(self._by_size(chunk), len(batches)) for chunk in chunks]
+        orders = [RecordOrder.of_range(0, self.always).shuffled(rng, self.shards)]
+        others = self._part_of_rest() if self.extra else RecordOrder.of_range(0, 0)
+        orders.append(others.shuffled(rng, self.shards))
+        chunks = math.ceil(len(self) / CHUNK)
+        counts, *bounds = (_even_bounds(n, chunks) for n in (len(self), *map(len, orders)))
+        for chunk in range(chunks):
+            split = [
+                np.array_split(
+                    self._by_size(order.between(*edges[chunk : chunk + 2]).numbers()), np.diff(counts)[chunk]
+                )
+                for order, edges in zip(orders, bounds, strict=True)
+            ]
             made = [np.concatenate(pair) for pair in zip(*split, strict=True)]
-            out += [made[i] for i in rng.permutation(len(made))]
-        return out
+            yield from (made[i] for i in rng.permutation(len(made)))
+
+
+def _even_bounds(number: int, parts: int) -> list[int]:
+    """Where `np.array_split` would divide so many things."""
+    size, longer = divmod(number, parts)
+    return [i * size + min(i, longer) for i in range(parts + 1)]
 
 
 def collate_to_static_shapes(records: Sequence[Complex], vocabulary: Vocabulary) -> ComplexBatch:

@@ -13,14 +13,14 @@ from safetensors.numpy import save_file
 
 from ligandsmith.batches import collate_pockets
 from ligandsmith.checkpoints.files import fingerprint
-from ligandsmith.data.dataset import MANIFEST, SPLITS, Split, open_dataset
+from ligandsmith.data.dataset import MANIFEST, SPLITS, Split
 from ligandsmith.data.transforms import shift
 from ligandsmith.files import atomic_write
 from ligandsmith.models.pocket_vae import PocketVAE
 from ligandsmith.options import DataOptions
 from ligandsmith.structure.pocket import frame_origin
 from ligandsmith.structure.vocabulary import Vocabulary
-from ligandsmith.training.loaders import open_records, record_sizes
+from ligandsmith.training.loaders import dataset_folder, open_records, record_sizes
 
 log = logging.getLogger("ligandsmith")
 BATCH = 4
@@ -51,10 +51,12 @@ def cached_pocket_latents(
 def _records_hash(options: DataOptions) -> str:
     """Eight hex digits that differ where the records may: by place, content, split file and limit."""
     facts = [str(options.limit)]
-    lmdb = options.data is not None and options.data.suffix == ".lmdb"
-    files = [options.data, options.split_file] if lmdb else [open_dataset(options.data) / n for n in (MANIFEST, SPLITS)]
+    if options.is_lmdb:
+        files = [Path(path) for path in (options.data, options.split_file) if path is not None]
+    else:
+        files = [dataset_folder(options) / name for name in (MANIFEST, SPLITS)]
     for path in files:
-        if path is not None and path.exists():
+        if path.exists():
             facts += [str(path.resolve()), str(path.stat().st_size), str(path.stat().st_mtime_ns)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -88,10 +88,12 @@ def _require_kept_start(train: TrainOptions, kind: str) -> None:
             raise LigandsmithError(f"--init_from {start}: --overwrite would remove it; choose another --run_dir")
 
 
-def next_log_folder(run_dir: Path, name: str) -> Path:
-    """Where this start of a training writes for TensorBoard: a folder of its own, logs/NAME/1, 2, ..."""
-    numbers = [int(path.name) for path in (run_dir / "logs" / name).glob("*") if path.name.isdigit()]
-    return run_dir / "logs" / name / str(max(numbers, default=0) + 1)
+def logged_settings(config: Config, train: TrainOptions) -> dict[str, Any]:
+    """Configuration and options of a run by "section.key", as loggers show them."""
+    named = {"preset": config.preset} | {f"train.{key}": value for key, value in asdict(train).items()}
+    for section, values in asdict(config).items():
+        named |= {f"{section}.{key}": v for key, v in values.items()} if isinstance(values, dict) else {}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in named.items()}
 
 
 def file_names(kind: str) -> tuple[str, str, str]:

@@ -205,7 +205,7 @@ def _measure(model: DiffusionModel, vaes: nn.ModuleDict, loaders: Loaders, devic
     sampler = loaders.train_sampler
     dataset, collate = loaders.train.dataset, loaders.train.collate_fn
     sampler.epoch = 0
-    for batch_indices in sampler.batches()[: math.ceil(STATISTICS_RECORDS / sampler.global_batch)]:
+    for batch_indices in islice(sampler.batches(), math.ceil(STATISTICS_RECORDS / sampler.global_batch)):
         batch = collate([dataset[(0, int(i))] for i in batch_indices]).to(device)  # type: ignore[misc, index]
         if batch.pocket is not None:
             here = batch.pocket.mask.any(-1)

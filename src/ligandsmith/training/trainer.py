@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from ligandsmith.checkpoints.files import load_checkpoint, refused_if_unfit, save_checkpoint
@@ -27,6 +26,7 @@ from ligandsmith.parallel.signals import handled_signals
 from ligandsmith.predictions import LossReport
 from ligandsmith.training.interruption import Interrupted, StopRequest
 from ligandsmith.training.loaders import Loaders
+from ligandsmith.training.loggers import LastingLogger, LoggedRun
 from ligandsmith.training.losses import LEVEL, noise_level_means
 from ligandsmith.training.microbatch import LossInputs, MicroBatches
 from ligandsmith.training.optim import (
@@ -36,7 +36,7 @@ from ligandsmith.training.optim import (
     make_optimizer,
     moving_average,
 )
-from ligandsmith.training.options import Progress, Stage, file_names, next_log_folder, own_files
+from ligandsmith.training.options import Progress, Stage, file_names, logged_settings, own_files
 from ligandsmith.training.plots import plot_losses
 
 log = logging.getLogger("ligandsmith")
@@ -68,7 +68,7 @@ class Trainer:
         self.total_steps = options.max_steps or per_epoch * options.num_epochs
         self.started = self.saved = time.monotonic()
         self.stop = StopRequest()
-        self.writer: SummaryWriter | None = None
+        self.logger: LastingLogger | None = None  # of the first process alone
         if options.resume:
             self._resume()
 
@@ -79,8 +79,12 @@ class Trainer:
         """
         self.options.run_dir.mkdir(parents=True, exist_ok=True)
         if self.fabric.is_global_zero:
-            self.writer = SummaryWriter(str(next_log_folder(self.options.run_dir, self.best_name)))
-            run_dir = self.options.run_dir
+            run_dir, step = self.options.run_dir, self.progress.step
+            logged = LoggedRun(
+                run_dir / "logs" / self.best_name, f"{run_dir.resolve().name}/{self.best_name}",
+                logged_settings(self.stage.config, self.options), resumed=step > 0, step=step,
+            )  # fmt: skip
+            self.logger = LastingLogger(self.options.logger, logged)
             remove_all([half for name in own_files(self.stage.kind) for half in run_dir.glob(f"{name}.*.part")])
         p = self.progress
         try:
@@ -94,8 +98,9 @@ class Trainer:
                 f"interrupted at epoch {p.epoch}, step {p.step}; continue with --resume auto"
             ) from None
         finally:
-            if self.writer is not None:
-                self.writer.close()
+            self.loaders.end_workers()
+            if self.logger is not None:
+                self.logger.close()
         return p
 
     # -- one epoch ------------------------------------------------------------------------------------------------
@@ -187,7 +192,7 @@ class Trainer:
             self.average.update_parameters(self.module)
             self.bad_steps = 0
         self.optimizer.zero_grad(set_to_none=True)
-        if self.writer is not None and p.step % 10 == 0:
+        if self.logger is not None and p.step % 10 == 0:
             terms = {name: value for name, value in report.terms.items() if LEVEL not in name}
             self._write("train", {**terms, "total": report.total, "gradient norm": norm, "learning rate": rate})
         p.step += 1
@@ -215,7 +220,7 @@ class Trainer:
         """Mean of every term and the total over the validation split, with the averaged weights and fixed noise."""
         sums: dict[str, Tensor] = {}
         sampler = self.loaders.validation_sampler
-        records = sum(len(b) for b in sampler.batches())
+        records = sampler.always + sampler.extra
         averaged = self.average.module.eval()
         for number, (batch, (weight, size)) in enumerate(zip(self.loaders.validation, sampler.weights(), strict=True)):
             if self._decisions()[0]:
@@ -292,11 +297,13 @@ class Trainer:
         return stop, end, save
 
     def _write(self, part: str, values: dict[str, Any]) -> None:
-        if self.writer is not None:
-            for name, value in values.items():
-                if value is not None:
-                    number = float(value.detach() if isinstance(value, Tensor) else value)
-                    self.writer.add_scalar(f"{part}/{name}", number, self.progress.step)
+        if self.logger is not None:
+            numbers = {
+                f"{part}/{name}": float(value.detach() if isinstance(value, Tensor) else value)
+                for name, value in values.items()
+                if value is not None
+            }
+            self.logger.write(numbers, self.progress.step)
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
 

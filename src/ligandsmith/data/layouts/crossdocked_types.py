@@ -121,6 +121,6 @@ def _file_of(root: Path, name: str, end: str) -> tuple[Path | None, int]:
 def _with_validation(pairs: list[Pair]) -> list[Pair]:
     """Some pockets of the training part become the validation split, by their names alone."""
     train = [i for i, pair in enumerate(pairs) if pair.split == Split.TRAIN]
-    held = hold_out_groups([pairs[i].protein.parent.name for i in train], HELD_OUT, seed=0)
+    held = hold_out_groups([Path(pairs[i].id).parent.name for i in train], HELD_OUT, seed=0)
     chosen = {i for i, out in zip(train, held, strict=True) if out}
     return [replace(p, split=str(Split.VALIDATION)) if i in chosen else p for i, p in enumerate(pairs)]

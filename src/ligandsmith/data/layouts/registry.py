@@ -14,6 +14,7 @@ from ligandsmith.data.layouts.pdbbind import pdbbind_pairs
 from ligandsmith.data.layouts.plinder import plinder_pairs
 from ligandsmith.data.sources import Pair, find_pairs, first_of_each_id
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.files import is_uri
 from ligandsmith.records import Rejection
 
 LayoutReader = Callable[[Path], tuple[list[Pair], list[Rejection]]]
@@ -27,10 +28,16 @@ LAYOUTS: dict[str, LayoutReader] = {
 }
 
 
-def pairs_of(source: Path, layout: str) -> tuple[list[Pair], list[Rejection]]:
+def pairs_of(source: Path | str, layout: str) -> tuple[list[Pair], list[Rejection]]:
     """The complexes of a source, each id once, and those that lack a file or repeat an id. Raises LigandsmithError."""
     if layout not in LAYOUTS:
         raise LigandsmithError(f"no layout '{layout}'; choose one of {', '.join(LAYOUTS)}")
-    if not source.exists():
+    if is_uri(source):
+        if layout != FOLDERS:
+            raise LigandsmithError(
+                f"{source}: --layout {layout} reads a folder of this machine; copy the data set to one"
+            )
+        return find_pairs(source)
+    if not Path(source).exists():
         raise LigandsmithError(f"{source}: no such folder or CSV file")
-    return first_of_each_id(*LAYOUTS[layout](source))
+    return first_of_each_id(*LAYOUTS[layout](Path(source)))
