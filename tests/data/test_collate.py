@@ -1,6 +1,7 @@
 """Batches: padding that says nothing, and samplers that lose nothing, for any number of processes."""
 
 import inspect
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import torch
 
 from ligandsmith.batches import collate, collate_pockets
 from ligandsmith.config import PocketConfig
-from ligandsmith.data.collate import BLOCK, WINDOW, BucketSampler, FramedDataset
+from ligandsmith.data.collate import BLOCK, SHARDS_TOGETHER, WINDOW, BucketSampler, FramedDataset
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.data.shards import ROWS_PER_GROUP, ShardReader
 from ligandsmith.records import Complex
@@ -194,3 +195,29 @@ def test_the_order_of_training_fits_the_reader() -> None:
     kept = inspect.signature(ShardReader).parameters["cached_groups"].default
     assert BLOCK == ROWS_PER_GROUP
     assert kept * ROWS_PER_GROUP >= 2 * WINDOW
+
+
+def test_an_epoch_takes_a_byte_or_two_for_each_record() -> None:
+    sizes = np.full(2_000_000, 20, dtype=np.int32)
+    sampler = BucketSampler(sizes, 256, seed=0)
+    tracemalloc.start()
+    try:
+        assert sum(len(batch) for batch in sampler.batches()) == len(sizes)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(sizes)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_large_set_is_read_some_shards_at_a_time() -> None:
+    """So that a cache of some shards is enough, in an order that differs from epoch to epoch."""
+    rows, count = 1000, 200
+    sampler = BucketSampler(np.full(rows * count, 20), 16, seed=0, shards=np.arange(count) * rows)
+    orders = []
+    for epoch in (1, 2):
+        sampler.epoch = epoch
+        order = np.concatenate(list(sampler.batches())) // rows
+        group = SHARDS_TOGETHER * rows // WINDOW * WINDOW  # a window may reach into the next shards
+        assert len(set(order[:group].tolist())) <= SHARDS_TOGETHER
+        assert len(set(order[:2000].tolist())) > 20
+        orders.append(order)
+    assert not np.array_equal(*orders)

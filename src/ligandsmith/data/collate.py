@@ -67,9 +67,11 @@ class RecordOrder:
         self.starts = np.concatenate([[0], np.cumsum(ends - begins)])  # position of the first record of each run
 
     @classmethod
-    def of_range(cls, begin: int, end: int) -> "RecordOrder":
-        """The records from `begin` to `end` - 1, a run for each block."""
+    def of_range(cls, begin: int, end: int, shards: NDArray[np.int64]) -> "RecordOrder":
+        """The records from `begin` to `end` - 1, a run for each block; of many shards, no run lies in two."""
         edges = np.arange(begin // BLOCK + 1, -(-end // BLOCK), dtype=np.int64) * BLOCK
+        if len(shards) > SHARDS_TOGETHER:
+            edges = np.union1d(edges, shards[(shards > begin) & (shards < end)])
         bounds = np.concatenate([[begin], edges, [end]]) if end > begin else np.zeros(1, dtype=np.int64)
         return cls(bounds[:-1], bounds[1:])
 
@@ -162,11 +164,11 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
 
     def _members(self) -> RecordOrder:
         """The records of the epoch: those of every epoch and this epoch's part of the rest."""
-        always = RecordOrder.of_range(0, self.always)
+        always = RecordOrder.of_range(0, self.always, self.shards)
         return always + self._part_of_rest() if self.extra else always
 
     def _part_of_rest(self) -> RecordOrder:
-        rest = RecordOrder.of_range(self.always, len(self.sizes))
+        rest = RecordOrder.of_range(self.always, len(self.sizes), self.shards)
         rest = rest.shuffled(np.random.default_rng(self.seed or 0), self.shards)
         first = self.epoch * self.extra % len(rest)
         beyond = max(first + self.extra - len(rest), 0)

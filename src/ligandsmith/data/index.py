@@ -7,7 +7,7 @@ there is no index, `splits.json` and the shards are read instead.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,18 +103,21 @@ def _records_of(
     kind, split = wanted
     number = splits.index(split) if split in splits else None
     own = [name.startswith(f"{kind}-") for name in shard_rows]
-    parts: list[tuple[NDArray[Any], ...]] = []
-    first = 0
+    counts = list(shard_rows.values())
+    most = sum(np.compress(own, counts).tolist())
+    columns = tuple(np.empty(most, dtype=dtype) for dtype in (np.int32, np.uint16, np.uint16, np.int32))
+    first, found = 0, 0
     for group in np.flatnonzero(own).tolist():
         table = file.read_row_group(group, ["num_ligand", "num_pocket", "split", "place"], use_threads=False)
         ligand, pocket, of_split, place = (column.combine_chunks().to_numpy() for column in table.columns)
         members = np.flatnonzero(of_split == number)
-        rows = (members + first).astype(np.int32)
-        parts.append((rows, compact_sizes(ligand[members]), compact_sizes(pocket[members]), place[members]))
-        first += table.num_rows
-    counts = list(shard_rows.values())
-    before = sum(counts[: own.index(True)]) if first else 0
-    return _in_order(parts, tuple(np.compress(own, counts).tolist()), named)._replace(offset=before)
+        values = (members + first, compact_sizes(ligand[members]), compact_sizes(pocket[members]), place[members])
+        for column, value in zip(columns, values, strict=True):
+            column[found : found + len(members)] = value
+        first, found = first + table.num_rows, found + len(members)
+    rows, ligands, pockets = _in_order(*(column[:found] for column in columns))
+    before = sum(counts[: own.index(True)]) if most else 0
+    return SplitRecords(rows, ligands, pockets, tuple(np.compress(own, counts).tolist()), named, before)
 
 
 def compact_sizes(numbers: NDArray[Any]) -> NDArray[np.uint16]:
@@ -122,11 +125,10 @@ def compact_sizes(numbers: NDArray[Any]) -> NDArray[np.uint16]:
     return np.minimum(numbers, np.iinfo(np.uint16).max).astype(np.uint16)
 
 
-def _in_order(parts: Iterable[tuple[NDArray[Any], ...]], shard_rows: tuple[int, ...], named: int) -> SplitRecords:
-    """Rows, sizes and places of the records of a split, in parts, as one set in the order of the places."""
-    empty = tuple(np.zeros(0, dtype=kind) for kind in (np.int32, np.uint16, np.uint16, np.int32))
-    rows, ligand, pocket, place = (np.concatenate(columns) for columns in zip(empty, *parts, strict=True))
+def _in_order(*columns: NDArray[Any]) -> list[NDArray[Any]]:
+    """Columns in the order of the last one, the places, without it."""
+    *values, place = columns
     if (np.diff(place) < 0).any():
         order = np.argsort(place, kind="stable")
-        rows, ligand, pocket = rows[order], ligand[order], pocket[order]
-    return SplitRecords(rows, ligand, pocket, shard_rows, named)
+        return [value[order] for value in values]
+    return [value.copy() for value in values]  # not a view of what was made for all splits

@@ -256,6 +256,7 @@ class ShardReader:
         self.shard_rows = [file.metadata.num_rows for file in map(_open, paths)] if shard_rows is None else shard_rows
         self._starts = np.cumsum([0, *self.shard_rows])
         self._open_shard = lru_cache(OPEN_SHARDS)(self._opened)
+        self._begins = lru_cache(None)(self._group_begins)  # some bytes for 64 records
         self._read_group = lru_cache(cached_groups)(self._group)
 
     def __len__(self) -> int:
@@ -268,7 +269,7 @@ class ShardReader:
         shard = int(np.searchsorted(self._starts, row, side="right")) - 1
         within = row - int(self._starts[shard])
         try:
-            begins = self._open_shard(shard).begins
+            begins = self._begins(shard)
             group = int(np.searchsorted(begins, within, side="right")) - 1
             return decode(self._read_group(shard, group), within - int(begins[group]))
         except (pa.ArrowException, OSError, ValueError, OverflowError, DamagedRecord) as error:
@@ -277,16 +278,21 @@ class ShardReader:
     def __iter__(self) -> Iterator[Complex]:
         return (self[row] for row in range(len(self)))
 
-    def _opened(self, shard: int) -> "_OpenShard":
+    def _opened(self, shard: int) -> pq.ParquetFile:
         file = _open(self.paths[shard])
         found, expected = file.metadata.num_rows, self.shard_rows[shard]
         if found != expected:
             raise LigandsmithError(f"{self.paths[shard]}: {found} records, not {expected}; copy the data again")
-        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        return _OpenShard(file, np.cumsum([0, *sizes[:-1]]))
+        return file
+
+    def _group_begins(self, shard: int) -> NDArray[np.int64]:
+        """First record of each row group."""
+        metadata = self._open_shard(shard).metadata
+        sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        return np.cumsum([0, *sizes[:-1]])
 
     def _group(self, shard: int, group: int) -> dict[str, list[Any]]:
-        file = self._open_shard(shard).file
+        file = self._open_shard(shard)
         require_readable_size(file.metadata.row_group(group).total_byte_size)
         columns: dict[str, list[Any]] = file.read_row_group(group, use_threads=False).to_pydict()
         return columns
@@ -302,11 +308,6 @@ class ShardReader:
     def __reduce__(self) -> tuple[Any, ...]:
         # Open files and cached rows stay behind: a worker process opens its own.
         return ShardReader, (self.paths, self.cached_groups, self.shard_rows)
-
-
-class _OpenShard(NamedTuple):
-    file: pq.ParquetFile
-    begins: NDArray[np.int64]  # first record of each row group
 
 
 def index_of_shard(path: Path | ShardSource) -> pa.Table:

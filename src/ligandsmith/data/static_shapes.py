@@ -25,8 +25,8 @@ class EvenSampler(BucketSampler):
     def batches(self) -> Iterator[NDArray[np.int64]]:
         """See `BucketSampler`."""
         rng = np.random.default_rng((self.seed or 0, self.epoch))
-        orders = [RecordOrder.of_range(0, self.always).shuffled(rng, self.shards)]
-        others = self._part_of_rest() if self.extra else RecordOrder.of_range(0, 0)
+        orders = [RecordOrder.of_range(0, self.always, self.shards).shuffled(rng, self.shards)]
+        others = self._part_of_rest() if self.extra else RecordOrder.of_range(0, 0, self.shards)
         orders.append(others.shuffled(rng, self.shards))
         chunks = math.ceil(len(self) / CHUNK)
         counts, *bounds = (_even_bounds(n, chunks) for n in (len(self), *map(len, orders)))
