@@ -157,6 +157,11 @@ def read_splits(folder: Path) -> dict[str, list[str]]:
 def open_dataset(path: Path | None = None) -> Path:
     """The folder of a prepared data set; the one that comes with the package for None. Raises LigandsmithError."""
     folder = Path(str(resources.files("ligandsmith") / "datasets" / SHIPPED_DATASET)) if path is None else Path(path)
+    if not folder.is_dir() and path is None:
+        raise LigandsmithError(
+            f"{folder}: the data set that comes with ligandsmith is not installed; install the whole wheel, or name a "
+            "data set with --data"
+        )
     if not folder.is_dir():
         raise LigandsmithError(
             f"{folder}: no such data set folder; make one with `ligandsmith prepare DIR --out {folder}`"
