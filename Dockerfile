@@ -5,7 +5,8 @@
 #   docker run --rm --user "$(id -u)" --volume "$PWD:/work" ligandsmith generate --checkpoint small ...
 #
 # TORCH is a backend of uv: cpu, or the CUDA version of the wheel (cu126, cu130, ...). The wheel brings CUDA along.
-ARG PYTHON=3.13
+# Python 3.12 is the newest for which AutoDock Vina has wheels.
+ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim AS build
 ARG TORCH=cpu

@@ -170,6 +170,7 @@ def test_rare_elements_macrocycles_and_single_atoms_are_scored(
 
 
 def test_what_is_missing_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 12, 1, "final", 0))
     if not VinaTool().missing(site):
         assert VinaTool().missing(Site()) == "no protein given"
         assert VinaTool(modes=("scor",)).missing(site) == "vina: no mode 'scor'; choose from: score, minimise, dock"
@@ -179,6 +180,10 @@ def test_what_is_missing_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) ->
             patch.setitem(sys.modules, absent, None)
             assert VinaTool().missing(site) == cause
             assert run_tool(VinaTool(), site, [ligand_of(site)]) == cause
+    monkeypatch.setattr(sys, "version_info", (3, 14, 0, "final", 0))
+    monkeypatch.setitem(sys.modules, "vina", None)
+    no_wheels = "vina is not installed: there are no wheels of it for Python 3.13 and later; use an earlier Python"
+    assert VinaTool().missing(site) == no_wheels
 
 
 @needs_vina

@@ -26,6 +26,7 @@ from ligandsmith.errors import one_line
 from ligandsmith.parallel.processes import WorkerFailure, results_from_processes
 
 INSTALL = "pip install 'ligandsmith[evaluate]'"
+NO_WHEELS = {"vina": (3, 13)}  # the first Python for which a package has none
 Answer = dict[str, Any] | str  # named plain values (JSON), or why this molecule has none
 
 
@@ -79,8 +80,15 @@ def not_installed(*packages: str) -> str:
         try:
             import_optional(package)
         except ImportError:
-            return f"{package} is not installed: {INSTALL}"
+            return f"{package} is not installed: {_how_to_get(package)}"
     return ""
+
+
+def _how_to_get(package: str) -> str:
+    too_new = NO_WHEELS.get(package)
+    if too_new and sys.version_info >= too_new:
+        return f"there are no wheels of it for Python {too_new[0]}.{too_new[1]} and later; use an earlier Python"
+    return INSTALL
 
 
 class Tool(Protocol):
