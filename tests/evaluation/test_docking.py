@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,8 @@ def test_what_is_missing_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) ->
     if not VinaTool().missing(site):
         assert VinaTool().missing(Site()) == "no protein given"
         assert VinaTool(modes=("scor",)).missing(site) == "vina: no mode 'scor'; choose from: score, minimise, dock"
+    else:
+        monkeypatch.setitem(sys.modules, "vina", ModuleType("vina"))
     for absent in ("vina", "meeko"):
         cause = f"{absent} is not installed: pip install 'ligandsmith[evaluate]'"
         with monkeypatch.context() as patch:
@@ -182,7 +185,7 @@ def test_what_is_missing_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) ->
             assert run_tool(VinaTool(), site, [ligand_of(site)]) == cause
     monkeypatch.setattr(sys, "version_info", (3, 14, 0, "final", 0))
     monkeypatch.setitem(sys.modules, "vina", None)
-    no_wheels = "vina is not installed: there are no wheels of it for Python 3.13 and later; use an earlier Python"
+    no_wheels = "vina is not installed: it has wheels only for Python 3.11 and 3.12 on Linux (x86-64)"
     assert VinaTool().missing(site) == no_wheels
 
 

@@ -9,6 +9,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import platform
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,6 @@ from ligandsmith.errors import one_line
 from ligandsmith.parallel.processes import WorkerFailure, results_from_processes
 
 INSTALL = "pip install 'ligandsmith[evaluate]'"
-NO_WHEELS = {"vina": (3, 13)}  # the first Python for which a package has none
 Answer = dict[str, Any] | str  # named plain values (JSON), or why this molecule has none
 
 
@@ -85,9 +85,9 @@ def not_installed(*packages: str) -> str:
 
 
 def _how_to_get(package: str) -> str:
-    too_new = NO_WHEELS.get(package)
-    if too_new and sys.version_info >= too_new:
-        return f"there are no wheels of it for Python {too_new[0]}.{too_new[1]} and later; use an earlier Python"
+    has_wheels = sys.version_info < (3, 13) and sys.platform == "linux" and platform.machine() == "x86_64"
+    if package == "vina" and not has_wheels:
+        return "it has wheels only for Python 3.11 and 3.12 on Linux (x86-64)"
     return INSTALL
 
 
