@@ -8,7 +8,7 @@ JOBS ?= 2
 
 export PYTHON
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format unit gates bench docs lock clean distclean
+.PHONY: help setup demo test lint format unit gates bench docs lock dist audit clean distclean
 
 help:
 	@echo "make demo    ligands for a held-out pocket by the shipped weights, scored, as a page (2 minutes on 2 cores)"
@@ -16,6 +16,8 @@ help:
 	@echo "make gates   the slow quality gates"
 	@echo "make bench   speed and memory of all parts; writes docs/experiments/performance.md (10 minutes on 2 idle cores)"
 	@echo "make docs    write the generated pages of docs/ again, build the site into site/ (half a minute)"
+	@echo "make dist    wheel and source distribution, in dist/"
+	@echo "make audit   known vulnerabilities of the locked versions"
 	@echo "make lint | format | unit | setup | lock | clean | distclean"
 
 setup: $(READY)
@@ -54,6 +56,13 @@ docs: $(READY)
 
 lock: $(READY)
 	bash scripts/lock.sh
+
+dist: $(READY)
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation
+
+audit: $(READY)
+	$(BIN)/python scripts/audit.py
 
 clean:
 	rm -rf demo build dist site .pytest_cache .mypy_cache .ruff_cache

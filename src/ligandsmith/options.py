@@ -6,6 +6,8 @@ from typing import Any
 
 from ligandsmith.config import SAMPLER_NAMES, UNLIMITED, Checked, setting
 
+DEVICES = ("cuda", "mps", "cpu")
+
 
 @dataclass(frozen=True)
 class DataOptions(Checked):
@@ -69,7 +71,7 @@ class TrainOptions(Checked):
 class Hardware(Checked):
     """Where a run computes."""
 
-    device: str = setting("cuda", "cuda, or cpu; without a GPU the CPU is used", choices=("cuda", "cpu"))
+    device: str = setting("cuda", "cuda, mps (Apple) or cpu; without a GPU the CPU is used", choices=DEVICES)
     use_amp: bool = setting(True, "mixed precision on a GPU")
     num_gpus: int = setting(1, "processes: one per GPU, or on the CPU", 1, 4096)
     num_nodes: int = setting(1, "machines, started by torchrun or Slurm", 1, 100_000)

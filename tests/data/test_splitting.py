@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -286,3 +287,12 @@ def test_a_csv_gives_the_splits(data: Path) -> None:
     report = split_dataset(data, "file", file=data.parent / "parts.csv")
     assert read_splits(data) == {"train": ["lysozyme-0"], "validation": ["free-1"], "test": []}
     assert report.counts == {"train": 1, "validation": 1, "test": 0}
+
+
+def test_a_split_by_sequence_without_an_aligner_says_what_to_install(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "parasail", None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(LigandsmithError, match=r"parasail is not installed .*mmseqs2"):
+        split_dataset(data, "sequence", fractions=(0.4, 0.3, 0.3))

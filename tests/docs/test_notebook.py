@@ -1,7 +1,11 @@
 """The notebooks of examples/ run from top to bottom."""
 
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
@@ -43,3 +47,21 @@ def test_the_notebook_optimises_a_hit(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_installs_the_package_and_its_input_on_colab_alone(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = next(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    started: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda words, check: started.append(words))
+    monkeypatch.chdir(tmp_path)
+    exec(first, {})
+    assert (started, list(tmp_path.iterdir())) == ([], [])
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    exec(first, {})
+    assert started == [[sys.executable, "-m", "pip", "install", "--quiet", "ligandsmith[evaluate]"]]
+    source = "".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    (site,) = re.findall(r'SITE = Path\("(.+)"\)', source)
+    assert (tmp_path / site / "protein.pdb.gz").is_file()

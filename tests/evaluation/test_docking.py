@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -170,15 +171,22 @@ def test_rare_elements_macrocycles_and_single_atoms_are_scored(
 
 
 def test_what_is_missing_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 12, 1, "final", 0))
     if not VinaTool().missing(site):
         assert VinaTool().missing(Site()) == "no protein given"
         assert VinaTool(modes=("scor",)).missing(site) == "vina: no mode 'scor'; choose from: score, minimise, dock"
+    else:
+        monkeypatch.setitem(sys.modules, "vina", ModuleType("vina"))
     for absent in ("vina", "meeko"):
         cause = f"{absent} is not installed: pip install 'ligandsmith[evaluate]'"
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, absent, None)
             assert VinaTool().missing(site) == cause
             assert run_tool(VinaTool(), site, [ligand_of(site)]) == cause
+    monkeypatch.setattr(sys, "version_info", (3, 14, 0, "final", 0))
+    monkeypatch.setitem(sys.modules, "vina", None)
+    no_wheels = "vina is not installed: it has wheels only for Python 3.11 and 3.12 on Linux (x86-64)"
+    assert VinaTool().missing(site) == no_wheels
 
 
 @needs_vina

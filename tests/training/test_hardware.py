@@ -32,7 +32,7 @@ def test_bfloat16_on_a_cpu_needs_a_cpu_that_computes_in_it(monkeypatch: pytest.M
 
 
 def test_other_devices_are_refused() -> None:
-    with pytest.raises(LigandsmithError, match="choose cuda or cpu"):
+    with pytest.raises(LigandsmithError, match="choose cuda, mps or cpu"):
         usable_device("tpu")
 
 

@@ -66,7 +66,7 @@ def machine_lines(device: str) -> Iterator[str]:
             f"training in {precision} (--no-use_amp: float32)"
         )
     else:
-        yield "GPU: none in use; training in float32"
+        yield f"GPU: {'of Apple' if device == 'mps' else 'none in use'}; training in float32"
     for name, use in OPTIONAL_PACKAGES.items():
         yield f"{name:<12} {_version(name)} ({use})"
     for name, use in OPTIONAL_PROGRAMS.items():

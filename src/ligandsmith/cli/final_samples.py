@@ -3,12 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from ligandsmith.data.dataset import Split
 from ligandsmith.generation.generator import load
 from ligandsmith.generation.output import funnel, generate_to_folder
 from ligandsmith.options import GenerationOptions
+from ligandsmith.parallel.devices import has_device
 from ligandsmith.structure.pocket import mark_pocket
 from ligandsmith.training.loaders import open_records
 from ligandsmith.training.options import Request
@@ -19,8 +18,8 @@ def sample_after_training(request: Request, checkpoint: Path, num: int) -> dict[
     records, _ = open_records(replace(request.data, ligand_only=False), Split.VALIDATION, "complexes")
     record = records[0]
     assert record.pocket is not None
-    gpu = request.hardware.device == "cuda" and torch.cuda.is_available()
-    generator = load(checkpoint, "cuda" if gpu else "cpu")
+    device = request.hardware.device
+    generator = load(checkpoint, device if has_device(device) else "cpu")
     pocket = mark_pocket(record.pocket, record.ligand.x, generator.config.pocket)
     out = {}
     for name, scale in (("guided", None), ("unguided", 1.0)):

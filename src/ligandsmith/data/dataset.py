@@ -180,6 +180,11 @@ def open_dataset(path: Path | str | None = None, cache: CacheOptions | None = No
     if is_uri(path):
         return mirrored(str(path), SMALL_FILES, cache or CacheOptions())
     folder = Path(str(resources.files("ligandsmith") / "datasets" / SHIPPED_DATASET)) if path is None else Path(path)
+    if not folder.is_dir() and path is None:
+        raise LigandsmithError(
+            f"{folder}: the data set that comes with ligandsmith is not installed; install the whole wheel, or name a "
+            "data set with --data"
+        )
     if not folder.is_dir():
         raise LigandsmithError(
             f"{folder}: no such data set folder; make one with `ligandsmith prepare DIR --out {folder}`"

@@ -12,7 +12,6 @@ import math
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -29,6 +28,7 @@ from ligandsmith.errors import LigandsmithError, one_line, shortened
 from ligandsmith.evaluation.metrics import METRICS
 from ligandsmith.files import csv_content, temporary_folder
 from ligandsmith.parallel.processes import WorkerFailure, results_from_processes
+from ligandsmith.parallel.signals import end_with_children
 
 FUNCTION = re.compile(r"[\w.]+:\w+")
 NAMED = re.compile(r"([A-Za-z_]\w*)=(.+)", re.DOTALL)
@@ -177,8 +177,7 @@ def _run(words: Sequence[str], seconds: float) -> str:
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
     """End the command and what it started; nothing where they ended by themselves."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    end_with_children(process.pid)
     process.wait()
 
 

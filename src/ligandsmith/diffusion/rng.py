@@ -68,12 +68,16 @@ def _bits(seeds: Tensor, stream: str, shape: tuple[int, ...]) -> Tensor:
 
 def uniform(seeds: Tensor, stream: str, shape: tuple[int, ...] = ()) -> Tensor:
     """Uniform in (0, 1), float32, [B, *shape] for seeds [B]."""
+    if seeds.device.type == "mps":  # which has no float64
+        return uniform(seeds.cpu(), stream, shape).to(seeds.device)
     value = ((_shift(_bits(seeds, stream, shape), 40).double() + 0.5) * 2.0**-24).float()
     return value.clamp(max=1 - 2.0**-24)  # the largest value rounds up to 1 in float32
 
 
 def normal(seeds: Tensor, stream: str, shape: tuple[int, ...]) -> Tensor:
     """Standard normal, float32, [B, *shape] for seeds [B]."""
+    if seeds.device.type == "mps":
+        return normal(seeds.cpu(), stream, shape).to(seeds.device)
     bits = _bits(seeds, stream, shape)
     radius = (-2.0 * torch.log((_shift(bits, 32).double() + 0.5) * 2.0**-32)).sqrt()
     angle = (2.0 * math.pi * 2.0**-32) * (bits & 0xFFFFFFFF).double()

@@ -68,9 +68,10 @@ class LatentStats(nn.Module):
 
 
 def moments(x: Tensor, h: Tensor, mask: Tensor) -> Tensor:
-    """Sums over real atoms, float64: [count, Σ|x|², Σh, Σh²], length 2 + 2Z."""
-    weight = mask.unsqueeze(-1).double()
-    xd, hd = x.double() * weight, h.double() * weight
+    """Sums over real atoms, float64 (float32 on MPS): [count, Σ|x|², Σh, Σh²], length 2 + 2Z."""
+    kind = torch.float32 if x.device.type == "mps" else torch.float64
+    weight = mask.unsqueeze(-1).to(kind)
+    xd, hd = x.to(kind) * weight, h.to(kind) * weight
     return torch.cat([weight.sum().view(1), xd.square().sum().view(1), hd.sum((0, 1)), hd.square().sum((0, 1))])
 
 

@@ -6,18 +6,27 @@ import os
 import torch
 
 from ligandsmith.errors import LigandsmithError
+from ligandsmith.options import DEVICES
 
+GPUS = {"cuda": "GPU", "mps": "GPU of Apple"}
 log = logging.getLogger("ligandsmith")
 
 
 def usable_device(name: str) -> str:
-    """Either "cuda" or "cpu"; without a GPU, "cuda" becomes "cpu" with one line. Raises LigandsmithError."""
-    if name not in ("cuda", "cpu"):
-        raise LigandsmithError(f"--device {name}: choose cuda or cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        log.warning("--device cuda: no GPU here; using the CPU, in full precision")
+    """One of DEVICES; without a GPU, "cuda" and "mps" become "cpu" with one line. Raises LigandsmithError."""
+    if name not in DEVICES:
+        raise LigandsmithError(f"--device {name}: choose {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
+    if not has_device(name):
+        log.warning("--device %s: no %s here; using the CPU, in full precision", name, GPUS[name])
         return "cpu"
     return name
+
+
+def has_device(name: str) -> bool:
+    """Whether this machine has one of DEVICES."""
+    if name == "mps":
+        return torch.backends.mps.is_available()
+    return name == "cpu" or torch.cuda.is_available()
 
 
 def use_threads(threads: int, processes: int = 1) -> None:

@@ -62,7 +62,7 @@ class PreflightReport:
 
 
 def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
-    protein: Path, ligand: Path | None = None, residues: Sequence[str] | None = None,
+    protein: str | Path, ligand: str | Path | None = None, residues: Sequence[str] | None = None,
     center: Sequence[float] | None = None, het: str | None = None, *, radius: float = SITE_RADIUS, cut: float = 8.0,
     smiles: str = "", allow_dropped: bool = False,
 ) -> tuple[Pocket, PreflightReport]:  # fmt: skip
@@ -73,11 +73,11 @@ def read_pocket(  # noqa: PLR0913 - one argument for each way of naming a site
     of their residues surrounds them, for the encoder only. `smiles` has the bond orders of a ligand in a PDB file.
     `allow_dropped` is that of `read_protein`.
     """
-    structure = read_protein(protein, allow_dropped)
+    structure = read_protein(Path(protein), allow_dropped)
     shape = replace(Config().pocket, radius=cut)
     way = "ligand" if shape == Config().pocket else ""
     if ligand is not None:
-        around = heavy_positions(read_ligand(ligand, smiles)).astype(np.float32)
+        around = heavy_positions(read_ligand(Path(ligand), smiles)).astype(np.float32)
         pocket, report = pocket_from_ligand(structure, around)
     elif residues:
         pocket, report = pocket_from_residues(structure, residues)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ligandsmith.errors import LigandsmithError, shortened
+from ligandsmith.parallel.signals import end_with_children
 
 LONGEST_MESSAGE = 300
 TAIL, LINES = 20_000, 200  # bytes and lines of the end of a log
@@ -74,8 +75,7 @@ def interrupt(pid: int) -> None:
 def end(pid: int) -> None:
     """End a command and all that it started, at once. 0: one whose number is not known."""
     if pid > 0:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
+        end_with_children(pid)
 
 
 def last_lines(log: Path) -> str:

@@ -27,7 +27,7 @@ def _precision(device: str, hardware: Hardware) -> Any:
     if device == "cuda":
         mixed = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
         return mixed if hardware.use_amp else "32-true"
-    if not hardware.cpu_bf16:
+    if device == "mps" or not hardware.cpu_bf16:
         return "32-true"
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         raise LigandsmithError(
@@ -42,6 +42,8 @@ def make_fabric(hardware: Hardware) -> Fabric:
     processes, nodes = process_counts(hardware)
     if device == "cuda" and processes > torch.cuda.device_count():
         raise LigandsmithError(f"--num_gpus {processes}: this machine has {torch.cuda.device_count()} GPU(s)")
+    if device == "mps" and processes * nodes > 1:
+        raise LigandsmithError(f"--num_gpus {processes}: --device mps has one GPU; leave --num_gpus out")
     precision = _precision(device, hardware)
     several = processes * nodes > 1
     backend = "nccl" if device == "cuda" else "gloo"

@@ -9,6 +9,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import platform
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,8 +80,15 @@ def not_installed(*packages: str) -> str:
         try:
             import_optional(package)
         except ImportError:
-            return f"{package} is not installed: {INSTALL}"
+            return f"{package} is not installed: {_how_to_get(package)}"
     return ""
+
+
+def _how_to_get(package: str) -> str:
+    has_wheels = sys.version_info < (3, 13) and sys.platform == "linux" and platform.machine() == "x86_64"
+    if package == "vina" and not has_wheels:
+        return "it has wheels only for Python 3.11 and 3.12 on Linux (x86-64)"
+    return INSTALL
 
 
 class Tool(Protocol):
