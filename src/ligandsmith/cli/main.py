@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, NamedTuple, TextIO
 
-from ligandsmith.cli import data, design, doctor, evaluate, generate, select, studio, train
+from ligandsmith.cli import data, design, doctor, evaluate, finetune, generate, select, studio, train
 from ligandsmith.cli.arguments import Parser, positive
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import LARGEST_FILE, clear_temporary_folders, file_limit
@@ -47,6 +47,9 @@ COMMANDS: dict[str, Command] = {
     "train-vae": Command("train the ligand or the protein VAE", train.train_vae_flags, train.run_train_vae),
     "train-denoiser": Command("train the diffusion model", train.train_denoiser_flags, train.run_train_denoiser),
     "train-all": Command("train everything together, on one or many GPUs", train.train_all_flags, train.run_train_all),
+    "finetune": Command(
+        "fine-tune trained weights on your own complexes or molecules", finetune.finetune_flags, finetune.run_finetune
+    ),
     "generate": Command("generate ligands for a pocket", generate.generate_flags, generate.run_generate),
     "optimise": Command("improve ligands in rounds, by objectives", design.optimise_flags, design.run_optimise),
     "analogues": Command("generate neighbours of a ligand, in its place", design.analogues_flags, design.run_analogues),
