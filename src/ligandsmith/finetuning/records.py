@@ -38,11 +38,6 @@ class OwnRecords:
     train: RecordList
     held_out: RecordList
 
-    @property
-    def with_pockets(self) -> bool:
-        """Whether any own record has a pocket."""
-        return any(r.pocket is not None for r in [*self.train, *self.held_out])
-
 
 def prepared_data(options: FinetuneOptions, folder: Path) -> Path:
     """The data set of the own records: one that is there, or one made in `folder`. What was refused is logged."""

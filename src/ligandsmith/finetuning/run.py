@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -42,13 +43,12 @@ Content = dict[str, Any]
 
 def finetune(
     options: FinetuneOptions, out: Path, hardware: Hardware | None = None, overwrite: bool = False,
-    clock: Callable[[], float] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Content:  # fmt: skip
     """Fine-tune a checkpoint on own data in the folder `out`; returns what `finetune.json` holds.
 
     `denoiser.pt` is what `generate --checkpoint` takes; with `lora`, `adapter.safetensors` is what it takes as
-    `--adapter`. A run that was interrupted continues. `clock` (seconds) is what `minutes` are measured by; default:
-    wall time. Raises LigandsmithError.
+    `--adapter`. A run that was interrupted continues. `clock` (seconds) is what `minutes` are measured by. Raises LigandsmithError.
     """
     options.require_one_source()
     content, base = read_denoiser(options.checkpoint)
@@ -93,7 +93,7 @@ class _Run:
 
     def __init__(
         self, options: FinetuneOptions, out: Path, hardware: Hardware, content: Content, record: Content,
-        clock: Callable[[], float] | None,
+        clock: Callable[[], float],
     ) -> None:  # fmt: skip
         self.options, self.out, self.content, self.record, self.clock = options, out, content, record, clock
         self.fabric: Fabric = make_fabric(hardware)
@@ -117,10 +117,11 @@ class _Run:
         )  # fmt: skip
         others = other_records(self.options, self.own)
         tested = RecordList(other_records(self.options, self.own, Split.VALIDATION)[:MOST_TESTED])
+        if "sampled_before" not in self.record:  # ahead of the training loop, whose time begins when it is made
+            self._write(sampled_before=self._sampled(self._generator(self.content), "before"))
         trainer, loaders = self._trainer(others, tested)
         if "before" not in self.record:
-            losses = self._losses(trainer, loaders)
-            self._write(before=losses | self._sampled(LigandGenerator(self.content, "base"), "before"))
+            self._write(before=self._losses(trainer, loaders) | self.record["sampled_before"])
         try:
             trainer.run()
         except KeyboardInterrupt:
@@ -137,13 +138,18 @@ class _Run:
             name: finetuning_loaders(self.stage, OwnRecords(own.train, tests), mixed, settings, o.seed, latents)
             for name, tests in (("held_out", own.held_out), ("others", tested))
         }
+        folder = self.out / TRAINING
+        there = (folder / "checkpoints" / "denoiser_last.pt").exists()
         train = TrainOptions(
-            run_dir=self.out / TRAINING, learning_rate=settings.learning_rate, num_epochs=UNLIMITED,
-            save_interval=UNLIMITED, seed=o.seed, patience=settings.patience, resume="auto",
+            run_dir=folder, learning_rate=settings.learning_rate, num_epochs=UNLIMITED,
+            save_interval=UNLIMITED, seed=o.seed, patience=settings.patience, resume="auto" if there else "",
             max_steps=settings.steps if o.steps or not o.minutes else 0, schedule_minutes=o.minutes,
         )  # fmt: skip
-        trainer = _ClockedTrainer(self.stage, loaders["held_out"], train, self.fabric, self.clock)
+        trainer = Trainer(self.stage, loaders["held_out"], train, self.fabric, self.clock)
         return trainer, loaders
+
+    def _generator(self, content: Content) -> LigandGenerator:
+        return LigandGenerator(content, "", self.fabric.device.type)
 
     def _losses(self, trainer: Trainer, loaders: dict[str, Loaders]) -> Content:
         return {f"loss_{name}": trainer.validate(part)["total"] for name, part in loaders.items()}
@@ -164,12 +170,12 @@ class _Run:
             "diffusion_state": state, "epoch": best["epoch"], "step": best["step"],
             "test_loss": losses["loss_held_out"], "train_loss": best["train_loss"], "history": best["history"],
         }  # fmt: skip
-        shifts = {n: s.half().float() for n, s in size_shifts(LigandGenerator(tuned, "tuned"), self.own.train).items()}
+        shifts = {n: s.half().float() for n, s in size_shifts(self._generator(tuned), self.own.train).items()}
         tuned["diffusion_state"] = state | {name: state[name] + shift for name, shift in shifts.items()}
         save_checkpoint(self.out / WEIGHTS, tuned)
         if adapter is not None:
             save_adapter(self.out / ADAPTER_FILE, replace(adapter, shifts=shifts))
-        made = self._sampled(LigandGenerator(tuned, "tuned"), "after")
+        made = self._sampled(self._generator(tuned), "after")
         self._write(
             steps=trainer.progress.step, best_step=best["step"], fingerprint=fingerprint(tuned["diffusion_state"]),
             after=losses | made,
@@ -192,16 +198,6 @@ class _Run:
     def _write(self, **values: Any) -> None:
         self.record |= values
         write_json(self.out / RECORD, self.record)
-
-
-class _ClockedTrainer(Trainer):
-    """The training loop by another clock."""
-
-    def __init__(self, *args: Any) -> None:
-        *args, clock = args  # type: ignore[assignment]
-        if clock is not None:
-            self.clock = clock
-        super().__init__(*args)
 
 
 def summary(record: Content) -> list[str]:

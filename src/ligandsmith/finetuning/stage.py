@@ -52,13 +52,13 @@ class FinetuneStage(DiffusionStage):
     def adapter(self, average: Any, about: dict[str, str]) -> Adapter:
         """What was learned, as the adapter of the base: averaged A and B of a training module."""
         found = adapters(average.model)
-        pairs = {name: (layer.a.detach().clone(), layer.b.detach().clone()) for name, layer in found.items()}
+        pairs = {name: (layer.a.detach().cpu(), layer.b.detach().cpu()) for name, layer in found.items()}
         return Adapter(fingerprint(self.base), pairs, SCALE, {}, about).rounded()
 
     def tuned_state(self, average: Any, about: dict[str, str]) -> tuple[dict[str, Tensor], Adapter | None]:
         """The state dict of the fine-tuned diffusion model, and its adapter if one was trained."""
         if self.rank is None:
-            return {name: value.detach().clone() for name, value in average.model.state_dict().items()}, None
+            return {name: value.detach().cpu().clone() for name, value in average.model.state_dict().items()}, None
         adapter = self.adapter(average, about)
         return adapter.applied(self.base), adapter
 

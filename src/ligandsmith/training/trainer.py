@@ -46,13 +46,14 @@ VALIDATION_SEED = 1_000_003
 
 
 class Trainer:
-    """Runs one stage on one process of possibly several. Limits and schedules by time follow `clock`, seconds."""
+    """Runs one stage on one process of possibly several. Limits and schedules by time follow `clock`, in seconds."""
 
-    clock: Callable[[], float] = staticmethod(time.monotonic)
-
-    def __init__(self, stage: Stage, loaders: Loaders, options: TrainOptions, fabric: Fabric) -> None:
+    def __init__(
+        self, stage: Stage, loaders: Loaders, options: TrainOptions, fabric: Fabric,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self.stage, self.loaders, self.options, self.fabric = stage, loaders, options, fabric
-        self.progress = Progress(is_main=fabric.is_global_zero)
+        self.progress, self.clock = Progress(is_main=fabric.is_global_zero), clock
         self.optimizer_config: OptimizerConfig = stage.config.optimizer
         self.best_name, self.epoch_name, self.plot_name = file_names(stage.kind)
         self.module = stage.module.to(fabric.device)
