@@ -62,7 +62,7 @@ def trained(options: FinetuneOptions, args: argparse.Namespace) -> dict[str, Any
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", choices=sorted(p.name for p in SERIES.iterdir()), default="a2a")
+    parser.add_argument("--series", choices=sorted(p.name for p in SERIES.iterdir() if p.is_dir()), default="a2a")
     parser.add_argument("--checkpoint", default="small")
     parser.add_argument("--lora", type=int, help="rank; default: all weights are trained")
     parser.add_argument("--minutes", type=float, default=10.0, help="CPU time of training")

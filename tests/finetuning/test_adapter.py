@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 import ligandsmith
-from ligandsmith.checkpoints.adapter import Adapter, load_adapter, save_adapter, with_adapter
+from ligandsmith.checkpoints.adapter import Adapter, base_state, load_adapter, save_adapter, with_adapter
 from ligandsmith.checkpoints.export import slim
-from ligandsmith.checkpoints.files import averaged_diffusion_state, fingerprint, load_checkpoint, save_checkpoint
+from ligandsmith.checkpoints.files import fingerprint, load_checkpoint, save_checkpoint
 from ligandsmith.config import Config, from_dict
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.errors import LigandsmithError
@@ -29,7 +29,7 @@ def made_adapter(name: str, rank: int, spread: float = 0.01) -> Adapter:
         nn.init.normal_(layer.b, std=spread)
     pairs = {name: (layer.a.detach(), layer.b.detach()) for name, layer in found.items()}
     shifts = {"size.net.2.bias": torch.linspace(-1, 1, 76)}
-    return Adapter(fingerprint(averaged_diffusion_state(content)), pairs, SCALE, shifts, {"rank": str(rank)})
+    return Adapter(fingerprint(base_state(content)), pairs, SCALE, shifts, {"rank": str(rank)})
 
 
 def test_a_file_holds_the_adapter_in_less_than_a_megabyte(tmp_path: Path) -> None:
@@ -43,6 +43,15 @@ def test_a_file_holds_the_adapter_in_less_than_a_megabyte(tmp_path: Path) -> Non
         assert torch.equal(again.pairs[name][0], a)
         assert torch.equal(again.pairs[name][1], b)
     assert torch.equal(again.shifts["size.net.2.bias"], adapter.shifts["size.net.2.bias"])
+
+
+def test_it_fits_weights_whose_layers_had_other_names(tmp_path: Path) -> None:
+    save_adapter(tmp_path / "a.safetensors", adapter := made_adapter("small", 2).rounded())
+    name = "denoiser.self_blocks.0.triangle.sides"  # triangle_sides in the file of `small`
+    a, b = adapter.pairs[name]
+    plain, adapted = (ligandsmith.load("small", adapter=p).model.state_dict()[f"{name}.weight"]
+                      for p in (None, tmp_path / "a.safetensors"))  # fmt: skip
+    assert (adapted - plain - SCALE * b.float() @ a.float()).abs().max() < 1e-6
 
 
 def test_a_larger_one_is_refused(tmp_path: Path) -> None:

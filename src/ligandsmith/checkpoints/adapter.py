@@ -16,8 +16,10 @@ from torch import Tensor
 
 from ligandsmith.checkpoints.export import slim
 from ligandsmith.checkpoints.files import averaged_diffusion_state, fingerprint, refused_if_unfit
+from ligandsmith.config import Config, from_dict
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import atomic_write
+from ligandsmith.models.latent_diffusion import DiffusionModel
 from ligandsmith.models.lora import merged_state
 
 ADAPTER_FORMAT_VERSION = 1
@@ -88,12 +90,20 @@ def load_adapter(path: Path) -> Adapter:
         return Adapter(about["base"], pairs, float(about["scale"]), shifts, about)
 
 
+def base_state(content: dict[str, Any]) -> dict[str, Tensor]:
+    """The averaged weights of a denoiser under the names of today, which are what an adapter refers to."""
+    model = DiffusionModel(from_dict(Config, content["config"]))
+    with refused_if_unfit("checkpoint"):
+        model.load_state_dict(averaged_diffusion_state(content))
+    return model.state_dict()
+
+
 def with_adapter(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """The content of a checkpoint with an adapter merged into its weights.
 
     Raises LigandsmithError for an adapter of another base.
     """
-    adapter, state = load_adapter(path), averaged_diffusion_state(content)
+    adapter, state = load_adapter(path), base_state(content)
     base = fingerprint(state)
     if adapter.base != base:
         raise LigandsmithError(

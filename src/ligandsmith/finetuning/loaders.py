@@ -30,7 +30,8 @@ def finetuning_loaders(
     wanted = STEPS_BETWEEN_TESTS * settings.batch_size * (1 - settings.mix)
     always = _repeated(own.train, math.ceil(wanted / len(own.train)))
     extra = round(len(always) * settings.mix / (1 - settings.mix)) if others else 0
-    mixed: Any = ConcatDataset([always, others]) if others else always
+    parts: list[Any] = [always, others] if others else [always]
+    mixed: Any = ConcatDataset(parts)
     tested = _repeated(own.held_out, math.ceil(TESTED / len(own.held_out)))
     sampler = BucketSampler(
         record_sizes(mixed)[:, 0] // ATOMS_ALIKE, settings.batch_size, seed=seed, always=len(always), extra=extra

@@ -48,7 +48,8 @@ def finetune(
     """Fine-tune a checkpoint on own data in the folder `out`; returns what `finetune.json` holds.
 
     `denoiser.pt` is what `generate --checkpoint` takes; with `lora`, `adapter.safetensors` is what it takes as
-    `--adapter`. A run that was interrupted continues. `clock` (seconds) is what `minutes` are measured by. Raises LigandsmithError.
+    `--adapter`. A run that was interrupted continues. `clock` (seconds) is what `minutes` are measured by.
+    Raises LigandsmithError.
     """
     options.require_one_source()
     content, base = read_denoiser(options.checkpoint)

@@ -13,7 +13,7 @@ from ligandsmith.records import Complex, Pocket
 from ligandsmith.structure.pocket import mark_pocket, sphere
 
 MOST_POCKETS = 64
-PRIOR = 0.01  # weight of the squared shift: sizes that no own ligand has stay possible
+SHIFT_PRIOR = 0.01  # weight of the squared shift: sizes that no own ligand has stay possible
 FITTING_STEPS = 50
 
 
@@ -55,7 +55,7 @@ def _fitted_shift(logits: Tensor, atoms: Tensor) -> Tensor:
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = size_nats(logits + shift, atoms).mean() + PRIOR * shift.square().sum()
+        value = size_nats(logits + shift, atoms).mean() + SHIFT_PRIOR * shift.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ligandsmith.checkpoints.adapter import Adapter
-from ligandsmith.checkpoints.files import averaged_diffusion_state, averaged_vae_state, fingerprint, refused_if_unfit
+from ligandsmith.checkpoints.adapter import Adapter, base_state
+from ligandsmith.checkpoints.files import averaged_vae_state, fingerprint
 from ligandsmith.config import Config, from_dict
 from ligandsmith.finetuning.options import FinetuneOptions
 from ligandsmith.models.latent_diffusion import build_vaes
@@ -32,9 +32,8 @@ class FinetuneStage(DiffusionStage):
         for name, vae in vaes.items():
             vae.load_state_dict(averaged_vae_state(content, name))
         super().__init__("denoiser", _finetuning(config, options), vocabulary, vaes, frozenset(vaes))
-        self.base = averaged_diffusion_state(content)
-        with refused_if_unfit(options.checkpoint):
-            self.model.load_state_dict(self.base)
+        self.base = base_state(content)
+        self.model.load_state_dict(self.base)
         self.model.requires_grad_(False)
         self.rank, self.targets = options.lora, options.lora_targets
         if self.rank is None:
