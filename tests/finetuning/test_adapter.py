@@ -1,5 +1,6 @@
 """Files of adapters: small, for one base only, and as good as the merged weights."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ import ligandsmith
 from ligandsmith.checkpoints.adapter import Adapter, base_state, load_adapter, save_adapter, with_adapter
 from ligandsmith.checkpoints.export import slim
 from ligandsmith.checkpoints.files import fingerprint, load_checkpoint, save_checkpoint
+from ligandsmith.cli.main import FAILED, OK, main
 from ligandsmith.config import Config, from_dict
 from ligandsmith.data.dataset import ComplexDataset
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.models.latent_diffusion import DiffusionModel
 from ligandsmith.models.lora import SCALE, adapters, add_adapters
+from tiny_runs import ROOT
 
 
 def made_adapter(name: str, rank: int, spread: float = 0.01) -> Adapter:
@@ -108,3 +111,30 @@ def test_an_adapter_that_names_an_unknown_layer_is_refused(tmp_path: Path) -> No
     save_adapter(tmp_path / "a.safetensors", Adapter(adapter.base, pairs, SCALE))
     with pytest.raises(LigandsmithError, match="does not fit"):
         with_adapter(slim(load_checkpoint(Path("tiny"), ("denoiser",))), tmp_path / "a.safetensors")
+
+
+SITE = ROOT / "examples/complexes/7sza"
+PROTEIN, LIGAND = str(SITE / "protein.pdb.gz"), str(SITE / "ligand.sdf")
+
+
+def test_every_command_that_makes_ligands_takes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_adapter(tmp_path / "a.safetensors", made_adapter("small", 2))
+    own = {"generate": ["--ligand", LIGAND], "optimise": ["--ligand", LIGAND], "analogues": [LIGAND]}
+    (tmp_path / "pockets.csv").write_text(f"pocket,protein,ligand\na,{PROTEIN},{LIGAND}\n")
+    adapter = ["--checkpoint", "tiny", "--adapter", str(tmp_path / "a.safetensors"), "--device", "cpu"]
+    requests = [[command, *words, "--protein", PROTEIN] for command, words in own.items()]
+    for words in [*requests, ["generate", "--manifest", str(tmp_path / "pockets.csv")]]:
+        assert main([*words, *adapter, "--out", str(tmp_path / "out")]) == FAILED
+        message = capsys.readouterr().err
+        assert "made for a denoiser with the fingerprint" in message
+        assert message.count("\n") == 1
+
+
+def test_workers_load_it(tmp_path: Path) -> None:
+    save_adapter(tmp_path / "a.safetensors", made_adapter("tiny", 2))
+    (tmp_path / "pockets.csv").write_text(f"pocket,protein,ligand\na,{PROTEIN},{LIGAND}\n")
+    words = ["generate", "--checkpoint", "tiny", "--adapter", str(tmp_path / "a.safetensors"), "--device", "cpu"]
+    words += ["--manifest", str(tmp_path / "pockets.csv"), "--num", "1", "--num_atoms", "6", "--steps", "2"]
+    assert main([*words, "--candidates", "1", "--out", str(tmp_path / "run")]) == OK
+    identity = json.loads((tmp_path / "run/a/samples.json").read_text())["identity"]
+    assert identity["checkpoint"] == ligandsmith.load("tiny", adapter=tmp_path / "a.safetensors").checkpoint_hash

@@ -3,21 +3,29 @@
 import gzip
 import json
 import signal
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from ligandsmith.checkpoints.files import load_checkpoint
 from ligandsmith.chem.sdf import read_sdf
 from ligandsmith.cli.main import FAILED, INTERRUPTED, OK, USAGE, main
 from ligandsmith.data.dataset import Manifest, write_manifest
+from ligandsmith.errors import LigandsmithError
 from ligandsmith.finetuning import loaders, records, run
 from ligandsmith.finetuning.options import FinetuneOptions, for_records
+from ligandsmith.finetuning.stage import seeded_stage
+from ligandsmith.structure.vocabulary import VOCABULARY
+from ligandsmith.training.latent_cache import encoded_pockets
 from tiny_runs import ROOT, content, signalled
 
 SERIES = ROOT / "benchmarks/series/a2a"
 PROTEIN = SERIES / "protein.pdb.gz"
+CPU = torch.device("cpu")
 TRAIN = [
     "--checkpoint", "tiny", "--steps", "2", "--batch_size", "2", "--samples", "0", "--device", "cpu", "--threads", "1",
 ]  # fmt: skip
@@ -164,6 +172,49 @@ def test_a_prepared_data_set_and_its_own_split(finetune: Finetune, tmp_path: Pat
     assert main(["finetune", "--data", str(tmp_path / "mine"), *TRAIN, "--out", str(tmp_path / "second")]) == OK
     assert json.loads((tmp_path / "second/finetune.json").read_text())["own"]["held_out_ids"] == ids[3:]
     assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "mine").iterdir()} == before
+
+
+def test_a_folder_of_complexes(tmp_path: Path) -> None:
+    blocks = series(tmp_path / "ligands.sdf", 6).read_text().split("$$$$\n")[:6]
+    for number, block in enumerate(blocks):
+        folder = tmp_path / "mine" / f"c{number}"
+        folder.mkdir(parents=True)
+        (folder / "ligand.sdf").write_text(block if number else "nothing")
+        (folder / "protein.pdb.gz").write_bytes(PROTEIN.read_bytes())
+    options = FinetuneOptions(data=tmp_path / "mine")
+    data = records.prepared_data(options, tmp_path / "data")
+    own = records.own_records(data, options, VOCABULARY.ligand_elements)
+    assert {r.id for r in (*own.train, *own.held_out)} == {f"c{n}" for n in range(1, 6)}
+    assert len(own.held_out) == 1
+    assert [r.id for r in Manifest.load(data).rejections] == ["c0"]
+
+
+def test_poses_of_a_molecule_are_held_out_together(tmp_path: Path) -> None:
+    poses = series(tmp_path / "ligands.sdf", 6).read_text()
+    (tmp_path / "ligands.sdf").write_text(poses * 3)
+    options = FinetuneOptions(ligands=tmp_path / "ligands.sdf", protein=PROTEIN)
+    data = records.prepared_data(options, tmp_path / "data")
+    own = records.own_records(data, options, VOCABULARY.ligand_elements)
+    assert (len(own.train), len(own.held_out)) == (15, 3)
+    assert not {r.smiles for r in own.train} & {r.smiles for r in own.held_out}
+    with pytest.raises(LigandsmithError, match="0 usable records"):
+        records.own_records(data, options, elements=[6])
+
+
+def test_batches_hold_a_share_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MOST_MIXED", 8)
+    options = FinetuneOptions("tiny", ligands=series(tmp_path / "ligands.sdf", 6), protein=PROTEIN, mix=0.25, lora=1)
+    stage = seeded_stage(load_checkpoint(Path("tiny"), ("denoiser",)), options)
+    own = records.own_records(records.prepared_data(options, tmp_path / "data"), options, VOCABULARY.ligand_elements)
+    settings = for_records(replace(options, batch_size=4), len(own.train))
+    others = records.other_records(options, own)
+    latents = encoded_pockets(stage.pocket_vae, records.RecordList([*own.train, *others]), VOCABULARY, CPU)
+    made = loaders.finetuning_loaders(stage, own, others, settings, 0, latents)
+    ids = Counter(id for batch in made.train for id in batch.ids)
+    mine = {r.id for r in own.train}
+    assert len({ids[id] for id in mine}) == 1  # each equally often
+    share = sum(n for id, n in ids.items() if id not in mine) / ids.total()
+    assert abs(share - 0.25) < 0.1
 
 
 def test_a_ligand_that_cannot_be_used_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
