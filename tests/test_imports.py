@@ -31,6 +31,9 @@ ALLOWED: dict[str, set[str]] = {
     "training": TENSORS | {"structure", "chem", "data", "diffusion", "models", "checkpoints", "parallel"},
     "generation": TENSORS | {"structure", "chem", "data", "diffusion", "models", "checkpoints", "parallel"},
     "evaluation": GROUND | {"structure", "chem", "parallel"},
+    "finetuning": TENSORS
+    | {"structure", "chem", "data", "diffusion", "models", "checkpoints", "parallel"}
+    | {"training", "generation", "evaluation"},
     "design": TENSORS | {"structure", "chem", "diffusion", "generation", "evaluation", "parallel"},
     "studio": GROUND | {"structure", "chem", "evaluation", "parallel"},
 }

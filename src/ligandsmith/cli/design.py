@@ -139,6 +139,7 @@ def _request(args: argparse.Namespace) -> "OptimisationRequest":
         pocket, starts, args.objective, scorers, args.budget, args.num, args.similarity, args.keep, protein,
         _options(args), getattr(args, "steer", ""), tuple(args.moves), args.checkpoint, device,
         args.workers, args.engine, tuple(notes.items()),
+        None if args.adapter is None else str(args.adapter.resolve()),
     )  # fmt: skip
 
 
@@ -177,7 +178,7 @@ def run_analogues(args: argparse.Namespace) -> None:
     say(*report.lines())
     hardware = with_flags(Hardware(), args)
     use_threads(hardware.threads)
-    generator = load(args.checkpoint, usable_device(hardware.device))
+    generator = load(args.checkpoint, usable_device(hardware.device), args.adapter)
     options = replace(with_flags(GenerationOptions(), args), **constrained(args))
     if args.keep is not None:
         options = replace(options, fix=read_fragment(args.keep))

@@ -96,6 +96,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> Any:
     sampling = parser.add_argument_group("sampling", "Defaults are those of the checkpoint; in brackets: of `small`.")
     text = "shipped weights (small, tiny), a .pt file, or an exported folder (default: %(default)s)"
     sampling.add_argument("--checkpoint", default="small", metavar="NAME|PATH", help=text)
+    add_path(sampling, "--adapter", "adapter of the checkpoint, from `ligandsmith finetune --lora`")
     add_options(sampling, SamplingConfig, SAMPLING, SMALL_SAMPLING, "the checkpoint's [{}]".format)
     return sampling
 
@@ -148,7 +149,7 @@ def _generate_one(args: argparse.Namespace, options: GenerationOptions, device: 
         allow_dropped=args.allow_dropped,
     )
     say(*report.lines())
-    generator = load(args.checkpoint, usable_device(device))
+    generator = load(args.checkpoint, usable_device(device), args.adapter)
     _require_vaes(generator, args)
     notes = {"command": " ".join(sys.argv), **report.notes()}
     say(*funnel(generate_to_folder(generator, pocket, options, args.out, notes, args.overwrite)))
@@ -168,9 +169,9 @@ def _generate_batch(args: argparse.Namespace, options: GenerationOptions, hardwa
     request = BatchRequest(
         options, args.checkpoint, device, hardware.threads or 1, args.workers, args.engine, args.chunk,
         MergeOptions(args.unique, args.stop_below), args.radius, " ".join(sys.argv), args.allow_dropped,
-        args.overwrite, option_columns(args),
+        args.overwrite, option_columns(args), args.adapter,
     )  # fmt: skip
-    generator = load(args.checkpoint)
+    generator = load(args.checkpoint, adapter=args.adapter)
     _require_vaes(generator, args)
     say(*summary_lines(generate_batch(args.manifest, args.out, request, generator)))
     _tell_of_older_results(args.out, list(args.out.glob("*/ligands.sdf")))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, NamedTuple, TextIO
 
-from ligandsmith.cli import data, design, doctor, evaluate, generate, protein, select, studio, train
+from ligandsmith.cli import data, design, doctor, evaluate, finetune, generate, protein, select, studio, train
 from ligandsmith.cli.arguments import Parser, positive
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import LARGEST_FILE, clear_temporary_folders, file_limit
@@ -49,6 +49,9 @@ COMMANDS: dict[str, Command] = {
     "train-all": Command("train everything together, on one or many GPUs", train.train_all_flags, train.run_train_all),
     "prepare-protein": Command(
         "complete and protonate a protein", protein.prepare_protein_flags, protein.run_prepare_protein
+    ),
+    "finetune": Command(
+        "fine-tune trained weights on your own complexes or molecules", finetune.finetune_flags, finetune.run_finetune
     ),
     "generate": Command("generate ligands for a pocket", generate.generate_flags, generate.run_generate),
     "optimise": Command("improve ligands in rounds, by objectives", design.optimise_flags, design.run_optimise),

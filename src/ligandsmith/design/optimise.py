@@ -41,11 +41,11 @@ class Optimiser:
 
     def __init__(self, plan: Plan, out: Path) -> None:
         self.plan, self.out = plan, out
-        self.generator = generator_of(plan.checkpoint, plan.device)
+        self.generator = generator_of(plan.checkpoint, plan.device, plan.adapter)
         self.identity = self._identity()
         self.limits = self._limits()
         digest = hashlib.sha256(repr(self.identity).encode()).hexdigest()[:16]
-        self.sampler = RoundSampler(digest, plan.checkpoint, plan.device, plan.pocket, plan.options)
+        self.sampler = RoundSampler(digest, plan.checkpoint, plan.device, plan.pocket, plan.options, plan.adapter)
         self.rows: list[Row] = []
         self.seconds: list[float] = []  # of each round
 

@@ -61,6 +61,7 @@ class Plan:
     workers: int = 1
     engine: str = "local"
     notes: tuple[tuple[str, Any], ...] = ()  # for the record of the run
+    adapter: str | None = None  # of the checkpoint
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

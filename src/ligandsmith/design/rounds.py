@@ -56,6 +56,7 @@ class RoundSampler:
     device: str
     pocket: Pocket = field(compare=False)
     options: GenerationOptions = field(compare=False)
+    adapter: str | None = None
 
     def __call__(self, task: RoundTask, check: Check = lambda: None) -> None:
         """Do a task and write it."""
@@ -69,15 +70,15 @@ class RoundSampler:
 
 
 @lru_cache(maxsize=2)
-def generator_of(checkpoint: str, device: str) -> LigandGenerator:
+def generator_of(checkpoint: str, device: str, adapter: str | None = None) -> LigandGenerator:
     """Loaded once in a process."""
-    return load(checkpoint, usable_device(device))
+    return load(checkpoint, usable_device(device), adapter)
 
 
 @lru_cache(maxsize=1)
 def opened(sampler: RoundSampler) -> tuple[LigandGenerator, SamplingSite]:
     """The generator and the encoded pocket, kept in a process."""
-    generator = generator_of(sampler.checkpoint, sampler.device)
+    generator = generator_of(sampler.checkpoint, sampler.device, sampler.adapter)
     return generator, generator.site(sampler.pocket, sampler.options)
 
 

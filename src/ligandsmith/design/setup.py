@@ -53,13 +53,14 @@ class OptimisationRequest:
     workers: int = 1
     engine: str = "local"
     notes: tuple[tuple[str, Any], ...] = ()
+    adapter: str | None = None  # of the checkpoint, as `load` takes it
 
 
 def plan_of(request: OptimisationRequest, out: Path) -> Plan:
     """The plan, once it is clear that it can be carried out. Raises LigandsmithError."""
     objectives = parse_objectives(request.objective, [scorer.name for scorer in request.scorers])
     budget = parse_budget(request.budget)
-    generator = generator_of(request.checkpoint, request.device)
+    generator = generator_of(request.checkpoint, request.device, request.adapter)
     options = _options(request, objectives, generator)
     starts = usable_hits(request.starts, request.pocket, options.fix, generator.vocabulary.ligand_elements)
     wants_start = request.similarity is not None or any(o.name == SIMILARITY for o in objectives)
@@ -76,7 +77,7 @@ def plan_of(request: OptimisationRequest, out: Path) -> Plan:
     scoring.require_tools()
     return Plan(
         request.pocket, starts, scoring, options, budget, request.num, request.moves, _pareto(request.objective),
-        request.checkpoint, request.device, request.workers, request.engine, request.notes,
+        request.checkpoint, request.device, request.workers, request.engine, request.notes, request.adapter,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ligandsmith.batches import collate_pockets
+from ligandsmith.checkpoints.adapter import with_adapter
 from ligandsmith.checkpoints.export import TENSORS, load_exported
 from ligandsmith.checkpoints.files import (
     averaged_diffusion_state,
@@ -42,15 +43,24 @@ from ligandsmith.structure.pocket import frame_origin
 from ligandsmith.structure.vocabulary import Vocabulary
 
 
-def load(checkpoint: str | Path = "small", device: str = "cpu") -> "LigandGenerator":
+def load(checkpoint: str | Path = "small", device: str = "cpu", adapter: str | Path | None = None) -> "LigandGenerator":
     """A generator from a denoiser or joint checkpoint, from a folder that `ligandsmith export` wrote, or from the name
-    of shipped weights. Raises LigandsmithError."""
+    of shipped weights, perhaps with an `adapter` that `ligandsmith finetune --lora` made of it. Raises
+    LigandsmithError."""
+    content, name = read_denoiser(checkpoint)
+    if adapter is None:
+        return LigandGenerator(content, name, device)
+    return LigandGenerator(with_adapter(content, Path(adapter)), f"{name}+{_short_hash(Path(adapter))}", device)
+
+
+def read_denoiser(checkpoint: str | Path) -> tuple[dict[str, Any], str]:
+    """The content of what `load` takes as a checkpoint, and the hash that names it. Raises LigandsmithError."""
     path = Path(checkpoint)
     if path.is_dir():
-        return LigandGenerator(load_exported(path, ("denoiser", "joint")), _short_hash(path / TENSORS), device)
+        return load_exported(path, ("denoiser", "joint")), _short_hash(path / TENSORS)
     if not path.suffix and not path.exists():
         path = shipped_weights(str(checkpoint))
-    return LigandGenerator(load_checkpoint(path, ("denoiser", "joint")), _short_hash(path), device)
+    return load_checkpoint(path, ("denoiser", "joint")), _short_hash(path)
 
 
 def _short_hash(path: Path) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,11 +62,18 @@ def _records_hash(options: DataOptions) -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
 
 
-@torch.no_grad()
 def _encode(
     vae: PocketVAE, options: DataOptions, split: Split, vocabulary: Vocabulary, device: torch.device
 ) -> dict[str, NDArray[np.float16]]:
     records, _ = open_records(options, split, "pockets", vocabulary)
+    return encoded_pockets(vae, records, vocabulary, device)
+
+
+@torch.no_grad()
+def encoded_pockets(
+    vae: PocketVAE, records: Any, vocabulary: Vocabulary, device: torch.device
+) -> dict[str, NDArray[np.float16]]:
+    """Latents [M, Z] of the pockets of records, by record id; those without a pocket have none."""
     order = np.argsort(record_sizes(records)[:, 1], kind="stable")
     out: dict[str, NDArray[np.float16]] = {}
     for begin in range(0, len(order), BATCH):

@@ -7,6 +7,7 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,14 @@ VALIDATION_SEED = 1_000_003
 
 
 class Trainer:
-    """Runs one stage on one process of possibly several."""
+    """Runs one stage on one process of possibly several. Limits and schedules by time follow `clock`, in seconds."""
 
-    def __init__(self, stage: Stage, loaders: Loaders, options: TrainOptions, fabric: Fabric) -> None:
+    def __init__(
+        self, stage: Stage, loaders: Loaders, options: TrainOptions, fabric: Fabric,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self.stage, self.loaders, self.options, self.fabric = stage, loaders, options, fabric
-        self.progress = Progress(is_main=fabric.is_global_zero)
+        self.progress, self.clock = Progress(is_main=fabric.is_global_zero), clock
         self.optimizer_config: OptimizerConfig = stage.config.optimizer
         self.best_name, self.epoch_name, self.plot_name = file_names(stage.kind)
         self.module = stage.module.to(fabric.device)
@@ -66,7 +70,7 @@ class Trainer:
         self.ranks = (fabric.global_rank, fabric.world_size)
         per_epoch = math.ceil(len(loaders.train_sampler) / options.accumulate)
         self.total_steps = options.max_steps or per_epoch * options.num_epochs
-        self.started = self.saved = time.monotonic()
+        self.started = self.saved = self.clock()
         self.stop = StopRequest()
         self.logger: LastingLogger | None = None  # of the first process alone
         if options.resume:
@@ -169,7 +173,7 @@ class Trainer:
 
     def _minutes(self) -> float:
         """Training time of the run so far, including the processes that it was resumed from."""
-        return self.earlier_minutes + (time.monotonic() - self.started) / 60
+        return self.earlier_minutes + (self.clock() - self.started) / 60
 
     def _planned_steps(self) -> int:
         """Steps that the learning-rate schedule spans. A schedule by time assumes the average speed so far."""
@@ -216,13 +220,15 @@ class Trainer:
     # -- after an epoch -------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def validate(self) -> dict[str, float]:
-        """Mean of every term and the total over the validation split, with the averaged weights and fixed noise."""
+    def validate(self, loaders: Loaders | None = None) -> dict[str, float]:
+        """Mean of every term and the total over the validation split (of `loaders`; default: those of the run), with
+        the averaged weights and fixed noise."""
         sums: dict[str, Tensor] = {}
-        sampler = self.loaders.validation_sampler
+        loaders = loaders or self.loaders
+        sampler = loaders.validation_sampler
         records = sampler.always + sampler.extra
         averaged = self.average.module.eval()
-        for number, (batch, (weight, size)) in enumerate(zip(self.loaders.validation, sampler.weights(), strict=True)):
+        for number, (batch, (weight, size)) in enumerate(zip(loaders.validation, sampler.weights(), strict=True)):
             if self._decisions()[0]:
                 raise Interrupted
             report = self.micro_batches.report(averaged, self._inputs(batch, weight, VALIDATION_SEED, number))
@@ -288,7 +294,7 @@ class Trainer:
 
     def _decisions(self) -> tuple[bool, bool, bool]:
         """Whether to stop (by a signal), to end (by a limit of steps or time), to save. The first process decides."""
-        o, now = self.options, time.monotonic()
+        o, now = self.options, self.clock()
         end = bool(o.max_minutes) and now - self.started > 60 * o.max_minutes
         end = end or bool(o.max_steps and self.progress.step >= o.max_steps)
         end = end or bool(o.schedule_minutes and self._minutes() >= o.schedule_minutes)
@@ -313,7 +319,7 @@ class Trainer:
 
     def _save_last(self) -> None:
         self._save(self.last_path(), self.progress.epoch)
-        self.saved = time.monotonic()
+        self.saved = self.clock()
 
     def _save(self, path: Path, epoch: int) -> None:
         """Write everything that a resumed run needs. Only the first process writes."""

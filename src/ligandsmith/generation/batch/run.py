@@ -41,6 +41,7 @@ class BatchRequest:
     allow_dropped: bool = False  # see `read_protein`
     overwrite: bool = False  # replace the samples of another request
     columns: OptionColumns | None = None  # of the manifest, with which a row has options of its own
+    adapter: Path | None = None  # of the checkpoint
 
     def options_of(self, row: PocketRow) -> GenerationOptions:
         """The options for a row. Raises LigandsmithError for cells that cannot be used."""
@@ -60,7 +61,7 @@ def generate_batch(
     """
     out = out.resolve()  # a worker may have another current folder
     rows = read_manifest(manifest, request.columns.names if request.columns else ())
-    generator = generator or load(request.checkpoint)
+    generator = generator or load(request.checkpoint, adapter=request.adapter)
     identity = _run_identity(generator, request)
     if manifest.resolve() in (out / MANIFEST_FILE, out / FAILURES_FILE):
         raise LigandsmithError(f"{manifest}: would be written over; give it another name or choose another --out")
@@ -81,7 +82,8 @@ def _run_tasks(out: Path, request: BatchRequest, pockets: dict[str, PocketProgre
     write_json(out / RUN_FILE, about)
     checkpoint = Path(request.checkpoint)
     absolute = str(checkpoint.resolve()) if checkpoint.exists() else request.checkpoint
-    work = TaskRunner(absolute, request.device, request.threads, request.radius, request.allow_dropped)
+    adapter = None if request.adapter is None else str(request.adapter.resolve())
+    work = TaskRunner(absolute, request.device, request.threads, request.radius, request.allow_dropped, adapter)
     # Pocket after pocket, so that a worker keeps its pocket as long as it can.
     tasks = (task for pocket in pockets.values() for task in pocket.tasks())
     with handled_signals(_interrupt), closing(ENGINES[request.engine](work, tasks, request.workers)) as results:

@@ -128,13 +128,15 @@ class TaskRunner:
     threads: int = 1  # the same in every worker: the number of threads may change the last digit of a coordinate
     radius: float = SITE_RADIUS  # Å around a centre, where the row has none
     allow_dropped: bool = False  # see `read_protein`
+    adapter: str | None = None  # of the checkpoint
 
     def __call__(self, task: Task) -> None:
         """Do a task and write it. Raises LigandsmithError for a pocket that cannot be used."""
         if task.done():  # by a worker that was taken for dead, or an earlier run that was still at it
             return
         torch.set_num_threads(self.threads)
-        generator, pocket = _generator(self.checkpoint, self.device), _pocket(task.row, self.radius, self.allow_dropped)
+        generator = _generator(self.checkpoint, self.device, self.adapter)
+        pocket = _pocket(task.row, self.radius, self.allow_dropped)
         options = replace(task.options, num=task.end)
         identity = identity_of(generator, options, pocket)
         if changed := changes(task.identity, identity):
@@ -149,8 +151,8 @@ class TaskRunner:
 
 
 @lru_cache(maxsize=1)
-def _generator(checkpoint: str, device: str) -> LigandGenerator:
-    return load(checkpoint, usable_device(device))
+def _generator(checkpoint: str, device: str, adapter: str | None) -> LigandGenerator:
+    return load(checkpoint, usable_device(device), adapter)
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,1 @@
+"""Fine-tuning of a trained denoiser on own data: records, settings, the run, and its report."""
