@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ligandsmith.data.index import FILE as INDEX_FILE
-from ligandsmith.data.index import SplitRecords, compact_sizes, fingerprint_of, read_index, write_index
+from ligandsmith.data.index import INDEX_FILE, SplitRecords, compact_sizes, fingerprint_of, read_index, write_index
 from ligandsmith.data.properties import FILE as PROPERTIES_FILE
 from ligandsmith.data.properties import properties_at, read_properties
 from ligandsmith.data.shard_cache import CacheOptions, mirrored, stored_shards

@@ -19,7 +19,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import clear_leftovers, earlier_record, file_hash, write_json
 
 log = logging.getLogger("ligandsmith")
-ORIGIN = "origin.json"  # in a folder of copies: where the data set is
+STORE_FILE = "origin.json"  # in a folder of copies: where the data set is
 GIGABYTE = 10**9
 LOCKS = 64  # files by which processes wait for each other's copies
 COPY_TRIES = 2
@@ -53,8 +53,8 @@ def mirrored(uri: str, small_files: tuple[str, ...], cache: CacheOptions) -> Pat
         for number, name in enumerate(small_files):
             _copy_if_changed(store.child(name), folder / name, required=number == 0)
         origin = {"uri": store.uri, "cache_size": cache.size}
-        if earlier_record(folder / ORIGIN) != origin:
-            write_json(folder / ORIGIN, origin)
+        if earlier_record(folder / STORE_FILE) != origin:
+            write_json(folder / STORE_FILE, origin)
     return folder
 
 
@@ -81,7 +81,7 @@ def _copy_if_changed(stored: StoredFile, path: Path, required: bool) -> None:
 
 def stored_shards(folder: Path, hashes: dict[str, str]) -> "list[CachedShard] | None":
     """The shards of a folder of copies, given the hash of each; None for a folder that has its own."""
-    origin = earlier_record(folder / ORIGIN)
+    origin = earlier_record(folder / STORE_FILE)
     if origin is None:
         return None
     store, limit = StoredFile(str(origin["uri"])), round(float(origin["cache_size"]) * GIGABYTE)
@@ -149,7 +149,7 @@ def make_room(root: Path, size: int, limit: int) -> None:
             f"{root}: a shard takes {size / GIGABYTE:.3g} GB, more than the cache's {limit / GIGABYTE:.3g} GB; give a "
             "higher --cache_size"
         )
-    folders = [path.parent for path in root.glob(f"*/{ORIGIN}")]
+    folders = [path.parent for path in root.glob(f"*/{STORE_FILE}")]
     for folder in folders:
         clear_leftovers(folder)
     # What is being copied counts, but stays.
