@@ -132,3 +132,9 @@ def _in_order(*columns: NDArray[Any]) -> list[NDArray[Any]]:
         order = np.argsort(place, kind="stable")
         return [value[order] for value in values]
     return [value.copy() for value in values]  # not a view of what was made for all splits
+
+
+def indexed_ids(folder: Path, rows: NDArray[np.int64]) -> list[str]:
+    """The ids of the records at these rows of a readable index."""
+    ids: list[str] = pq.read_table(folder / INDEX_FILE, columns=["id"])["id"].take(pa.array(rows)).to_pylist()
+    return ids
