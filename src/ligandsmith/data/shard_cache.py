@@ -50,8 +50,16 @@ def mirrored(uri: str, small_files: tuple[str, ...], cache: CacheOptions) -> Pat
     folder = cache.root() / f"{store.name or 'data'}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".small.lock"):
-        for number, name in enumerate(small_files):
-            _copy_if_changed(store.child(name), folder / name, required=number == 0)
+        # Times on a store may be whole seconds, so the first file, whose content says all, is always copied.
+        first = folder / small_files[0]
+        before = first.read_bytes() if first.is_file() else b""
+        first.unlink(missing_ok=True)
+        _copy_if_changed(store.child(first.name), first, required=True)
+        changed = first.read_bytes() != before
+        for name in small_files[1:]:
+            if changed:
+                (folder / name).unlink(missing_ok=True)
+            _copy_if_changed(store.child(name), folder / name, required=False)
         origin = {"uri": store.uri, "cache_size": cache.size}
         if earlier_record(folder / STORE_FILE) != origin:
             write_json(folder / STORE_FILE, origin)
