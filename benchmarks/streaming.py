@@ -30,8 +30,7 @@ from benchmarks.measure import cpu_seconds, report, synthetic_complex
 from ligandsmith.config import preset
 from ligandsmith.data.collate import WINDOW
 from ligandsmith.data.dataset import MANIFEST, SPLITS, Manifest, Split
-from ligandsmith.data.index import FILE as INDEX_FILE
-from ligandsmith.data.index import INDEX_SCHEMA, MADE_OF, NAMED, SHARD_ROWS, fingerprint_of
+from ligandsmith.data.index import INDEX_FILE, INDEX_SCHEMA, MADE_OF, NAMED_IDS, SHARD_ROWS, fingerprint_of
 from ligandsmith.data.shards import IDS, index_of_shard, write_shards
 from ligandsmith.files import file_hash, path_or_uri, write_json
 from ligandsmith.generation.batch.merge import MergeOptions
@@ -98,7 +97,7 @@ def _write_index(data: Path, table: pa.Table, names: list[str], made_of: str) ->
             writer.write_table(pa.table([pa.array(ids), *columns], schema=INDEX_SCHEMA), row_group_size=n)
         rows = dict.fromkeys(names, table.num_rows)
         named = {"train": (len(names) - 1) * table.num_rows, "validation": table.num_rows, "test": 0}
-        facts = {MADE_OF: made_of, SHARD_ROWS: json.dumps(rows), NAMED: json.dumps(named), IDS: "links"}
+        facts = {MADE_OF: made_of, SHARD_ROWS: json.dumps(rows), NAMED_IDS: json.dumps(named), IDS: "links"}
         writer.add_key_value_metadata(facts)
 
 

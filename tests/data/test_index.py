@@ -10,7 +10,7 @@ import pytest
 from ligandsmith.data import dataset as dataset_module
 from ligandsmith.data.conformers import embed_conformers
 from ligandsmith.data.dataset import SPLITS, ComplexDataset, Manifest, write_manifest
-from ligandsmith.data.index import FILE
+from ligandsmith.data.index import INDEX_FILE
 from ligandsmith.data.preparation import prepare
 from ligandsmith.data.properties import write_properties
 
@@ -56,7 +56,7 @@ def test_the_index_says_what_the_shards_say(folder: Path, monkeypatch: pytest.Mo
         patch.setattr(dataset_module, "read_splits", lambda _: pytest.fail("the index was not used"))
         patch.setattr(dataset_module, "read_properties", lambda *_: pytest.fail("the ids were looked for"))
         indexed = [facts(folder, *pair) for pair in wanted]
-    (folder / FILE).unlink()
+    (folder / INDEX_FILE).unlink()
     assert [facts(folder, *pair) for pair in wanted] == indexed
     assert [row[0] for row in indexed[1]] == ["CCOCC", "CC#CCN", "c1ccccc1"]
     assert all(np.isfinite(row[3]).all() for rows in indexed for row in rows)
@@ -69,8 +69,8 @@ def test_a_changed_split_is_obeyed(folder: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1", None])
 def test_a_damaged_index_is_left_aside(damage: bytes | None, folder: Path) -> None:
-    whole = (folder / FILE).read_bytes()
-    (folder / FILE).write_bytes(whole[:200] + b"\xff" * 100 + whole[300:] if damage is None else damage)
+    whole = (folder / INDEX_FILE).read_bytes()
+    (folder / INDEX_FILE).write_bytes(whole[:200] + b"\xff" * 100 + whole[300:] if damage is None else damage)
     assert [row[0] for row in facts(folder, "train", "complexes")] == ["7sza", "3ln1"]
 
 

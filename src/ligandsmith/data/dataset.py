@@ -15,8 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ligandsmith.data.index import FILE as INDEX_FILE
-from ligandsmith.data.index import SplitRecords, compact_sizes, fingerprint_of, read_index, write_index
+from ligandsmith.data.index import (
+    INDEX_FILE,
+    SplitRecords,
+    compact_sizes,
+    fingerprint_of,
+    indexed_ids,
+    read_index,
+    write_index,
+)
 from ligandsmith.data.properties import FILE as PROPERTIES_FILE
 from ligandsmith.data.properties import properties_at, read_properties
 from ligandsmith.data.shard_cache import CacheOptions, mirrored, stored_shards
@@ -230,7 +237,9 @@ class ComplexDataset:
 
     @cached_property
     def ids(self) -> list[str]:
-        """The ids of the records. They are read from all shards when they are first asked for."""
+        """The ids of the records, read when they are first asked for: from the index, or from all shards."""
+        if self._records.listed:
+            return indexed_ids(self.folder, self._records.rows + np.int64(self._records.offset))
         ids: list[str] = self._reader.index()["id"][self._records.rows].tolist()
         return ids
 

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from ligandsmith.data.shards import DATASET_KINDS, IDS, DatasetKind, add_ids, index_of_shard, shard_paths
 from ligandsmith.files import atomic_write, file_hash
 
-FILE = "index.parquet"
+INDEX_FILE = "index.parquet"
 MADE_OF, SHARD_ROWS = "ligandsmith_made_of", "ligandsmith_shard_rows"
-NAMED = "ligandsmith_named"  # number of ids in each split, with and without a record
+NAMED_IDS = "ligandsmith_named"  # number of ids in each split, with and without a record
 NO_SPLIT = -1
 INDEX_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("num_ligand", pa.int32(), nullable=False),
         pa.field("num_pocket", pa.int32(), nullable=False),
-        pa.field("split", pa.int8(), nullable=False),  # its number in the metadata `NAMED`
+        pa.field("split", pa.int8(), nullable=False),  # its number in the metadata `NAMED_IDS`
         pa.field("place", pa.int32(), nullable=False),  # in the list of its split
     ]
 )
@@ -58,7 +58,7 @@ def write_index(folder: Path, splits: Mapping[str, Sequence[str]], made_of: str)
     rows: dict[str, int] = {}
     digest = hashlib.sha256()
     with (
-        atomic_write(folder / FILE) as part,
+        atomic_write(folder / INDEX_FILE) as part,
         pq.ParquetWriter(
             part, INDEX_SCHEMA, compression="zstd", use_dictionary=False, write_page_checksum=True
         ) as writer,
@@ -73,7 +73,7 @@ def write_index(folder: Path, splits: Mapping[str, Sequence[str]], made_of: str)
             rows[path.name] = table.num_rows
             add_ids(digest, ids)
         named = {split: len(ids) for split, ids in splits.items()}
-        facts = {MADE_OF: made_of, SHARD_ROWS: json.dumps(rows), NAMED: json.dumps(named), IDS: digest.hexdigest()}
+        facts = {MADE_OF: made_of, SHARD_ROWS: json.dumps(rows), NAMED_IDS: json.dumps(named), IDS: digest.hexdigest()}
         writer.add_key_value_metadata(facts)
 
 
@@ -85,11 +85,11 @@ def fingerprint_of(shards: Mapping[str, str], splits: Path) -> str:
 def read_index(folder: Path, kind: DatasetKind, split: str, made_of: str) -> SplitRecords | None:
     """The records of a kind in a split; None without a readable index that was made of `made_of`."""
     try:
-        with pq.ParquetFile(folder / FILE, page_checksum_verification=True) as file:
+        with pq.ParquetFile(folder / INDEX_FILE, page_checksum_verification=True) as file:
             facts = file.metadata.metadata or {}
             if facts.get(MADE_OF.encode()) != made_of.encode():
                 return None
-            rows, named = (json.loads(facts[name.encode()]) for name in (SHARD_ROWS, NAMED))
+            rows, named = (json.loads(facts[name.encode()]) for name in (SHARD_ROWS, NAMED_IDS))
             found = _records_of(file, rows, list(named), (kind, split), named.get(split, 0))
             return found._replace(listed=facts[IDS.encode()].decode())
     except (OSError, ValueError, KeyError, pa.ArrowException):
@@ -132,3 +132,9 @@ def _in_order(*columns: NDArray[Any]) -> list[NDArray[Any]]:
         order = np.argsort(place, kind="stable")
         return [value[order] for value in values]
     return [value.copy() for value in values]  # not a view of what was made for all splits
+
+
+def indexed_ids(folder: Path, rows: NDArray[np.int64]) -> list[str]:
+    """The ids of the records at these rows of a readable index."""
+    ids: list[str] = pq.read_table(folder / INDEX_FILE, columns=["id"])["id"].take(pa.array(rows)).to_pylist()
+    return ids

@@ -19,7 +19,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import clear_leftovers, earlier_record, file_hash, write_json
 
 log = logging.getLogger("ligandsmith")
-ORIGIN = "origin.json"  # in a folder of copies: where the data set is
+STORE_FILE = "origin.json"  # in a folder of copies: where the data set is
 GIGABYTE = 10**9
 LOCKS = 64  # files by which processes wait for each other's copies
 COPY_TRIES = 2
@@ -50,11 +50,19 @@ def mirrored(uri: str, small_files: tuple[str, ...], cache: CacheOptions) -> Pat
     folder = cache.root() / f"{store.name or 'data'}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".small.lock"):
-        for number, name in enumerate(small_files):
-            _copy_if_changed(store.child(name), folder / name, required=number == 0)
+        # Times on a store may be whole seconds, so the first file, whose content says all, is always copied.
+        first = folder / small_files[0]
+        before = first.read_bytes() if first.is_file() else b""
+        first.unlink(missing_ok=True)
+        _copy_if_changed(store.child(first.name), first, required=True)
+        changed = first.read_bytes() != before
+        for name in small_files[1:]:
+            if changed:
+                (folder / name).unlink(missing_ok=True)
+            _copy_if_changed(store.child(name), folder / name, required=False)
         origin = {"uri": store.uri, "cache_size": cache.size}
-        if earlier_record(folder / ORIGIN) != origin:
-            write_json(folder / ORIGIN, origin)
+        if earlier_record(folder / STORE_FILE) != origin:
+            write_json(folder / STORE_FILE, origin)
     return folder
 
 
@@ -81,7 +89,7 @@ def _copy_if_changed(stored: StoredFile, path: Path, required: bool) -> None:
 
 def stored_shards(folder: Path, hashes: dict[str, str]) -> "list[CachedShard] | None":
     """The shards of a folder of copies, given the hash of each; None for a folder that has its own."""
-    origin = earlier_record(folder / ORIGIN)
+    origin = earlier_record(folder / STORE_FILE)
     if origin is None:
         return None
     store, limit = StoredFile(str(origin["uri"])), round(float(origin["cache_size"]) * GIGABYTE)
@@ -149,7 +157,7 @@ def make_room(root: Path, size: int, limit: int) -> None:
             f"{root}: a shard takes {size / GIGABYTE:.3g} GB, more than the cache's {limit / GIGABYTE:.3g} GB; give a "
             "higher --cache_size"
         )
-    folders = [path.parent for path in root.glob(f"*/{ORIGIN}")]
+    folders = [path.parent for path in root.glob(f"*/{STORE_FILE}")]
     for folder in folders:
         clear_leftovers(folder)
     # What is being copied counts, but stays.

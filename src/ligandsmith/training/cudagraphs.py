@@ -58,7 +58,7 @@ class GraphTrainer(Trainer):
         self.captured.sums.zero_()
         p.loss_sum, p.molecules, p.skipped = p.loss_sum + loss, p.molecules + molecules, p.skipped + int(bad)
         self.unread = 0
-        self._write("train", {"total": loss / max(molecules, 1)})
+        self._write("train", {"total": loss / max(molecules, 1)}, self.progress.step)
         if bad >= BETWEEN_READINGS:
             raise LigandsmithError(
                 f"{int(bad)} steps had non-finite gradients (epoch {p.epoch}, step {p.step}); lower --learning_rate "

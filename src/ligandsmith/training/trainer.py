@@ -73,6 +73,7 @@ class Trainer:
         self.started = self.saved = self.clock()
         self.stop = StopRequest()
         self.logger: LastingLogger | None = None  # of the first process alone
+        self.measured: dict[str, Any] = {}  # in a step, to be logged
         if options.resume:
             self._resume()
 
@@ -124,6 +125,8 @@ class Trainer:
             for batch, (weight, size) in zip(self.loaders.train, sampler.weights(), strict=True):
                 last = p.batch + 1 == len(sampler)
                 self._batch(batch, weight, size, step_now=(p.batch + 1) % self.options.accumulate == 0 or last)
+                self._write("train", self.measured, p.step - 1)
+                self.measured = {}
                 p.batch += 1
                 bar.update()
                 bar.set_postfix_str(f"loss {p.loss_sum / max(p.molecules, 1):.4f}")
@@ -198,7 +201,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.logger is not None and p.step % 10 == 0:
             terms = {name: value for name, value in report.terms.items() if LEVEL not in name}
-            self._write("train", {**terms, "total": report.total, "gradient norm": norm, "learning rate": rate})
+            self.measured = {**terms, "total": report.total, "gradient norm": norm, "learning rate": rate}
         p.step += 1
 
     def _skip(self, report: LossReport) -> None:
@@ -248,7 +251,7 @@ class Trainer:
         p.history.append({"epoch": p.epoch, "step": p.step, **losses})
         if self.fabric.is_global_zero:
             log.info("Epoch %d: Train Loss = %.4f, Test Loss = %.4f", p.epoch, train_loss, val_loss)
-            self._write("test", terms)
+            self._write("test", terms, p.step)
         better = val_loss < p.best
         if better:
             p.best, p.best_epoch = val_loss, p.epoch
@@ -302,14 +305,14 @@ class Trainer:
         stop, end, save = self.fabric.broadcast((bool(self.stop.name), end, save))
         return stop, end, save
 
-    def _write(self, part: str, values: dict[str, Any]) -> None:
-        if self.logger is not None:
+    def _write(self, part: str, values: dict[str, Any], step: int) -> None:
+        if self.logger is not None and values:
             numbers = {
                 f"{part}/{name}": float(value.detach() if isinstance(value, Tensor) else value)
                 for name, value in values.items()
                 if value is not None
             }
-            self.logger.write(numbers, self.progress.step)
+            self.logger.write(numbers, step)
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
 
