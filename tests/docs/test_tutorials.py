@@ -10,11 +10,11 @@ from doc_commands import ROOT, block_lines
 from ligandsmith.cli import main as cli
 
 DOCS = ROOT / "docs"
-TRAINING = "--preset tiny --limit 8 --max_steps 2 --batch_size 2 --num_workers 0 --device cpu"
+TRAINING = "--preset tiny --limit 8 --max_steps 2 --batch_size 2 --num_workers 0 --threads 1 --device cpu"
 SMALLER = {
-    "generate": "--num 2 --steps 12 --candidates 2 --device cpu",
-    "analogues": "--num 1 --steps 12 --candidates 2 --device cpu",
-    "optimise": "--budget 2 --steps 12 --device cpu",
+    "generate": "--num 2 --steps 12 --candidates 2 --threads 1 --device cpu",
+    "analogues": "--num 1 --steps 12 --candidates 2 --threads 1 --device cpu",
+    "optimise": "--budget 2 --steps 12 --threads 1 --device cpu",
     "train-vae": TRAINING,
     "train-denoiser": TRAINING,
     "train-all": TRAINING,
