@@ -37,7 +37,7 @@ def test_every_page_of_the_repository_is_in_the_site(site: Path) -> None:
 def test_every_command_has_a_page_with_its_flags(site: Path) -> None:
     assert {path.stem for path in (site / "reference/cli").glob("*.html")} == {"index", *COMMANDS}
     page = (site / "reference/cli/generate.html").read_text(encoding="utf-8")
-    assert "<code>--num_atoms N|MIN-MAX</code>" in page.replace("&#124;", "|")
+    assert "<code>--num_atoms NUM_ATOMS</code>" in page
     assert "%(default)s" not in page
 
 

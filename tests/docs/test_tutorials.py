@@ -10,17 +10,17 @@ from doc_commands import ROOT, block_lines
 from ligandsmith.cli import main as cli
 
 DOCS = ROOT / "docs"
-TRAINING = "--preset tiny --limit 8 --max_steps 2 --batch_size 2 --num_workers 0 --device cpu"
+TRAINING = "--preset tiny --limit 8 --max_steps 2 --batch_size 2 --num_workers 0 --threads 1 --device cpu"
 SMALLER = {
-    "generate": "--num 2 --steps 12 --candidates 2 --device cpu",
-    "analogues": "--num 1 --steps 12 --candidates 2 --device cpu",
-    "optimise": "--budget 2 --steps 12 --device cpu",
+    "generate": "--num 2 --steps 12 --candidates 2 --threads 1 --device cpu",
+    "analogues": "--num 1 --steps 12 --candidates 2 --threads 1 --device cpu",
+    "optimise": "--budget 2 --steps 12 --threads 1 --device cpu",
     "train-vae": TRAINING,
     "train-denoiser": TRAINING,
     "train-all": TRAINING,
 }
-# Published files, clusters, several processes; `doctor` measures all stages of training (tests/cli/test_doctor.py).
-UNAVAILABLE = re.compile(r"\.lmdb|--engine ray|torchrun|--num_gpus|ligandsmith doctor")
+# Files of other programs, clusters, several processes; `doctor` measures all stages of training (test_doctor.py).
+UNAVAILABLE = re.compile(r"\.lmdb|--engine ray|torchrun|--num_gpus|ligandsmith doctor|results\.pt")
 
 
 def run_page(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, extra: dict[str, str] | None = None) -> None:
@@ -32,6 +32,8 @@ def run_page(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, extra: d
         if line.kind == "ligandsmith" and not UNAVAILABLE.search(line.text):
             words = f"{SMALLER.get(line.name, '')} {(extra or {}).get(line.name, '')}".split()
             assert cli.main([line.name, *line.arguments, *words]) == cli.OK, line.text
+        elif line.text.startswith("cp "):
+            shutil.copy(*line.arguments)
 
 
 def test_get_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +65,7 @@ def test_grow_and_optimise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_page(DOCS / "tutorials/crossdocked.md", tmp_path, monkeypatch)
+    run_page(DOCS / "tutorials/crossdocked.md", tmp_path, monkeypatch, {"generate": "--candidates 1 --no-relax"})
     assert (tmp_path / "runs/first/best_denoiser.pt").is_file()
     assert (tmp_path / "runs/first/7off/samples.json").is_file()
     assert (tmp_path / "runs/first/training.html").is_file()
