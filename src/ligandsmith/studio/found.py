@@ -13,7 +13,7 @@ from ligandsmith.studio.molecules import read_notes
 from ligandsmith.studio.projects import NOTES_FILE, NoSuchThing, Project
 from ligandsmith.studio.tables import HISTORY_FILE, LIGANDS_FILE, SAMPLES_FILE
 
-NUMBERED = re.compile(r"(\d{1,9})-([a-z]+)")
+JOB_FOLDER = re.compile(r"(\d{1,9})-([a-z]+)")
 NOT_SCORED = "not made by a job of this studio; continue it to score its molecules"
 
 
@@ -28,7 +28,7 @@ def add_found(project: Project, store: JobStore) -> None:
         folder = path.parent
         if folder.name in known or not _is_a_run(folder):
             continue
-        numbered = NUMBERED.fullmatch(folder.name)
+        numbered = JOB_FOLDER.fullmatch(folder.name)
         wanted = int(numbered[1]) if numbered else 0
         number = wanted if wanted and _is_free(store, wanted) else store.next_number()
         store.add(_job(project, folder, number, numbered[2] if numbered else ""))
