@@ -271,6 +271,4 @@ def test_settings_follow_the_number_of_records_unless_given() -> None:
     few, some, many = (for_records(FinetuneOptions(), number) for number in (30, 300, 3000))
     assert few.steps < some.steps < many.steps
     assert for_records(FinetuneOptions(lora=8), 30).learning_rate > few.learning_rate
-    assert for_records(FinetuneOptions(steps=7, mix=0.0), 30) == few.__class__(
-        few.learning_rate, few.batch_size, 7, 0.0, few.patience
-    )
+    assert for_records(FinetuneOptions(steps=7, mix=0.0), 30) == replace(few, steps=7, mix=0.0)

@@ -66,18 +66,16 @@ class Settings:
     patience: int
 
 
-SMALL_SETS = (  # up to this number of records: settings of full fine-tuning
-    (100, Settings(1e-3, 8, 1500, 0.2, 8)),
-    (1000, Settings(1e-3, 16, 3000, 0.3, 8)),
-    (UNLIMITED, Settings(1e-3, 16, 8000, 0.3, 8)),
+BY_RECORDS = (  # up to this number of own records: settings for all weights, and for an adapter
+    (100, Settings(2e-3, 4, 1000, 0.1, 8), Settings(3e-3, 8, 1000, 0.2, 8)),
+    (1000, Settings(1e-3, 16, 3000, 0.3, 8), Settings(3e-3, 16, 3000, 0.3, 8)),
+    (UNLIMITED, Settings(1e-3, 16, 8000, 0.3, 8), Settings(3e-3, 16, 8000, 0.3, 8)),
 )
-LORA_RATE = 3.0  # learning rate of adapters relative to that of all weights
 
 
 def for_records(options: FinetuneOptions, number: int) -> Settings:
     """The settings for a number of own records, with those that were given."""
-    found = next(settings for limit, settings in SMALL_SETS if number <= limit)
-    if options.lora is not None:
-        found = replace(found, learning_rate=LORA_RATE * found.learning_rate)
+    every, adapter = next((every, adapter) for limit, every, adapter in BY_RECORDS if number <= limit)
+    found = every if options.lora is None else adapter
     given = {f.name: getattr(options, f.name) for f in fields(found)}
     return replace(found, **{name: value for name, value in given.items() if value is not None})
