@@ -61,7 +61,7 @@ def test_grow_and_optimise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     run_page(DOCS / "tutorials/optimise.md", tmp_path, monkeypatch, {"evaluate": "--protocol none"})
     assert (tmp_path / "better/report.html").is_file()
     assert (tmp_path / "flat/history.csv").is_file()
-    assert (tmp_path / "near/analogues.csv").is_file()
+    assert (tmp_path / "near/samples.json").is_file()
 
 
 def test_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
