@@ -14,7 +14,7 @@ from ligandsmith.structure.pocket import read_pocket
 
 SITE = Path(__file__).parents[2] / "examples/complexes/7off"
 WHERE = ["--protein", str(SITE / "protein.pdb.gz"), "--ligand", str(SITE / "ligand.sdf"), "--device", "cpu"]
-QUICK = ["--num", "3", "--steps", "10", "--candidates", "2"]
+QUICK = ["--num", "3", "--steps", "8", "--candidates", "1"]
 
 
 def made(folder: Path, *flags: str) -> tuple[list[Chem.Mol], list[dict[str, str]]]:

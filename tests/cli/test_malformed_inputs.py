@@ -163,8 +163,8 @@ CASES = [
     # Training.
     (f"{TRAIN} --data none", "none"),
     (f"{TRAIN} --data {{bad}}/nothing", "nothing"),
-    (f"{TRAIN} --data {{bad}}/data", "splits.json"),
-    (f"{TRAIN} --data {{bad}}/numbers", "splits.json"),
+    (f"{TRAIN} --data {{bad}}/data", "manifest.json"),
+    (f"{TRAIN} --data {{bad}}/numbers", "manifest.json"),
     (f"{TRAIN} --data {{good}}/cut_data", "parquet"),
     (f"{TRAIN} --data {{good}}/other_ids", "splits.json"),
     (f"{TRAIN} --data {{bad}}/text.pt", "text.pt"),

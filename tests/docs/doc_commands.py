@@ -59,6 +59,8 @@ def command_lines(page: Path) -> Iterator[CommandLine]:
 def parsed_line(page: Path, line: str) -> CommandLine:
     """Raises ValueError for a line that calls an unknown program."""
     words = shlex.split(line, comments=True)
+    while re.fullmatch(r"[A-Z][A-Z0-9_]*=.*", words[0]):  # variables of the environment
+        words = words[1:]
     if words[0] == "ligandsmith":
         return CommandLine(page, line, "ligandsmith", words[1], words[2:])
     if words[:3] == ["python", "-m", "benchmarks"]:

@@ -50,10 +50,10 @@ class Trainer:
 
     def __init__(
         self, stage: Stage, loaders: Loaders, options: TrainOptions, fabric: Fabric,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,  # default: time.monotonic
     ) -> None:  # fmt: skip
         self.stage, self.loaders, self.options, self.fabric = stage, loaders, options, fabric
-        self.progress, self.clock = Progress(is_main=fabric.is_global_zero), clock
+        self.progress, self.clock = Progress(is_main=fabric.is_global_zero), clock or time.monotonic
         self.optimizer_config: OptimizerConfig = stage.config.optimizer
         self.best_name, self.epoch_name, self.plot_name = file_names(stage.kind)
         self.module = stage.module.to(fabric.device)
