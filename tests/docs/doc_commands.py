@@ -19,7 +19,16 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md"), *ROOT.glob("src/**/*.md")]
 )
 SCRIPTS = {"train_vae.py": "train-vae", "train_denoiser.py": "train-denoiser", "train_all.py": "train-all"}
-SHELL = {"cd", "cp", "eval", "source", "pip", "tensorboard", "wandb", "mlflow"}  # other programs than those of this repository
+SHELL = {
+    "cd",
+    "cp",
+    "eval",
+    "source",
+    "pip",
+    "tensorboard",
+    "wandb",
+    "mlflow",
+}  # other programs than those of this repository
 BLOCK = re.compile(r"^( *)```bash\n(.*?)^ *```", flags=re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`((?:ligandsmith [a-z-]+|python) [^`]+)`")
 
