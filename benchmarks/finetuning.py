@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import cpu_seconds, report
-from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.evaluation.evaluate import EvaluationOptions, evaluate
 from ligandsmith.evaluation.protocols import adapted
 from ligandsmith.files import json_content, write_json
 from ligandsmith.finetuning.options import FinetuneOptions
 from ligandsmith.finetuning.records import own_records, prepared_data
-from ligandsmith.finetuning.report import Series, sample_numbers, sampled_ligands
+from ligandsmith.finetuning.report import compared_samples
 from ligandsmith.finetuning.run import WEIGHTS, finetune
 from ligandsmith.generation.generator import load
 from ligandsmith.options import Hardware
@@ -33,15 +32,13 @@ SHOWN = (
 
 
 def sampled(checkpoint: str, options: FinetuneOptions, args: argparse.Namespace, sdf: Path) -> dict[str, Any]:
-    """Ligands in the pockets of the held-out complexes, beside the own ones, and PoseBusters' opinion of them."""
+    """Sample ligands in the pockets of the held-out complexes: similarity to the series, and PoseBusters."""
     began = cpu_seconds()
     generator = load(checkpoint)
     own = own_records(
         prepared_data(options, args.out / f"data_{sdf.stem}"), options, generator.vocabulary.ligand_elements
     )
-    made = sampled_ligands(generator, own.held_out, args.num, args.seed)
-    write_sdf(sdf, [(ligand.mol, {"pocket": site.id}) for site, ligand in made if ligand.mol is not None])
-    numbers = sample_numbers(made, *(Series([r.smiles for r in part]) for part in (own.train, own.held_out)))
+    numbers = compared_samples(generator, own.held_out, own, (args.num, args.seed), sdf)
     numbers["core_s"] = cpu_seconds() - began
     evaluation = evaluate(
         sdf, options.protein, requested=args.num, options=EvaluationOptions(adapted("quick", ["posebusters"]))

@@ -1,14 +1,12 @@
 """Generated pages, the demo, the lock file and the set-up are what they say."""
 
 import argparse
-import importlib.util
 import json
 import os
 import re
 import subprocess
 import tomllib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,17 +17,9 @@ from ligandsmith.cli import main as cli
 from ligandsmith.generation.generator import LigandGenerator, shipped_weights
 from ligandsmith.models.size import FittedSizeModel
 from ligandsmith.structure.pocket import read_pocket
+from repository_scripts import script
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"scripts_{name}", ROOT / "scripts" / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_page_of_metrics_is_up_to_date() -> None:

@@ -27,12 +27,6 @@ Promise.all([
 </script>"""
 
 
-@pytest.fixture(scope="module")
-def context(server: Server) -> Iterator["object"]:
-    with browsing(server) as context:
-        yield context
-
-
 @pytest.fixture
 def visit(context: object, server: Server) -> Iterator[Visit]:
     visit = Visit(context, server.origin)  # type: ignore[arg-type]

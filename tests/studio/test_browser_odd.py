@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from rdkit import Chem
-from studio_browser import BROWSER, COMPLEXES, Server, Visit, browsing, served
+from studio_browser import BROWSER, COMPLEXES, Server, Visit, served
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH")
 HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>\"'../..{{7*7}}"
@@ -15,12 +15,6 @@ WITHOUT_WEBGL = """for (const kind of [HTMLCanvasElement, OffscreenCanvas]) {
     return name.includes("webgl") ? null : real.call(this, name, ...rest);
   };
 }"""
-
-
-@pytest.fixture(scope="module")
-def context(server: Server) -> Iterator["object"]:
-    with browsing(server) as context:
-        yield context
 
 
 @pytest.fixture

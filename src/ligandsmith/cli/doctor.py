@@ -55,9 +55,10 @@ def machine_lines(device: str) -> Iterator[str]:
     """Versions, cores, GPU, optional packages and programs, one line each."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    from ligandsmith.parallel.processes import usable_cores
+
     yield f"Python {platform.python_version()}, torch {torch.__version__}, RDKit {metadata.version('rdkit')}"
-    yield f"CPU: {cores} cores for this process, {torch.get_num_threads()} threads; {_memory()}"
+    yield f"CPU: {usable_cores()} cores for this process, {torch.get_num_threads()} threads; {_memory()}"
     if device == "cuda":
         properties = torch.cuda.get_device_properties(0)
         precision = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"

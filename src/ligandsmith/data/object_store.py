@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from ligandsmith.errors import LigandsmithError, one_line
-from ligandsmith.files import require_readable_size
+from ligandsmith.files import atomic_write, require_readable_size
 
 PIECE = 1 << 22  # bytes that are copied at a time
 SECRETS = re.compile(r"(?<=^s3)://[^/?]*@")
@@ -79,14 +79,13 @@ class StoredFile:
     def write(self, content: bytes) -> None:
         """Write a small file, whole or not at all."""
         with self._opened() as (system, path):
-            local = system.type_name == "local"
-            place = f"{path}.{os.getpid()}.part" if local else path
-            if local:  # an object store has no folders
-                system.create_dir(path.rpartition("/")[0], recursive=True)
-            with system.open_output_stream(place) as stream:
+            if system.type_name == "local":  # an object store has no folders, and shows no file before it is whole
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                with atomic_write(Path(path)) as part:
+                    part.write_bytes(content)
+                return
+            with system.open_output_stream(path) as stream:
                 stream.write(content)
-            if local:
-                system.move(place, path)
 
     def download(self, to: Path) -> None:
         """Copy to a file on this machine."""

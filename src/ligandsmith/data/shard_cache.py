@@ -16,7 +16,7 @@ from pathlib import Path
 from ligandsmith.data.object_store import StoredFile
 from ligandsmith.data.shards import DATASET_KINDS
 from ligandsmith.errors import LigandsmithError
-from ligandsmith.files import clear_leftovers, earlier_record, file_hash, write_json
+from ligandsmith.files import atomic_write, clear_leftovers, earlier_record, file_hash, write_json
 
 log = logging.getLogger("ligandsmith")
 STORE_FILE = "origin.json"  # in a folder of copies: where the data set is
@@ -78,13 +78,9 @@ def _copy_if_changed(stored: StoredFile, path: Path, required: bool) -> None:
         stat = path.stat()
         if (stat.st_size, stat.st_mtime_ns) == (size, changed):
             return
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with atomic_write(path) as part:
         stored.download(part)
         os.utime(part, ns=(changed, changed))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def stored_shards(folder: Path, hashes: dict[str, str]) -> "list[CachedShard] | None":

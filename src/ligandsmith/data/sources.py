@@ -1,7 +1,7 @@
 """The complexes of a source: files paired by folder, by name or by a CSV. Published data sets: `layouts`."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,8 +43,7 @@ def find_pairs(source: Path | str) -> tuple[list[Pair], list[Rejection]]:
     elif source.is_dir():
         folders = sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith("."))
         found = [*map(_pair_of_folder, folders), *_pairs_of_flat_folder(source)]
-        pairs = sorted((p for p in found if isinstance(p, Pair)), key=lambda pair: pair.id)
-        rejections = sorted((r for r in found if isinstance(r, Rejection)), key=lambda rejection: rejection.id)
+        pairs, rejections = pairs_and_rejections(sorted(found, key=lambda one: one.id))
     else:
         raise LigandsmithError(f"{source}: no such folder or CSV file")
     if not pairs and not rejections:
@@ -63,6 +62,18 @@ def first_of_each_id(pairs: Sequence[Pair], rejections: Sequence[Rejection] = ()
         if kept is not pair:
             refused.append(Rejection(pair.id, "duplicate id", f"{pair.ligand}; {kept.ligand} was kept"))
     return list(first.values()), refused
+
+
+def pairs_and_rejections(found: Iterable[Pair | Rejection]) -> tuple[list[Pair], list[Rejection]]:
+    """Both kinds apart, each in the order in which it was found."""
+    both = list(found)
+    return [f for f in both if isinstance(f, Pair)], [f for f in both if isinstance(f, Rejection)]
+
+
+def first_file(folder: Path, *names: str) -> Path | None:
+    """The first of these files that a folder has, gzipped or not."""
+    paths = (folder / f"{name}{gz}" for name in names for gz in ("", ".gz"))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def structure_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:

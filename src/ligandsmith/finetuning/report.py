@@ -1,6 +1,7 @@
 """What fine-tuning changed: ligands sampled before and after, beside the own ones, as numbers and as a short table."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -9,9 +10,10 @@ from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 
 from ligandsmith.chem.plausibility import PLAUSIBLE, PocketAtoms, find_defects
+from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.data.splitting import scaffold_of
 from ligandsmith.evaluation.columns import FINGERPRINT_BITS, FINGERPRINT_RADIUS
-from ligandsmith.finetuning.records import RecordList
+from ligandsmith.finetuning.records import OwnRecords, RecordList
 from ligandsmith.finetuning.sizes import pocket_of_ligand
 from ligandsmith.generation.generator import LigandGenerator
 from ligandsmith.options import GenerationOptions
@@ -90,6 +92,15 @@ def sample_numbers(made: Sequence[tuple[Complex, GeneratedLigand]], train: Serie
         "copies": share([train.contains(m) for m in mols]),
         **property_means(mols),
     }  # fmt: skip
+
+
+def compared_samples(
+    generator: LigandGenerator, sites: Sequence[Complex], own: OwnRecords, request: tuple[int, int], sdf: Path
+) -> dict[str, Any]:
+    """Sample ligands (number, seed), write them to an SDF file, and compare them with the own ones."""
+    made = sampled_ligands(generator, sites, *request)
+    write_sdf(sdf, [(ligand.mol, {"pocket": site.id}) for site, ligand in made if ligand.mol is not None])
+    return sample_numbers(made, *(Series([r.smiles for r in part]) for part in (own.train, own.held_out)))
 
 
 def property_means(mols: Sequence[Chem.Mol]) -> dict[str, float]:

@@ -13,7 +13,6 @@ from lightning_fabric import Fabric
 from ligandsmith.checkpoints.adapter import save_adapter
 from ligandsmith.checkpoints.export import slim
 from ligandsmith.checkpoints.files import fingerprint, load_checkpoint, save_checkpoint
-from ligandsmith.chem.sdf import write_sdf
 from ligandsmith.config import UNLIMITED
 from ligandsmith.data.dataset import MANIFEST, Split
 from ligandsmith.errors import LigandsmithError
@@ -21,7 +20,7 @@ from ligandsmith.files import changes, earlier_record, file_hash, held_alone, re
 from ligandsmith.finetuning.loaders import finetuning_loaders
 from ligandsmith.finetuning.options import FinetuneOptions, Settings, for_records
 from ligandsmith.finetuning.records import OwnRecords, RecordList, other_records, own_records, prepared_data
-from ligandsmith.finetuning.report import Series, own_numbers, report_lines, sample_numbers, sampled_ligands
+from ligandsmith.finetuning.report import compared_samples, own_numbers, report_lines
 from ligandsmith.finetuning.sizes import size_shifts
 from ligandsmith.finetuning.stage import FinetuneStage, seeded_stage
 from ligandsmith.generation.generator import LigandGenerator, read_denoiser
@@ -132,9 +131,9 @@ class _Run:
     def _trainer(self, others: RecordList, tested: RecordList) -> tuple[Trainer, dict[str, Loaders]]:
         """The training loop, at the position of an earlier run if there is one, and the loaders of each loss."""
         own, settings, o = self.own, self.settings, self.options
-        every = RecordList([*own.train, *own.held_out, *(others if settings.mix else ()), *tested])
-        latents = encoded_pockets(self.stage.pocket_vae, every, self.stage.vocabulary, self.fabric.device)
         mixed = others if settings.mix else RecordList()
+        every = RecordList([*own.train, *own.held_out, *mixed, *tested])
+        latents = encoded_pockets(self.stage.pocket_vae, every, self.stage.vocabulary, self.fabric.device)
         loaders = {
             name: finetuning_loaders(self.stage, OwnRecords(own.train, tests), mixed, settings, o.seed, latents)
             for name, tests in (("held_out", own.held_out), ("others", tested))
@@ -190,11 +189,8 @@ class _Run:
         if not sites:
             others = other_records(self.options, self.own, Split.VALIDATION)
             sites = [r for r in others if r.pocket is not None]
-        made = sampled_ligands(generator, sites, self.options.samples, self.options.seed)
-        mols = [(ligand.mol, {"pocket": site.id}) for site, ligand in made if ligand.mol is not None]
-        write_sdf(self.out / f"{name}.sdf", mols)
-        train, held_out = (Series([r.smiles for r in part]) for part in (self.own.train, self.own.held_out))
-        return sample_numbers(made, train, held_out)
+        request = self.options.samples, self.options.seed
+        return compared_samples(generator, sites, self.own, request, self.out / f"{name}.sdf")
 
     def _write(self, **values: Any) -> None:
         self.record |= values

@@ -69,12 +69,6 @@ def adapters(module: nn.Module) -> dict[str, LowRank]:
     return found
 
 
-def merge_adapters(module: nn.Module) -> None:
-    """Write the adapters of a module into its weights."""
-    for name in adapters(module):
-        parametrize.remove_parametrizations(module.get_submodule(name), "weight", leave_parametrized=True)
-
-
 def merged_state(
     state: Mapping[str, Tensor], pairs: Mapping[str, tuple[Tensor, Tensor]], scale: float
 ) -> dict[str, Tensor]:

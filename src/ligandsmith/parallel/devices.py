@@ -7,6 +7,7 @@ import torch
 
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.options import DEVICES
+from ligandsmith.parallel.processes import usable_cores
 
 GPUS = {"cuda": "GPU", "mps": "GPU of Apple"}
 log = logging.getLogger("ligandsmith")
@@ -36,5 +37,4 @@ def use_threads(threads: int, processes: int = 1) -> None:
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     if not threads and processes <= 1 and wanted.isdecimal():
         threads = int(wanted)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(threads or max(1, cores // max(processes, 1)))
+    torch.set_num_threads(threads or max(1, usable_cores() // max(processes, 1)))

@@ -33,6 +33,11 @@ class WorkerFailure:
     exit_code: int | None
 
 
+def usable_cores() -> int:
+    """CPU cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def results_from_processes(
     function: Callable[[T], R],
     items: Iterable[T],

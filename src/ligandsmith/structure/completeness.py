@@ -7,7 +7,7 @@ import gemmi
 import numpy as np
 from rdkit import Chem
 
-from ligandsmith.structure.protein import PEPTIDE_BOND, Protein
+from ligandsmith.structure.protein import PEPTIDE_BOND, Protein, listed
 from ligandsmith.structure.vocabulary import BACKBONE_NAMES, RESIDUES, Kind
 
 NAMES_SHOWN = 6  # names in a message before it is cut short
@@ -66,13 +66,9 @@ def incompleteness(protein: Protein, residues: Collection[int] | None = None) ->
     gaps = [pair for pair in chain_gaps(protein) if pair[0] in inside or pair[1] in inside]
     parts = []
     if lacking:
-        parts.append(f"atoms of {_listed([protein.residues[i].full_label for i in lacking])}")
+        labels = [protein.residues[i].full_label for i in lacking]
+        parts.append(f"atoms of {listed(labels, NAMES_SHOWN)}")
     if gaps:
         ends = [f"{protein.residues[a].label} to {protein.residues[b].place}" for a, b in gaps]
-        parts.append(f"what lies between {_listed(ends)}")
+        parts.append(f"what lies between {listed(ends, NAMES_SHOWN)}")
     return " and ".join(parts)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more

@@ -1,6 +1,5 @@
 """Selecting the pocket of a protein, and saying what was selected and what was left out."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Pocket
 from ligandsmith.structure.completeness import incompleteness
 from ligandsmith.structure.ligands import heavy_positions, read_ligand
-from ligandsmith.structure.protein import Kind, Protein, read_protein
+from ligandsmith.structure.protein import Kind, Protein, listed, read_protein
 from ligandsmith.structure.vocabulary import CALPHA
 
 RADIUS = 10.0  # Å, around the reference
@@ -295,11 +294,7 @@ def _chains(protein: Protein) -> list[str]:
 
 
 def _listing(names: Sequence[str], none: str = "none") -> str:
-    if not names:
-        return none
-    shown = list(Counter(names))
-    more = f" and {len(shown) - LISTED} more" if len(shown) > LISTED else ""
-    return ", ".join(shown[:LISTED]) + more
+    return listed(list(dict.fromkeys(names)), LISTED) if names else none
 
 
 def select_atoms(pocket: Pocket, keep: NDArray[np.bool_]) -> Pocket:

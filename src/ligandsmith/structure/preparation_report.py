@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from ligandsmith.structure.completeness import chain_gaps, missing_atoms
 from ligandsmith.structure.hydrogens import FilledAtom, TitratableGroup
-from ligandsmith.structure.protein import Protein
+from ligandsmith.structure.protein import Protein, listed
 from ligandsmith.structure.vocabulary import Kind
 
 ITEMS_SHOWN = 8  # items of a kind on the screen; all are in the JSON
@@ -49,8 +49,7 @@ class PreparationReport:
         """The report as text, one kind a line."""
         text = [f"{self.protein}: {self.heavy_atoms:,} heavy atoms, {self.hydrogens:,} hydrogens at pH {self.ph:g}"]
         for kind, items in self.changes.items():
-            more = f" and {len(items) - ITEMS_SHOWN} more" if len(items) > ITEMS_SHOWN else ""
-            text.append(f"{kind}: {len(items)} ({', '.join(items[:ITEMS_SHOWN])}{more})")
+            text.append(f"{kind}: {len(items)} ({listed(items, ITEMS_SHOWN)})")
         return text
 
     def to_dict(self) -> dict[str, Any]:

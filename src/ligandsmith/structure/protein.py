@@ -170,8 +170,7 @@ class Protein:
     def description(self, where: str = "") -> str:
         """One line: what was kept, renamed and left out of the file, which is called `where`."""
         chains = list(dict.fromkeys(r.chain or "(blank)" for r in self.residues if r.kind is Kind.POLYMER))
-        more = f" and {len(chains) - MANY} more" if len(chains) > MANY else ""
-        place = f" in chains {', '.join(chains[:MANY])}{more}" if chains else ""
+        place = f" in chains {listed(chains, MANY)}" if chains else ""
         groups: dict[str, Counter[str]] = {}
         for residue in self.residues:
             if residue.kind is not Kind.POLYMER:
@@ -198,9 +197,14 @@ def _group(residue: Residue) -> str:
     return "buffers" if residue.is_additive else "other molecules"
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """The first names, and how many more there are, for a message."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def _counts(names: Mapping[str, int]) -> str:
-    more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
-    return ", ".join(f"{name} {count:,}" for name, count in list(names.items())[:MANY]) + more
+    return listed([f"{name} {count:,}" for name, count in names.items()], MANY)
 
 
 def read_protein(path: Path, allow_dropped: bool = False, waters: bool = False) -> Protein:

@@ -1,7 +1,6 @@
 """From what a page asks for to the command lines that do it."""
 
 import hashlib
-import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from rdkit import Chem, rdBase
 
 from ligandsmith.errors import LigandsmithError, shortened
+from ligandsmith.parallel.processes import usable_cores
 from ligandsmith.studio.flags import MOST_FLAG_VALUES, flag_words
 from ligandsmith.studio.jobs import SAMPLING, SCORING, JobStep, folder_name
 from ligandsmith.studio.projects import Project
@@ -89,11 +89,6 @@ def evaluation(project: Project, ligands: str, out: str = "", scale: Scale = HER
     argv += ["--tools", *EVALUATION_TOOLS]  # of the protocol that is the default
     argv += scale._replace(workers=scale.workers or min(usable_cores(), MOST_WORKERS)).flags()
     return argv + ([OUT, out] if out else [])
-
-
-def usable_cores() -> int:
-    """CPU cores of this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def site_flags(project: Project) -> list[str]:

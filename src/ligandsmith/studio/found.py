@@ -33,7 +33,7 @@ def add_found(project: Project, store: JobStore) -> None:
         number = wanted if wanted and _is_free(store, wanted) else store.next_number()
         store.add(_job(project, folder, number, numbered[2] if numbered else ""))
         if wanted and number != wanted:
-            renamed[numbered[1].lstrip("0")] = number  # type: ignore[index]
+            renamed[str(wanted)] = number
     if renamed:
         _rename_notes(project, renamed)
 

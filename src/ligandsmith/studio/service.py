@@ -51,10 +51,7 @@ class Studio:
         }  # fmt: skip
 
     def project_list(self) -> list[dict[str, Any]]:
-        """All projects, last changed first."""
-        projects = self.projects.all()
-        for project in projects:
-            self._add_found(project)
+        """All projects, last changed first, with the jobs of results that were found in their folders."""
         return [
             {
                 "id": project.id, "title": project.title, "modified": when(modified(project)),
@@ -62,8 +59,15 @@ class Studio:
                     self.progress.molecules(project.folder / "jobs" / job.name) for job in self.store.all(project.id)
                 ),
             }
-            for project in projects
+            for project in self.add_found()
         ]  # fmt: skip
+
+    def add_found(self) -> list[Project]:
+        """All projects, after results without a job have got one."""
+        projects = self.projects.all()
+        for project in projects:
+            self._add_found(project)
+        return projects
 
     def _add_found(self, project: Project) -> None:
         with self.lock:
@@ -132,7 +136,7 @@ def open_studio(root: Path, slots: int = 1, check: CommandCheck = accept, scale:
             runner.start()
             studio = Studio(projects, store, runner, Library(projects, store), JobProgress(store, root), check, scale)
             try:
-                studio.project_list()  # finds results without a job
+                studio.add_found()
                 yield studio
             finally:
                 runner.stop()

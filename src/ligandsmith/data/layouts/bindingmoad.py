@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ligandsmith.data.dataset import Split
 from ligandsmith.data.layouts.affinity import p_affinity
-from ligandsmith.data.sources import Pair
+from ligandsmith.data.sources import Pair, pairs_and_rejections
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_content, file_text
 from ligandsmith.records import Rejection
@@ -46,7 +46,7 @@ def bindingmoad_pairs(source: Path) -> tuple[list[Pair], list[Rejection]]:
         raise LigandsmithError(f"{source}: no assemblies (CODE.bio1) in it; unpack Binding MOAD's every_part_*.zip")
     split_of = _split_of(source)
     found = [_pair(row, assemblies.get(row.code, []), split_of) for row in _valid_ligands(source / MOAD_TABLE)]
-    return [f for f in found if isinstance(f, Pair)], [f for f in found if isinstance(f, Rejection)]
+    return pairs_and_rejections(found)
 
 
 def _pair(row: _Row, assemblies: list[Path], split_of: dict[str, str]) -> Pair | Rejection:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ligandsmith.data.dataset import Split
-from ligandsmith.data.sources import Pair
+from ligandsmith.data.sources import Pair, first_file
 from ligandsmith.data.splitting import hold_out_groups
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.records import Rejection
@@ -115,7 +115,7 @@ def _file_of(root: Path, name: str, end: str) -> tuple[Path | None, int]:
     """The structure file that a name in a types file stands for, and the record in it."""
     match = NUMBERED.fullmatch(name)
     stem, record = (match[1] + end, int(match[2])) if match else (name, 0)
-    return next((path for gz in ("", ".gz") if (path := root / f"{stem}{gz}").is_file()), None), record
+    return first_file(root, stem), record
 
 
 def _with_validation(pairs: list[Pair]) -> list[Pair]:

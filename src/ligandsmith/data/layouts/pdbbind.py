@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ligandsmith.data.dataset import Split
 from ligandsmith.data.layouts.affinity import p_affinity
-from ligandsmith.data.sources import Pair
+from ligandsmith.data.sources import Pair, first_file, pairs_and_rejections
 from ligandsmith.errors import LigandsmithError
 from ligandsmith.files import file_text
 from ligandsmith.records import Rejection
@@ -37,23 +37,18 @@ def pdbbind_pairs(source: Path) -> tuple[list[Pair], list[Rejection]]:
         raise LigandsmithError(f"{source}: no PDBbind folder; expected CODE/CODE_protein.pdb with CODE/CODE_ligand.sdf")
     metadata, core = _metadata(indices), _core_set(indices)
     found = [_pair(folder, metadata, core) for folder in folders]
-    return [f for f in found if isinstance(f, Pair)], [f for f in found if isinstance(f, Rejection)]
+    return pairs_and_rejections(found)
 
 
 def _pair(folder: Path, metadata: dict[str, dict[str, str]], core: set[str]) -> Pair | Rejection:
     code = folder.name
-    protein = _first(folder, f"{code}_protein.pdb", f"{code}_pocket.pdb")
-    ligand = _first(folder, f"{code}_ligand.sdf", f"{code}_ligand.mol2")
+    protein = first_file(folder, f"{code}_protein.pdb", f"{code}_pocket.pdb")
+    ligand = first_file(folder, f"{code}_ligand.sdf", f"{code}_ligand.mol2")
     if protein is None or ligand is None:
         missing = f"{code}_protein.pdb" if protein is None else f"{code}_ligand.sdf or .mol2"
         return Rejection(code.lower(), "missing file", f"{folder}: no {missing}")
     split = "" if not core else str(Split.TEST if code.lower() in core else Split.TRAIN)
     return Pair(code.lower(), protein, ligand, split=split, metadata=metadata.get(code.lower(), {}))
-
-
-def _first(folder: Path, *names: str) -> Path | None:
-    paths = (folder / f"{name}{gz}" for name in names for gz in ("", ".gz"))
-    return next((path for path in paths if path.is_file()), None)
 
 
 def _metadata(indices: list[Path]) -> dict[str, dict[str, str]]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ligandsmith.data.dataset import Split
-from ligandsmith.data.sources import Pair
+from ligandsmith.data.sources import Pair, pairs_and_rejections
 from ligandsmith.errors import LigandsmithError, one_line
 from ligandsmith.records import Rejection
 
@@ -45,7 +45,7 @@ def plinder_pairs(source: Path) -> tuple[list[Pair], list[Rejection]]:
             found += _of_system(folder, annotations, str(split))
     if removed:
         log.info("%s: %d systems are in no split (removed by its authors) and are passed over", source, removed)
-    return [f for f in found if isinstance(f, Pair)], [f for f in found if isinstance(f, Rejection)]
+    return pairs_and_rejections(found)
 
 
 def _of_system(
