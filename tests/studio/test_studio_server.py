@@ -242,6 +242,22 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"--port {port}" in capsys.readouterr().err
 
 
+def test_the_address_can_be_opened_as_soon_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection waits until the server answers; it was refused."""
+
+    class Connected(Exception):
+        """Ends the server before it answers."""
+
+    def connect(address: str) -> None:
+        url = httpx.URL(address)
+        with socket.create_connection((url.host, url.port or 80), timeout=5):
+            raise Connected
+
+    monkeypatch.setattr("webbrowser.open", connect)
+    with pytest.raises(Connected):
+        main(["studio", "--projects", str(tmp_path / "projects")])
+
+
 def test_with_a_password_others_may_come_in(servers: list[Server], tmp_path: Path) -> None:
     (tmp_path / "password.txt").write_text("correct horse\n")
     server = start(servers, tmp_path, "--host", "0.0.0.0", "--password-file", str(tmp_path / "password.txt"))

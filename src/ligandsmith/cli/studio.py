@@ -155,7 +155,7 @@ def _password(args: argparse.Namespace) -> str:
 
 
 def _socket(host: str, port: int) -> socket.socket:
-    """Bound to an address. Raises LigandsmithError."""
+    """Listens at an address: who reads it may connect at once, before the server answers. Raises LigandsmithError."""
     with contextlib.ExitStack() as unless_bound:
         try:
             found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -163,6 +163,7 @@ def _socket(host: str, port: int) -> socket.socket:
             unless_bound.enter_context(listening)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(found[0][4])
+            listening.listen()
         except OSError as error:
             raise LigandsmithError(f"--host {host} --port {port}: {error.strerror or error}; choose others") from None
         unless_bound.pop_all()
