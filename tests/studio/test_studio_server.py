@@ -51,6 +51,12 @@ def running(folder: Path) -> list[int]:
     return found
 
 
+def send(command: list[int], number: signal.Signals) -> None:
+    """Signal all processes of a command."""
+    for process in command:
+        os.kill(process, number)
+
+
 def test_a_killed_server_loses_no_molecule(servers: list[Server], tmp_path: Path) -> None:
     """Killed while a command samples: the command goes on, the next server takes it over, and what comes out is what
     comes out of a run that nobody disturbs."""
@@ -69,16 +75,17 @@ def test_a_killed_server_loses_no_molecule(servers: list[Server], tmp_path: Path
     client.post("/api/projects", json={"example": "7sza"})
     client.post(f"/api/projects/{id}/jobs", json={"task": "generate", "fields": SLOW})
     until(client, job, lambda view: view["molecules"] >= 2)
+    command = running(tmp_path / "parts")
+    assert command
+    send(command, signal.SIGSTOP)  # so that it is not done before the next server is there
     waiting = client.post(f"/api/projects/{id}/jobs", json={"task": "generate", "fields": QUICK}).json()
     before = client.get(f"/api/projects/{id}/molecules").json()["rows"]
-    (command,) = running(tmp_path / "parts")
-    os.kill(command, signal.SIGSTOP)  # so that it is not done before the next server is there
     first.end(signal.SIGKILL)
 
     second = start(servers, tmp_path / "parts")
     client = second.enter()
     view = client.get(f"/api/jobs/{job['id']}").json()
-    os.kill(command, signal.SIGCONT)
+    send(command, signal.SIGCONT)
     assert view["state"] in ("preparing", "sampling", "scoring"), view
     assert view["molecules"] >= 2
     assert len(running(tmp_path / "parts")) <= 1  # never two in one folder
