@@ -1,8 +1,10 @@
 """Our models as the benchmarks run them: a training step, a denoising step, molecules of one pocket; random weights.
 
-As a program (`own.py PRESET BATCH LIGAND POCKET`) it answers lines on the standard input (see `meter.serve`).
+As a program (`own.py PRESET BATCH LIGAND POCKET`) it answers lines on the standard input (see `meter.serve`);
+`own.py defaults NUM LIGAND POCKET` makes molecules of a real pocket with the shipped weights, as `generate` does.
 """
 
+import itertools
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -11,15 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.commands import EXAMPLE
 from benchmarks.measure import synthetic_complex
 from benchmarks.meter import serve
 from ligandsmith.batches import ComplexBatch, collate
 from ligandsmith.config import Config, preset
 from ligandsmith.diffusion.process import NoisyLigand, coefficients
 from ligandsmith.diffusion.rng import make_seeds, step_seeds
-from ligandsmith.generation.generator import LigandGenerator
+from ligandsmith.generation.generator import LigandGenerator, load
 from ligandsmith.models.latent_diffusion import DiffusionModel, build_vaes
 from ligandsmith.records import Pocket
+from ligandsmith.structure.pocket import read_pocket
 from ligandsmith.structure.vocabulary import VOCABULARY
 from ligandsmith.training.gradient_checkpointing import enable_gradient_checkpointing
 from ligandsmith.training.losses import DiffusionTraining, encoded_pocket
@@ -110,9 +114,23 @@ def synthetic_pocket(ligand: int, pocket: int) -> Pocket:
     return made
 
 
+def serve_defaults(num: int, ligand: int) -> None:
+    """Answer "molecules": `num` ligands of so many heavy atoms for 7OFF, by the weights `small` and their own settings
+    (candidates, restarts, relaxation), from another seed each time."""
+    sampler, seeds = load("small"), itertools.count()
+    site, _ = read_pocket(EXAMPLE / "protein.pdb.gz", EXAMPLE / "ligand.sdf")
+    sampler.generate(site, 1, num_atoms=str(ligand), steps=2, candidates=1)  # imports and tables
+    serve(
+        {"molecules": lambda: sampler.generate(site, num, next(seeds), num_atoms=str(ligand))},
+        {"parameters": sum(p.numel() for p in sampler.model.parameters()), "steps": sampler.config.sampling.steps},
+    )
+
+
 def main() -> None:
     name, (batch, ligand, pocket) = sys.argv[1], map(int, sys.argv[2:])
     torch.set_num_threads(1)
+    if name == "defaults":
+        return serve_defaults(batch, ligand)
     torch.manual_seed(0)
     config = configuration(name, pocket)
     module = training_module("denoiser", config)

@@ -1,16 +1,19 @@
 """Models of other projects, from a checkout that the user names: one training step and one denoising step of each.
 
+DiffSBDD, TargetDiff and GeoLDM: the root of their repositories. MolCRAFT: the folder MolCRAFT in its repository.
+
 Runs in a process of its own, in the Python named by the user (`peers.py PEER ROOT COMPLEXES.npz`), and answers lines on
 the standard input (see `meter.serve`). Nothing of the other projects is in this repository. Packages of theirs that are
-missing get small stand-ins in plain torch, in this process only.
+missing get small stand-ins (`stand_ins.py`), in this process only.
 """
 
-import importlib.util
+import re
 import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -18,74 +21,17 @@ import yaml
 from torch import Tensor
 
 from benchmarks.meter import serve
+from benchmarks.stand_ins import install_stand_ins
 
 Step = Callable[[], Any]
 Steps = tuple[torch.nn.Module, Step, Step]  # the model, a training step, a denoising step
 
-
-def scatter_sum(src: Tensor, index: Tensor, dim: int = 0, out: None = None, dim_size: int | None = None) -> Tensor:
-    assert dim == 0
-    size = int(index.max()) + 1 if dim_size is None else dim_size
-    return src.new_zeros(size, *src.shape[1:]).index_add(0, index, src)
-
-
-def scatter_mean(src: Tensor, index: Tensor, dim: int = 0, out: None = None, dim_size: int | None = None) -> Tensor:
-    total = scatter_sum(src, index, dim, dim_size=dim_size)
-    count = scatter_sum(src.new_ones(len(src)), index, 0, dim_size=dim_size).clamp(min=1)
-    return total / count.view(-1, *[1] * (src.ndim - 1))
-
-
-def scatter_softmax(src: Tensor, index: Tensor, dim: int = 0, dim_size: int | None = None) -> Tensor:
-    assert dim == 0
-    size = int(index.max()) + 1 if dim_size is None else dim_size
-    wide = index.view(-1, *[1] * (src.ndim - 1)).expand_as(src)
-    top = src.new_full((size, *src.shape[1:]), -torch.inf).scatter_reduce(0, wide, src, "amax")
-    weight = (src - top[index]).exp()
-    return weight / scatter_sum(weight, index, 0, dim_size=size)[index]
-
-
-def knn_graph(x: Tensor, k: int, batch: Tensor, flow: str = "source_to_target") -> Tensor:
-    """[2, edges] (neighbour, atom) within each graph of a sorted `batch`."""
-    found, begin = [], 0
-    for size in batch.bincount().tolist():
-        part = x[begin : begin + size]
-        distance = torch.cdist(part, part).fill_diagonal_(torch.inf)
-        near = distance.topk(min(k, size - 1), largest=False).indices
-        atoms = torch.arange(size, device=x.device).view(-1, 1).expand_as(near)
-        found.append(torch.stack([near.flatten(), atoms.flatten()]) + begin)
-        begin += size
-    return torch.cat(found, 1)
-
-
-def stand_ins() -> list[str]:
-    """Put a small module for each missing package into this process; returns their names."""
-
-    def absent(*_: Any, **__: Any) -> None:
-        raise NotImplementedError("a stand-in that the benchmark does not need")
-
-    scatter = {"scatter_sum": scatter_sum, "scatter_add": scatter_sum, "scatter_mean": scatter_mean,
-               "scatter_softmax": scatter_softmax}  # fmt: skip
-    content: dict[str, dict[str, Any]] = {
-        "torch_scatter": scatter,
-        "torch_geometric.nn": {"knn_graph": knn_graph, "radius_graph": absent},
-        "Bio.PDB.Polypeptide": {"is_aa": absent, "three_to_one": absent},
-        "networkx.algorithms": {"isomorphism": types.SimpleNamespace()},
-        "rdkit.Chem": {},
-        "tqdm.auto": {"tqdm": lambda items, **_: items},
-    }
-    made = []
-    for name, values in content.items():
-        if importlib.util.find_spec(name.split(".")[0]) is not None:
-            continue
-        made.append(name.split(".")[0])
-        parts = name.split(".")
-        for depth in range(1, len(parts) + 1):
-            path = ".".join(parts[:depth])
-            module = sys.modules.setdefault(path, types.ModuleType(path))
-            if depth > 1:
-                setattr(sys.modules[".".join(parts[: depth - 1])], parts[depth - 1], module)
-        vars(sys.modules[name]).update(values)
-    return made
+# The values that MolCRAFT's README gives for its configuration file, and the defaults of its train_bfn.py.
+MOLCRAFT_VALUES = {
+    "sigma1_coord": 0.03, "beta1": 1.5, "t_min": 1e-4, "use_discrete_t": True, "discrete_steps": 1000,
+    "destination_prediction": True, "sampling_strategy": "end_back_pmf", "time_emb_mode": "simple", "time_emb_dim": 1,
+    "pos_init_mode": "zero", "pos_normalizer": 2.0, "v_loss_weight": 1, "lr": 5e-4, "weight_decay": 0,
+}  # fmt: skip
 
 
 def optimised(
@@ -162,6 +108,46 @@ def targetdiff(root: Path, ligand: Tensor, pocket: Tensor) -> Steps:
     return model, optimised(model, lambda: model.get_diffusion_loss(*both)["loss"], optimizer, 8.0), denoise
 
 
+def molcraft(root: Path, ligand: Tensor, pocket: Tensor) -> Steps:
+    """MolCRAFT, a Bayesian flow network, by its own configuration file."""
+    from core.config.config import Config  # noqa: PLC0415
+    from core.models.bfn4sbdd import BFN4SBDDScoreModel  # noqa: PLC0415
+
+    path = root / "configs" / "default.yaml"
+    unset = dict.fromkeys(re.findall(r"\$\{(\w+)", path.read_text()), "unset")
+    config = Config(path, **unset | MOLCRAFT_VALUES).todict()
+    dynamics, chosen, scale = config["dynamics"], config["train"], config["data"]["normalizer_dict"]["pos"]
+    model = BFN4SBDDScoreModel(**dynamics, device="cpu")
+    centre = pocket.mean(1, keepdim=True)
+    (x, graph), (pocket_x, pocket_graph) = rows((ligand - centre) / scale), rows((pocket - centre) / scale)
+    ligand_types, protein_features = dynamics["ligand_atom_feature_dim"], dynamics["protein_atom_feature_dim"]
+    kinds = torch.arange(len(x)) % ligand_types
+    features = torch.nn.functional.one_hot(torch.arange(len(pocket_x)) % protein_features, protein_features).float()
+    protein = {"protein_pos": pocket_x, "protein_v": features, "batch_protein": pocket_graph}
+
+    def loss() -> Tensor:
+        t = torch.rand(len(ligand), 1)[graph]
+        terms = model.loss_one_step(t, **protein, ligand_pos=x, ligand_v=kinds, batch_ligand=graph)
+        return (terms[0] + chosen["v_loss_weight"] * terms[1] + terms[2]).mean()
+
+    def denoise() -> None:
+        """One step of `sample`, without the call of the network that follows the last step."""
+        network, answers = model.interdependency_modeling, []
+
+        def first_answer(**inputs: Any) -> Any:
+            if not answers:
+                answers.append(network(**inputs))
+            return answers[0]
+
+        with mock.patch.object(model, "interdependency_modeling", first_answer):
+            model.sample(**protein, batch_ligand=graph, n_nodes=len(ligand), sample_steps=1)
+
+    rates = {key: chosen["optimizer"][key] for key in ("lr", "weight_decay")}
+    betas = (chosen["optimizer"]["beta1"], chosen["optimizer"]["beta2"])
+    optimizer = torch.optim.Adam(model.parameters(), betas=betas, **rates)
+    return model, optimised(model, loss, optimizer, 8.0), denoised(denoise)
+
+
 def geoldm(root: Path, ligand: Tensor, pocket: Tensor) -> Steps:
     """GeoLDM for QM9 with a trained autoencoder, by the flags of its documentation; it knows no pocket."""
     from configs.datasets_config import qm9_with_h  # noqa: PLC0415
@@ -194,14 +180,14 @@ def geoldm(root: Path, ligand: Tensor, pocket: Tensor) -> Steps:
     return model, optimised(model, loss, optimizer, 100.0), denoise
 
 
-PEERS = {"diffsbdd": diffsbdd, "targetdiff": targetdiff, "geoldm": geoldm}
+PEERS = {"diffsbdd": diffsbdd, "targetdiff": targetdiff, "molcraft": molcraft, "geoldm": geoldm}
 
 
 def main() -> None:
     name, root, complexes = sys.argv[1], Path(sys.argv[2]), np.load(sys.argv[3])
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    made = stand_ins()
+    made = install_stand_ins()
     sys.path.insert(0, str(root))
     answers, sys.stdout = sys.stdout, sys.stderr  # their models print while they are built
     model, train, denoise = PEERS[name](root, *(torch.from_numpy(complexes[k]) for k in ("ligand", "pocket")))

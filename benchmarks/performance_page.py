@@ -13,8 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 FIGURE = ROOT / "docs" / "figures" / "scaling.svg"
 PAGE = ROOT / "docs" / "experiments" / "performance.md"
+RATIOS = ("train", "molecules", "memory")
 Result = dict[str, Any]
-PEERS = {"diffsbdd": "DiffSBDD", "targetdiff": "TargetDiff", "geoldm": "GeoLDM", "ligandsmith": "ligandsmith"}
+PEERS = {
+    "diffsbdd": "DiffSBDD", "targetdiff": "TargetDiff", "molcraft": "MolCRAFT", "geoldm": "GeoLDM",
+    "ligandsmith": "ligandsmith",
+}  # fmt: skip
+COMPARED = ("diffsbdd", "targetdiff", "molcraft", "geoldm")
 
 
 def stored(prefix: str) -> list[Result]:
@@ -49,18 +54,30 @@ def cost_table(own: Result) -> str:
     )
 
 
+def is_older(result: Result) -> bool:
+    """Whether it was measured with an older version of ours, without bonds and triangle updates."""
+    return bool(result.get("older", False))
+
+
+def whose(result: Result, name: str) -> str:
+    """What the row of a model begins with."""
+    if name == "peer":
+        return PEERS[result["peer"]]
+    kind = "ours, older" if is_older(result) else "ours"
+    return f"{kind}, `{name}`"
+
+
 def peer_table(results: list[Result]) -> str:
     rows = []
     for result in results:
         for name, r in result["models"].items():
-            whose = PEERS[result["peer"]] if name == "peer" else f"ours, `{name}`"
-            ratios = ["", "", ""]
-            if name != "peer":
-                ratios = [f" ({number(r[f'{k}_ratio'])}×)" for k in ("train", "molecules", "memory")]
+            ratio = {k: f" ({number(r[f'{k}_ratio'])}×)" if f"{k}_ratio" in r else "" for k in RATIOS}
+            steps = [number(r[k]) if k in r else "" for k in ("train_core_s", "denoise_core_s")]
+            at_once = result["num" if name == "defaults" else "batch"]
             rows.append([
-                whose, f"{r['parameters'] / 1e6:.1f} M", str(result["batch"]), number(r["train_core_s"]) + ratios[0],
-                number(r["denoise_core_s"]), str(r["steps"]), number(r["molecules_100_core_s"]) + ratios[1],
-                f"{r['peak_rss_gib']:.2f}{ratios[2]}",
+                whose(result, name), f"{r['parameters'] / 1e6:.1f} M", str(at_once),
+                steps[0] + ratio["train"], steps[1], str(r["steps"]),
+                number(r["molecules_100_core_s"]) + ratio["molecules"], f"{r['peak_rss_gib']:.2f}{ratio['memory']}",
             ])  # fmt: skip
     return table(["model", "parameters", "batch", "training step", "denoising step", "steps", "100 molecules",
                   "peak GiB"], rows)  # fmt: skip
@@ -68,13 +85,14 @@ def peer_table(results: list[Result]) -> str:
 
 def bars(own: Result) -> list[list[str]]:
     """Work, bar, measured, verdict."""
-    found = {(r["peer"], r["batch"]): r["models"] for p in ("diffsbdd", "targetdiff") for r in stored(p)}
+    found = [r for p in ("diffsbdd", "targetdiff", "molcraft") for r in stored(p)]
     rows = []
     for preset, least in (("small", 15), ("base", 5)):
-        for (peer, batch), models in found.items():
-            if preset in models:
-                ratio = models[preset]["train_ratio"]
-                what = f"training step, `{preset}`, batch {batch}, against {PEERS[peer]}"
+        for result in found:
+            if preset in result["models"]:
+                ratio = result["models"][preset]["train_ratio"]
+                what = f"training step, `{preset}`, batch {result['batch']}, against {PEERS[result['peer']]}"
+                what += " (older version)" if is_older(result) else ""
                 rows.append([what, f"≥ {least}× less", f"{ratio:.1f}×", verdict(ratio >= least)])
     scaling, memory = own["scaling"], own["train denoiser 8"]["peak_rss_gib"]
     sampling = max(own[name]["core_s_per_100"] for name in ("sampling", "sampling guided"))
@@ -160,7 +178,7 @@ def write_page(own: Result) -> Path:
     """Regenerate page and figure; returns the page's path."""
     figure(own["scaling"])
     where = own["machine"]
-    compared = [r for p in ("diffsbdd", "targetdiff", "geoldm") for r in stored(p)]
+    compared = sorted((r for p in COMPARED for r in stored(p)), key=is_older)
     text = (RESULTS / "page.md").read_text(encoding="utf-8").format(
         machine=f"{where['cpu']}, {where['instructions']}, torch {where['torch']}, Python {where['python']}",
         matmul=f"{own['train denoiser 8']['matmul_gflop_per_core_s']:.0f}",
