@@ -244,7 +244,7 @@ def test_an_interruption_within_a_batch_keeps_each_finished_ligand(
 
     def interrupted(self: LigandSampler, *args: Any, **kwargs: Any) -> Any:
         calls[0] += 1
-        if calls[0] == 8:  # of 9 groups
+        if calls[0] == 11:  # of 12 groups
             raise KeyboardInterrupt
         return original(self, *args, **kwargs)
 
@@ -253,7 +253,7 @@ def test_an_interruption_within_a_batch_keeps_each_finished_ligand(
         with pytest.raises(KeyboardInterrupt):
             generate_to_folder(generator, pocket, options, parts)
     kept = {path.name: path.stat().st_mtime_ns for path in (parts / "unfinished").glob("*/*.npy")}
-    assert len(kept) == 7
+    assert len(kept) == 10
     assert json.loads((parts / "samples.json").read_text())["done"] == 0
     early = complete_records((parts / "ligands.sdf").read_text())
     assert set(early) <= set(complete_records((whole / "ligands.sdf").read_text()))
@@ -407,6 +407,29 @@ def test_properties_that_are_asked_for_change_the_ligands(generator: LigandGener
         assert places(qed=0.9, logp=0.0) != places(qed=0.9)
     finally:
         weight.copy_(before)
+
+
+def test_usual_properties_are_told_where_none_is_requested_and_no_candidate_is_judged_by_them(
+    generator: LigandGenerator, pocket: Pocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def places(candidates: int, **asked: float) -> tuple[list[list[float]], list[int]]:
+        made = generator.generate(pocket, num=4, num_atoms="8", candidates=candidates, **asked)
+        return [x.tolist() for x in positions(made)], [ligand.candidates for ligand in made]
+
+    embedding = generator.model.denoiser.property_embedding
+    weight = torch.randn(embedding.weight.shape, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setitem(embedding._parameters, "weight", torch.nn.Parameter(weight))
+    plain, requested, other = places(1), places(1, qed=0.9), places(1, qed=0.2)
+    usual = replace(generator.config.sampling, usual_qed=0.9)
+    monkeypatch.setattr(generator, "config", replace(generator.config, sampling=usual))
+    assert places(1) == requested != plain
+    assert places(1, qed=0.2) == other
+    monkeypatch.setattr("ligandsmith.generation.sampler.PLAUSIBLE", torch.inf)
+    assert places(3)[1] == [1] * 4
+    assert sum(places(3, qed=1.0)[1]) > 4
+    blind = replace(generator.model.denoiser.config, properties=False)
+    monkeypatch.setattr(generator.model.denoiser, "config", blind)
+    assert places(1)[0]
 
 
 def test_what_weights_cannot_give_is_refused(

@@ -13,7 +13,7 @@ from ligandsmith.chem.fragment import read_fragment
 from ligandsmith.chem.plausibility import Defects, PocketAtoms
 from ligandsmith.diffusion import rng
 from ligandsmith.generation.generator import LigandGenerator, load
-from ligandsmith.generation.sampler import Batch, Candidate, LigandSampler, SamplingTask, Start, _better
+from ligandsmith.generation.sampler import GROUP, Batch, Candidate, LigandSampler, SamplingTask, Start, _better, _groups
 from ligandsmith.records import GeneratedLigand, Ligand
 from ligandsmith.structure.ligands import ligand_from_mol, mol_from_ligand
 from ligandsmith.structure.pocket import read_pocket
@@ -130,3 +130,14 @@ def test_objectives_decide_between_plausible_candidates_only() -> None:
     assert _better(candidate(0.9, 1.0), candidate(1.5, 9.0)).wanted == 1.0
     assert candidate(0.1, None).accepted
     assert not candidate(0.1, 5.0).accepted  # a later one may be wanted more
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(1, [1]), (3, [3]), (4, [2, 2]), (9, [5, 4]), (16, [8, 8]), (17, [5, 4, 4, 4])]
+)
+def test_two_threads_have_equal_work(count: int, sizes: list[int]) -> None:
+    rows = torch.arange(count)
+    groups = _groups(rows)
+    assert [len(part) for part in groups] == sizes
+    assert max(sizes) <= GROUP
+    assert torch.equal(torch.cat(list(groups)), rows)

@@ -229,7 +229,10 @@ class SamplingConfig(Checked):
     noise_scale_h: float = setting(1.0, "scale of the features' noise", 0, 10, open_low=True)
     cfg_scale: float = setting(1.5, "classifier-free guidance of the features; 1: none", 0, 100)
     cfg_scale_x: float = setting(1.0, "classifier-free guidance of the coordinates; 1: none", 0, 100)
-    autoguidance: float = setting(1.0, "guidance by the network without triangle updates; 1: none", 0, 100)
+    autoguidance: float = setting(
+        1.0, "guidance by the network without triangle updates and without the pocket; 1: none", 0, 100
+    )
+    autoguidance_interval: int = setting(2, "steps from one call of that network to the next", 1, 1000)
     guidance_low: float = setting(0.2, "lowest σ/α at which guidance acts", 0, 1e6)
     guidance_high: float = setting(2.0, "highest σ/α at which guidance acts", 0, 1e6)
     rescale: float = setting(0.7, "share of the guided prediction rescaled to the conditional one", 0, 1)
@@ -251,6 +254,8 @@ class SamplingConfig(Checked):
     qed: float | None = setting(None, "requested QED (drug-likeness)", 0, 1)
     sa: float | None = setting(None, "requested synthetic accessibility, normalised: 1 is easiest", 0, 1)
     logp: float | None = setting(None, "requested Crippen logP", -6, 10)
+    usual_qed: float | None = setting(None, "QED that the network is told where no property is requested", 0, 1)
+    usual_sa: float | None = setting(None, "SA that the network is told where no property is requested", 0, 1)
 
 
 @dataclass(frozen=True)

@@ -188,6 +188,27 @@ def test_autoguidance_goes_on_from_the_weaker_answer_through_its_own(cfg_scale: 
     assert torch.equal(clean(2.5, OUTSIDE), clean(1.0, OUTSIDE))
     assert not calls
     c = coefficients(LINEAR, torch.full((3,), INSIDE), "f")
-    own = (alone(INSIDE, null=cfg_scale == 0) - c.joined(c, 7).skip * Z) * MASK.unsqueeze(-1)  # of the target
-    assert torch.allclose(clean(2.5, INSIDE), plain + 1.5 * 0.5 * own, atol=1e-5)
-    assert calls == [(3, [cfg_scale == 0] * 3)]
+    skip = c.joined(c, 7).skip * Z * MASK.unsqueeze(-1)
+    own, without = (alone(INSIDE, null=null) - skip for null in (cfg_scale == 0, True))  # of the target
+    assert torch.allclose(clean(2.5, INSIDE), plain + 1.5 * (own - 0.5 * without), atol=1e-5)
+    assert calls == [(3, [True] * 3)]
+
+
+def test_the_weaker_network_is_called_in_some_steps_and_its_difference_kept_for_the_others() -> None:
+    weak = Network()
+
+    def estimates(interval: int, weaker: Network | None) -> list[Tensor]:
+        setting = SamplingConfig(cfg_scale=1, autoguidance=3, autoguidance_interval=interval)
+        denoise = GuidedDenoiser(Network(), MASK, torch.tensor(3.0), setting, LINEAR, "f", LAYOUT, weaker=weaker)
+        found = [denoise(Z, t) for t in (INSIDE, INSIDE - 0.1, INSIDE - 0.2)]
+        denoise.begin(Z)  # of another trajectory nothing is known
+        return [*found, denoise(Z, INSIDE - 0.1)]
+
+    every = estimates(1, Network())
+    plain = estimates(1, None)
+    some = estimates(2, weak)
+    assert len(weak.calls) == 3
+    assert torch.allclose(some[1] - plain[1], every[0] - plain[0], atol=1e-5)
+    assert torch.allclose(some[2], every[2], atol=1e-6)
+    assert torch.allclose(some[3], every[3], atol=1e-6)
+    assert not torch.allclose(some[1], every[1], atol=1e-3)

@@ -8,7 +8,9 @@ the unconditional one.
 
 Autoguidance (Karras et al. 2024, arXiv 2406.02507) extrapolates from a weaker version of the network through the
 network itself, for coordinates, features and bonds: the errors of a weaker network have the same direction and are
-larger. The weaker one is not told the requested properties, so that this is guidance towards them as well, at no cost.
+larger. The weaker one knows neither the pocket nor the requested properties, so that this is guidance towards them as
+well, at no cost. The difference of the two estimates of the clean ligand hardly changes from step to step, so the
+weaker one is called in some steps only.
 
 Steric guidance moves the atoms of the estimated clean ligand out of the atoms of the pocket, and sampling continues
 from the corrected estimate, so that the rest of the molecule follows. Atoms without overlap stay where they are.
@@ -116,6 +118,12 @@ class GuidedDenoiser:
     potentials: Sequence["Potential"] = ()  # correct the estimate, one after the other
     weaker: Predict | None = None  # for autoguidance
     previous: Tensor | None = field(default=None, init=False)
+    _ahead: Tensor | None = field(default=None, init=False)  # of the weaker network's clean estimate, as last computed
+    _steps: int = field(default=0, init=False)  # within the interval of guidance, since the trajectory began
+
+    def begin(self, estimate: Tensor) -> None:
+        """Go on with another trajectory, whose last estimate is `estimate` [B, N, D]."""
+        self.previous, self._ahead, self._steps = estimate, None, 0
 
     def __call__(self, z: Tensor, t: float) -> Tensor:
         times = torch.full((len(z),), t, device=z.device, dtype=torch.float32)
@@ -125,8 +133,8 @@ class GuidedDenoiser:
         noisy = NoisyLigand(z, self.mask, times, times, c, c, self.scale_x, self.previous, self.conditioning)
         conditional, unconditional = self._both(noisy, t)
         target = conditional if unconditional is None else self._guide(conditional, unconditional)
-        target = target + self._autoguidance(noisy, conditional, t)
-        clean = to_clean(z, target, c.joined(c, z.shape[-1])) * self.mask.unsqueeze(-1)
+        clean = to_clean(z, target, c.joined(c, z.shape[-1])) + self._autoguidance(noisy, conditional, t)
+        clean = clean * self.mask.unsqueeze(-1)
         for potential in self.potentials:
             clean = potential.apply(clean, self.mask, self.scale_x, t)
         if self.reference is not None:
@@ -148,13 +156,16 @@ class GuidedDenoiser:
         return self.setting.guidance_low <= ratio <= self.setting.guidance_high
 
     def _autoguidance(self, noisy: NoisyLigand, conditional: Tensor, t: float) -> Tensor | float:
-        """(w - 1)(v - v_weaker), both with the pocket; 0 outside the interval."""
+        """(w - 1)(z - z_weaker) for the estimates of the clean ligand; 0 outside the interval."""
         scale = self.setting.autoguidance
         if self.weaker is None or scale == 1 or not self._inside(t):
             return 0.0
-        null = torch.full((len(noisy.z),), self.setting.cfg_scale == 0, device=noisy.z.device)
-        noisy = noisy._replace(conditioning=noisy.conditioning.without_properties())
-        return (scale - 1) * (conditional - self.weaker(noisy, null))
+        if self._ahead is None or self._steps % self.setting.autoguidance_interval == 0:
+            alone = noisy._replace(conditioning=noisy.conditioning.without_properties())
+            difference = conditional - self.weaker(alone, noisy.mask.new_ones(len(noisy.z)))
+            self._ahead = noisy.c_x.joined(noisy.c_h, noisy.z.shape[-1]).out * difference
+        self._steps += 1
+        return (scale - 1) * self._ahead
 
     def _both(self, noisy: NoisyLigand, t: float) -> tuple[Tensor, Tensor | None]:
         scales = self._scales(t)

@@ -49,7 +49,8 @@ from ligandsmith.structure.vocabulary import Vocabulary
 
 SEEDS = 2**32 - 1
 VIOLATION = 5.0  # in units of a defect: of each constraint that a candidate breaks
-GROUP = 8  # ligands of similar size per thread: little padding, and their tensors stay in the cache
+GROUP = 8  # ligands of similar size per thread, at most: little padding, and their tensors stay in the cache
+ALONE = 3  # so many ligands are one group; more are an even number of groups, so that no core of two waits
 
 
 class Start(NamedTuple):
@@ -268,7 +269,7 @@ class LigandSampler:
         sizes, seeds = ligands
         order = torch.argsort(sizes, descending=True, stable=True)
         alike = _alike(order, starts)
-        groups = [part for rows in alike for part in rows.split(GROUP)] if self.device.type == "cpu" else alike
+        groups = [part for rows in alike for part in _groups(rows)] if self.device.type == "cpu" else alike
 
         one_at_a_time = threading.Lock()
 
@@ -338,7 +339,7 @@ class LigandSampler:
 
     def _again(self, task: SamplingTask, batch: Batch, denoise: GuidedDenoiser, z: Tensor, leg: Leg) -> Tensor:
         """Estimates z [B, N, D], noised to the first time of a leg and denoised to its last one."""
-        denoise.previous = z
+        denoise.begin(z)
         noisy = self._noised(z, self._noise(task, batch, f"{leg.name} again"), leg.times[leg.first])
         return self._denoised(task, batch, denoise, noisy, leg)
 
@@ -425,11 +426,11 @@ class LigandSampler:
         )  # fmt: skip
 
     def _properties(self, config: SamplingConfig, count: int) -> Tensor | None:
-        """Requested properties [count, P], NaN for those that are not specified; None if none is."""
-        requested = _requested(config)
-        if not requested:
+        """Properties [count, P] that the network is told, NaN for those that are not specified; None if none is."""
+        told = _requested(config) or _usual(config)
+        if not told or not self.model.denoiser.config.properties:
             return None
-        values = torch.tensor([requested.get(name, torch.nan) for name in PROPERTIES], device=self.device)
+        values = torch.tensor([told.get(name, torch.nan) for name in PROPERTIES], device=self.device)
         return values.expand(count, -1)
 
     def _potentials(self, task: SamplingTask) -> list[Potential]:
@@ -528,6 +529,12 @@ def _alike(order: Tensor, starts: Sequence[Start]) -> list[Tensor]:
     return [torch.tensor(rows, device=order.device) for rows in kinds.values()]
 
 
+def _groups(rows: Tensor) -> Sequence[Tensor]:
+    """Groups of nearly equal size. They do not depend on the number of threads, so that the ligands do not, either."""
+    pairs = -(-len(rows) // (2 * GROUP))
+    return [rows] if len(rows) <= ALONE else rows.tensor_split(2 * pairs)
+
+
 def _of_rows(rows: list[int], take: Take, places: list[int], candidates: list[Candidate]) -> None:
     take([rows[place] for place in places], candidates)
 
@@ -553,6 +560,13 @@ def _better(a: Candidate, b: Candidate) -> Candidate:
 def _requested(config: SamplingConfig) -> dict[str, float]:
     """Requested values of properties by name."""
     values = {name: getattr(config, name) for name in PROPERTIES}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _usual(config: SamplingConfig) -> dict[str, float]:
+    """Values of properties by name that are not requested but lead to drug-like ligands: no candidate is judged by
+    them."""
+    values = {"qed": config.usual_qed, "sa": config.usual_sa}
     return {name: value for name, value in values.items() if value is not None}
 
 
