@@ -394,7 +394,8 @@ def test_sizes_count_the_fragment(generator: LigandGenerator, pocket: Pocket, fr
 
 def test_properties_that_are_asked_for_change_the_ligands(generator: LigandGenerator, pocket: Pocket) -> None:
     def places(**asked: float) -> list[list[float]]:
-        return [x.tolist() for x in positions(generator.generate(pocket, num=4, num_atoms="8", **asked))]
+        usual = {"usual_qed": float("nan"), "usual_sa": float("nan")}
+        return [x.tolist() for x in positions(generator.generate(pocket, num=4, num_atoms="8", **usual, **asked))]
 
     weight = generator.model.denoiser.property_embedding.weight.data
     before, plain = weight.clone(), places()
@@ -419,11 +420,11 @@ def test_usual_properties_are_told_where_none_is_requested_and_no_candidate_is_j
     embedding = generator.model.denoiser.property_embedding
     weight = torch.randn(embedding.weight.shape, generator=torch.Generator().manual_seed(0))
     monkeypatch.setitem(embedding._parameters, "weight", torch.nn.Parameter(weight))
-    plain, requested, other = places(1), places(1, qed=0.9), places(1, qed=0.2)
-    usual = replace(generator.config.sampling, usual_qed=0.9)
-    monkeypatch.setattr(generator, "config", replace(generator.config, sampling=usual))
-    assert places(1) == requested != plain
-    assert places(1, qed=0.2) == other
+    nothing = {"usual_qed": float("nan"), "usual_sa": float("nan")}
+    plain, requested, other = places(1, **nothing), places(1, qed=0.9), places(1, qed=0.2)
+    usual: dict[str, float] = {"usual_qed": 0.9, "usual_sa": float("nan")}
+    assert places(1, **usual) == requested != plain
+    assert places(1, qed=0.2, **usual) == other
     monkeypatch.setattr("ligandsmith.generation.sampler.PLAUSIBLE", torch.inf)
     assert places(3)[1] == [1] * 4
     assert sum(places(3, qed=1.0)[1]) > 4

@@ -254,8 +254,9 @@ class SamplingConfig(Checked):
     qed: float | None = setting(None, "requested QED (drug-likeness)", 0, 1)
     sa: float | None = setting(None, "requested synthetic accessibility, normalised: 1 is easiest", 0, 1)
     logp: float | None = setting(None, "requested Crippen logP", -6, 10)
-    usual_qed: float | None = setting(None, "QED that the network is told where no property is requested", 0, 1)
-    usual_sa: float | None = setting(None, "SA that the network is told where no property is requested", 0, 1)
+    # Network inputs without a request: they lead to more drug-like ligands, and no candidate is judged by them.
+    usual_qed: float | None = setting(0.7, "QED that the network is told where no property is requested", 0, 1)
+    usual_sa: float | None = setting(0.85, "SA that the network is told where no property is requested", 0, 1)
 
 
 @dataclass(frozen=True)

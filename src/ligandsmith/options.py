@@ -101,6 +101,8 @@ class GenerationOptions(Checked):
     qed: float | None = None  # NaN: any value, whatever the checkpoint's setting is
     sa: float | None = None
     logp: float | None = None
+    usual_qed: float | None = None
+    usual_sa: float | None = None
     fix: Any = setting(None, "fragment that every ligand contains, in the protein's coordinates: SDF file or RDKit Mol")
     grow_from: tuple[int, ...] | None = setting(
         None, "atoms of the fragment that may get new bonds, by number in the file"

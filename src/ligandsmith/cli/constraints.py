@@ -92,10 +92,11 @@ def add_demands(parser: argparse.ArgumentParser) -> None:
     demands.add_argument("--rings", choices=["known"], help=text, **UNSET)
     text = "vina: move atoms along the gradient of Vina's function while a ligand is sampled (default: none)"
     demands.add_argument("--steer", choices=["none", "vina"], help=text, **UNSET)
-    for name in ("qed", "sa", "logp"):
-        limits = setting_of(SamplingConfig.__dataclass_fields__[name])
+    for name in ("qed", "sa", "logp", "usual_qed", "usual_sa"):
+        field = SamplingConfig.__dataclass_fields__[name]
+        limits, default = setting_of(field), "any" if field.default is None else field.default
         flag = demands.add_argument(f"--{name}", type=number_or_any(limits), metavar="X", **UNSET)
-        flag.help = f"{limits.help} ({limits.allowed()}, or any; default: any)"
+        flag.help = f"{limits.help} ({limits.allowed()}, or any; default: {default})"
 
 
 def require_fitting_parts(args: argparse.Namespace) -> None:
