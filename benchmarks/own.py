@@ -115,8 +115,8 @@ def synthetic_pocket(ligand: int, pocket: int) -> Pocket:
 
 
 def serve_defaults(num: int, ligand: int) -> None:
-    """Answer "molecules": `num` ligands of so many heavy atoms for 7OFF, by the weights `small` and their own settings
-    (candidates, restarts, relaxation), from another seed each time."""
+    """Answer "molecules": generate `num` ligands with `ligand` heavy atoms for 7OFF, using the shipped weights `small`
+    with default settings (candidates, restarts, relaxation) and a new seed each time."""
     sampler, seeds = load("small"), itertools.count()
     site, _ = read_pocket(EXAMPLE / "protein.pdb.gz", EXAMPLE / "ligand.sdf")
     sampler.generate(site, 1, num_atoms=str(ligand), steps=2, candidates=1)  # imports and tables

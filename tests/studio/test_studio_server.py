@@ -81,6 +81,7 @@ def test_a_killed_server_loses_no_molecule(servers: list[Server], tmp_path: Path
     waiting = client.post(f"/api/projects/{id}/jobs", json={"task": "generate", "fields": QUICK}).json()
     before = client.get(f"/api/projects/{id}/molecules").json()["rows"]
     first.end(signal.SIGKILL)
+    assert sorted(running(tmp_path / "parts")) == sorted(command)
 
     second = start(servers, tmp_path / "parts")
     client = second.enter()

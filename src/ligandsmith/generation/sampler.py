@@ -48,9 +48,10 @@ from ligandsmith.records import PROPERTIES, BuildFailure, DecodedLigand, Generat
 from ligandsmith.structure.vocabulary import Vocabulary
 
 SEEDS = 2**32 - 1
+USUAL = "usual_"  # prefix of settings
 VIOLATION = 5.0  # in units of a defect: of each constraint that a candidate breaks
 GROUP = 8  # ligands of similar size per thread, at most: little padding, and their tensors stay in the cache
-ALONE = 3  # so many ligands are one group; more are an even number of groups, so that no core of two waits
+MIN_SPLIT = 4  # ligands, from which on a batch becomes an even number of groups: two threads finish together
 
 
 class Start(NamedTuple):
@@ -427,7 +428,7 @@ class LigandSampler:
 
     def _properties(self, config: SamplingConfig, count: int) -> Tensor | None:
         """Properties [count, P] that the network is told, NaN for those that are not specified; None if none is."""
-        told = _requested(config) or _usual(config)
+        told = _requested(config) or _requested(config, USUAL)
         if not told or not self.model.denoiser.config.properties:
             return None
         values = torch.tensor([told.get(name, torch.nan) for name in PROPERTIES], device=self.device)
@@ -532,7 +533,7 @@ def _alike(order: Tensor, starts: Sequence[Start]) -> list[Tensor]:
 def _groups(rows: Tensor) -> Sequence[Tensor]:
     """Groups of nearly equal size. They do not depend on the number of threads, so that the ligands do not, either."""
     pairs = -(-len(rows) // (2 * GROUP))
-    return [rows] if len(rows) <= ALONE else rows.tensor_split(2 * pairs)
+    return [rows] if len(rows) < MIN_SPLIT else rows.tensor_split(2 * pairs)
 
 
 def _of_rows(rows: list[int], take: Take, places: list[int], candidates: list[Candidate]) -> None:
@@ -557,16 +558,9 @@ def _better(a: Candidate, b: Candidate) -> Candidate:
     return best._replace(ligand=replace(best.ligand, **counts))
 
 
-def _requested(config: SamplingConfig) -> dict[str, float]:
-    """Requested values of properties by name."""
-    values = {name: getattr(config, name) for name in PROPERTIES}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _usual(config: SamplingConfig) -> dict[str, float]:
-    """Values of properties by name that are not requested but lead to drug-like ligands: no candidate is judged by
-    them."""
-    values = {"qed": config.usual_qed, "sa": config.usual_sa}
+def _requested(config: SamplingConfig, prefix: str = "") -> dict[str, float]:
+    """Requested values of properties by name; with the prefix `USUAL`, those that the network is told otherwise."""
+    values = {name: getattr(config, f"{prefix}{name}", None) for name in PROPERTIES}
     return {name: value for name, value in values.items() if value is not None}
 
 
